@@ -9,6 +9,16 @@ fn mask_below(n: u32, index: usize) -> u64 {
     !u64::MAX.unbounded_shl(n.saturating_sub(64 * index as u32))
 }
 
+/// Limb `index`, or 0 beyond the word, chosen without an address: the word can stay in registers.
+#[inline(always)]
+fn select_limb<const LIMBS: usize>(limbs: &[u64; LIMBS], index: usize) -> u64 {
+    let mut selected = 0;
+    for (i, &limb) in limbs.iter().enumerate() {
+        selected |= if i == index { limb } else { 0 };
+    }
+    selected
+}
+
 macro_rules! wide_word {
     ($word:ident, $bits:literal, $limbs:literal, double $double:literal, $double_limbs:literal) => {
         const _: () = {
@@ -291,13 +301,10 @@ macro_rules! wide_word {
                 }
                 #[inline(always)]
                 fn byte(self, i: Self) -> Self {
-                    match i.try_u64() {
-                        Some(i) if i < $bits / 8 => {
-                            let from_low = $bits / 8 - 1 - i as usize;
-                            Self::from_u64(self.as_limbs()[from_low / 8] >> (from_low % 8 * 8) & 0xFF)
-                        }
-                        _ => <Self as Word>::ZERO,
-                    }
+                    // Past the last byte the subtraction wraps, and no limb has the index.
+                    let from_low = ($bits / 8 - 1u32).wrapping_sub(i.saturating_u32());
+                    let limb = select_limb(self.as_limbs(), from_low as usize / 8);
+                    Self::from_u64(limb >> (from_low % 8 * 8) & 0xFF)
                 }
 
                 #[inline(always)]
@@ -311,7 +318,9 @@ macro_rules! wide_word {
                 }
                 #[inline(always)]
                 fn sext(self, n: u32) -> Self {
-                    let negative = n > 0 && Word::bit(self, n.min($bits) - 1);
+                    // For n = 0 the subtraction wraps, and no limb has the index.
+                    let sign = n.min($bits).wrapping_sub(1);
+                    let negative = select_limb(self.as_limbs(), sign as usize / 64) >> (sign % 64) & 1 == 1;
                     let fill = if negative { u64::MAX } else { 0 };
                     map(|i| {
                         let mask = mask_below(n, i);

@@ -201,6 +201,11 @@ pub trait Word:
     fn ssubo(self, b: Self) -> (Self, Self);
     /// SMULO: (a · b, 1 if the signed product overflows).
     fn smulo(self, b: Self) -> (Self, Self);
+    /// ADDI: a + s modulo 2^w, s sign-extended.
+    #[inline(always)]
+    fn addi(self, s: i64) -> Self {
+        self.add(Self::from_i64(s))
+    }
 
     // 0x30 to 0x3F: guest semantics, modular.
 
@@ -320,12 +325,12 @@ pub trait Word:
     /// EQ.
     #[inline(always)]
     fn eq(self, b: Self) -> bool {
-        self == b
+        self.xor(b).is_zero()
     }
     /// NE.
     #[inline(always)]
     fn ne(self, b: Self) -> bool {
-        self != b
+        !self.eq(b)
     }
     /// LT, unsigned.
     fn lt(self, b: Self) -> bool;
