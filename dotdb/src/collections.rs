@@ -1,0 +1,352 @@
+//! Collections: ordered records of a contract.
+
+use std::fmt;
+use std::ops::Bound;
+
+use bytes::Bytes;
+use dotdb_store::Direction;
+use imbl::OrdMap;
+
+use crate::Touch;
+use crate::contracts::ContractId;
+use crate::cursor::MergedRange;
+use crate::document;
+use crate::error::DbError;
+use crate::keys::{
+    COLLECTION, MAX_KEY_BYTES, MAX_VALUE_BYTES, META_COLLECTIONS, PREFIX_BYTES, RECORD, check_len,
+    check_name, corrupt, prefix, prefix_end, prefixed,
+};
+use crate::tx::Tx;
+
+/// Handle of a collection in the transaction that opened it: 0, 1 and so on in the order of opening.
+/// It stays good after a rollback that undoes the collection's creation: the next use of the handle
+/// creates it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CollectionId(pub u32);
+
+/// What a collection's values are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueKind {
+    /// Any bytes.
+    Bytes,
+    /// Documents: deterministic CBOR as [`document::validate`] accepts it.
+    Document,
+}
+
+impl fmt::Display for ValueKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ValueKind::Bytes => "byte strings",
+            ValueKind::Document => "documents",
+        })
+    }
+}
+
+/// A collection as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CollectionInfo {
+    /// The contract it belongs to.
+    pub contract: ContractId,
+    /// Its name.
+    pub name: String,
+    /// What its values are.
+    pub kind: ValueKind,
+    /// Number of records.
+    pub count: u64,
+}
+
+/// What a transaction knows of a collection.
+#[derive(Clone, Copy)]
+pub(crate) struct CollectionState {
+    /// 0 if it does not exist. No record has number 0, so reading it finds nothing.
+    number: u32,
+    kind: ValueKind,
+    count: u64,
+    /// The key [`Tx::insert`] gives next; `None` when they are used up.
+    next_key: Option<u64>,
+}
+
+impl CollectionState {
+    fn absent(kind: ValueKind) -> CollectionState {
+        CollectionState { number: 0, kind, count: 0, next_key: Some(1) }
+    }
+
+    pub(crate) fn encode(&self) -> Option<Bytes> {
+        let mut value = Vec::with_capacity(21);
+        value.extend(self.number.to_be_bytes());
+        value.push(match self.kind {
+            ValueKind::Bytes => 0,
+            ValueKind::Document => 1,
+        });
+        value.extend(self.count.to_be_bytes());
+        value.extend(self.next_key.unwrap_or(0).to_be_bytes());
+        Some(value.into())
+    }
+
+    fn decode(key: &[u8], value: &[u8]) -> Result<CollectionState, DbError> {
+        let value: [u8; 21] = value.try_into().map_err(|_| corrupt(key, "is not a collection"))?;
+        let [n0, n1, n2, n3, kind, rest @ ..] = value;
+        let [c0, c1, c2, c3, c4, c5, c6, c7, next_key @ ..] = rest;
+        Ok(CollectionState {
+            number: u32::from_be_bytes([n0, n1, n2, n3]),
+            kind: match kind {
+                0 => ValueKind::Bytes,
+                1 => ValueKind::Document,
+                _ => return Err(corrupt(key, "has an unknown kind of collection")),
+            },
+            count: u64::from_be_bytes([c0, c1, c2, c3, c4, c5, c6, c7]),
+            next_key: Some(u64::from_be_bytes(next_key)).filter(|&next| next != 0),
+        })
+    }
+}
+
+/// One record, looked up: what an access costs, then the access.
+pub struct RecordEntry<'tx> {
+    tx: &'tx mut Tx,
+    collection: CollectionId,
+    index: usize,
+}
+
+impl RecordEntry<'_> {
+    /// What an access now would count as. Changes nothing.
+    #[inline]
+    pub fn touch(&self) -> Touch {
+        self.tx.records.touch_of(self.index)
+    }
+
+    /// Whether the record exists. Changes nothing.
+    #[inline]
+    pub fn exists(&self) -> bool {
+        self.tx.records.entry(self.index).value.is_some()
+    }
+
+    /// Bytes of the value it holds, 0 if it does not exist. Changes nothing.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.tx.records.entry(self.index).value.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// The value, shared and not copied; counts as an access.
+    #[inline]
+    pub fn read(self) -> Option<Bytes> {
+        self.tx.records.touch(self.index, self.tx.epoch);
+        self.tx.records.entry(self.index).value.clone()
+    }
+
+    /// Inserts or replaces the record and tells whether it replaced; counts as an access.
+    ///
+    /// # Errors
+    /// [`DbError::ReadOnly`]; [`DbError::TooLarge`] over [`MAX_VALUE_BYTES`]; [`DbError::Document`].
+    pub fn put(self, value: impl Into<Bytes>) -> Result<bool, DbError> {
+        let value = value.into();
+        self.tx.check_writable()?;
+        let mut state = self.tx.collection_state(self.collection)?;
+        check_value(state.kind, &value)?;
+        let replaced = self.exists();
+        self.tx.set_record(self.index, Some(value));
+        if !replaced {
+            state.add_record(&self.tx.records.entry(self.index).key);
+            self.tx.set_collection(self.collection, state);
+        }
+        Ok(replaced)
+    }
+
+    /// Removes the record and tells whether it existed; counts as an access.
+    pub fn delete(self) -> Result<bool, DbError> {
+        self.tx.check_writable()?;
+        if !self.exists() {
+            self.tx.records.touch(self.index, self.tx.epoch);
+            return Ok(false);
+        }
+        let mut state = self.tx.collection_state(self.collection)?;
+        let key = &self.tx.records.entry(self.index).key;
+        state.count =
+            state.count.checked_sub(1).ok_or_else(|| corrupt(key, "is not in its collection's count"))?;
+        self.tx.set_record(self.index, None);
+        self.tx.set_collection(self.collection, state);
+        Ok(true)
+    }
+}
+
+impl CollectionState {
+    /// Counts a record that did not exist. Keys of 8 bytes move the insertion counter past
+    /// themselves, so that an insertion never meets an existing record nor reuses a key.
+    fn add_record(&mut self, store_key: &[u8]) {
+        self.count += 1;
+        if let Some(Ok(key)) = store_key.get(PREFIX_BYTES..).map(<[u8; 8]>::try_from) {
+            let key = u64::from_be_bytes(key);
+            if self.next_key.is_some_and(|next| key >= next) {
+                self.next_key = key.checked_add(1);
+            }
+        }
+    }
+}
+
+fn check_value(kind: ValueKind, value: &[u8]) -> Result<(), DbError> {
+    check_len("value", value.len(), MAX_VALUE_BYTES)?;
+    match kind {
+        ValueKind::Bytes => Ok(()),
+        ValueKind::Document => Ok(document::validate(value)?),
+    }
+}
+
+impl Tx {
+    /// Opens a collection of a contract. In a read-write transaction it is created if it is new; in
+    /// a read-only one it is then empty.
+    ///
+    /// # Errors
+    /// [`DbError::Name`]; [`DbError::CollectionKind`] if it keeps the other kind of value.
+    pub fn collection(
+        &mut self,
+        contract: ContractId,
+        name: &str,
+        kind: ValueKind,
+    ) -> Result<CollectionId, DbError> {
+        check_name(name)?;
+        let key = prefixed(&prefix(COLLECTION, contract.0), name.as_bytes());
+        let snapshot = &self.snapshot;
+        let index = self.collections.find_or_load(&key, || match snapshot.get(&key)? {
+            Some(value) => CollectionState::decode(&key, &value),
+            None => Ok(CollectionState::absent(kind)),
+        })?;
+        let found = self.collections.entry(index).value.kind;
+        if found != kind {
+            return Err(DbError::CollectionKind { name: name.to_owned(), found, wanted: kind });
+        }
+        let id = CollectionId(index as u32); // The cache holds no more entries than that.
+        self.collection_number(id)?;
+        Ok(id)
+    }
+
+    /// The kind of a contract's collection, `None` if it does not exist. Creates nothing.
+    pub fn collection_kind(
+        &mut self,
+        contract: ContractId,
+        name: &str,
+    ) -> Result<Option<ValueKind>, DbError> {
+        check_name(name)?;
+        let key = prefixed(&prefix(COLLECTION, contract.0), name.as_bytes());
+        if let Some(index) = self.collections.find(&key) {
+            let state = self.collections.entry(index).value;
+            return Ok((state.number != 0).then_some(state.kind));
+        }
+        let value = self.snapshot.get(&key)?;
+        value.map(|value| Ok(CollectionState::decode(&key, &value)?.kind)).transpose()
+    }
+
+    /// All collections in the order of contract and name.
+    pub fn collections(&self) -> Result<Vec<CollectionInfo>, DbError> {
+        let pending: OrdMap<Bytes, Option<Bytes>> =
+            self.collections.dirty().map(|entry| (entry.key.clone(), entry.value.encode())).collect();
+        let from = Bound::Included(vec![COLLECTION]);
+        let to = prefix_end(&[COLLECTION]);
+        MergedRange::new(&*self.snapshot, pending, from, to, Direction::Forward)?
+            .map(|row| {
+                let (key, value) = row?;
+                let state = CollectionState::decode(&key, &value)?;
+                let [_, a, b, c, d, name @ ..] = &key[..] else {
+                    return Err(corrupt(&key, "has no collection name in its key"));
+                };
+                Ok(CollectionInfo {
+                    contract: ContractId(u32::from_be_bytes([*a, *b, *c, *d])),
+                    name: String::from_utf8_lossy(name).into_owned(),
+                    kind: state.kind,
+                    count: state.count,
+                })
+            })
+            .collect()
+    }
+
+    /// Looks a record up.
+    ///
+    /// # Errors
+    /// [`DbError::UnknownCollection`]; [`DbError::TooLarge`] for a key over [`MAX_KEY_BYTES`].
+    #[inline]
+    pub fn record_entry(&mut self, collection: CollectionId, key: &[u8]) -> Result<RecordEntry<'_>, DbError> {
+        check_len("key", key.len(), MAX_KEY_BYTES)?;
+        let number = self.collection_number(collection)?;
+        let mut encoded = std::mem::take(&mut self.scratch);
+        encoded.clear();
+        encoded.extend_from_slice(&prefix(RECORD, number));
+        encoded.extend_from_slice(key);
+        let index = self.record_index(&encoded);
+        self.scratch = encoded;
+        Ok(RecordEntry { index: index?, tx: self, collection })
+    }
+
+    /// The value of a record.
+    pub fn get(&mut self, collection: CollectionId, key: &[u8]) -> Result<Option<Bytes>, DbError> {
+        Ok(self.record_entry(collection, key)?.read())
+    }
+
+    /// Whether a record exists.
+    pub fn exists(&mut self, collection: CollectionId, key: &[u8]) -> Result<bool, DbError> {
+        Ok(self.record_entry(collection, key)?.read().is_some())
+    }
+
+    /// Inserts or replaces a record and tells whether it replaced.
+    pub fn put(
+        &mut self,
+        collection: CollectionId,
+        key: &[u8],
+        value: impl Into<Bytes>,
+    ) -> Result<bool, DbError> {
+        self.record_entry(collection, key)?.put(value)
+    }
+
+    /// Removes a record and tells whether it existed.
+    pub fn delete(&mut self, collection: CollectionId, key: &[u8]) -> Result<bool, DbError> {
+        self.record_entry(collection, key)?.delete()
+    }
+
+    /// Adds a record under a new key, which it gives: 8 bytes, a big-endian number. Numbers start at
+    /// 1, are greater than every 8-byte key the collection ever held, and are never given twice by
+    /// committed transactions. The access counts as a first one.
+    pub fn insert(&mut self, collection: CollectionId, value: impl Into<Bytes>) -> Result<Bytes, DbError> {
+        self.check_writable()?;
+        self.collection_number(collection)?;
+        let next = self.collection_state(collection)?.next_key;
+        let key = next.ok_or(DbError::Exhausted { what: "insertion keys of the collection" })?.to_be_bytes();
+        self.record_entry(collection, &key)?.put(value)?;
+        Ok(Bytes::copy_from_slice(&key))
+    }
+
+    /// Number of records of a collection; takes the same time at any size.
+    pub fn count(&self, collection: CollectionId) -> Result<u64, DbError> {
+        Ok(self.collection_state(collection)?.count)
+    }
+
+    #[inline]
+    fn collection_state(&self, collection: CollectionId) -> Result<CollectionState, DbError> {
+        match self.collections.get(collection.0 as usize) {
+            Some(entry) => Ok(entry.value),
+            None => Err(DbError::UnknownCollection { handle: collection.0 }),
+        }
+    }
+
+    fn set_collection(&mut self, collection: CollectionId, state: CollectionState) {
+        self.collections.set(collection.0 as usize, self.epoch, state);
+    }
+
+    /// The number under which a collection's records are kept. Creates the collection if it does
+    /// not exist and the transaction may write.
+    #[inline]
+    pub(crate) fn collection_number(&mut self, collection: CollectionId) -> Result<u32, DbError> {
+        let state = self.collection_state(collection)?;
+        if state.number != 0 || self.read_only() {
+            return Ok(state.number);
+        }
+        self.create_collection(collection, state)
+    }
+
+    #[cold]
+    fn create_collection(
+        &mut self,
+        collection: CollectionId,
+        mut state: CollectionState,
+    ) -> Result<u32, DbError> {
+        state.number = self.next_number(META_COLLECTIONS, "collection numbers")?;
+        self.set_collection(collection, state);
+        Ok(state.number)
+    }
+}

@@ -1,0 +1,201 @@
+//! Cursors: ranges over the snapshot with the transaction's writes merged in.
+
+use std::cmp::Ordering;
+use std::ops::Bound;
+
+use bytes::Bytes;
+use dotdb_store::{Direction, PairIter, Snapshot, StoreError, is_empty_range};
+use imbl::OrdMap;
+
+use crate::collections::CollectionId;
+use crate::error::DbError;
+use crate::keys::{
+    MAX_CURSORS, MAX_KEY_BYTES, PREFIX_BYTES, RECORD, check_len, prefix, prefix_end, prefixed,
+};
+use crate::tx::Tx;
+
+/// A cursor of a transaction. Ids start at 1 and are never given twice in a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CursorId(pub u64);
+
+pub(crate) struct Cursor {
+    rows: MergedRange,
+    /// The row the cursor stands before, once it was looked at.
+    row: Option<(Bytes, Bytes)>,
+    /// The last savepoint set when it was opened.
+    pub(crate) opened_after: u64,
+}
+
+/// A cursor's next row, looked up: what taking it costs, then taking it.
+pub struct CursorEntry<'tx> {
+    cursor: &'tx mut Cursor,
+}
+
+impl CursorEntry<'_> {
+    /// Key and value of the next row, `None` at the end. Changes nothing.
+    pub fn row(&self) -> Option<(&[u8], &[u8])> {
+        self.cursor.row.as_ref().map(|(key, value)| (&key[..], &value[..]))
+    }
+
+    /// Bytes of the next row's key and value, 0 at the end. Changes nothing.
+    pub fn bytes(&self) -> usize {
+        self.cursor.row.as_ref().map_or(0, |(key, value)| key.len() + value.len())
+    }
+
+    /// Gives the next row and steps over it.
+    pub fn take(self) -> Option<(Bytes, Bytes)> {
+        self.cursor.row.take()
+    }
+}
+
+impl Tx {
+    /// Opens a cursor over the records of a collection between two keys, as they are now: later
+    /// writes of the transaction do not show. It closes with the transaction, and with a rollback to
+    /// a savepoint set before it was opened. Rows it gives count no touches.
+    pub fn scan(
+        &mut self,
+        collection: CollectionId,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        direction: Direction,
+    ) -> Result<CursorId, DbError> {
+        if self.cursors.len() >= MAX_CURSORS {
+            return Err(DbError::TooManyCursors);
+        }
+        let number = self.collection_number(collection)?;
+        let prefix = prefix(RECORD, number);
+        for bound in [from, to] {
+            if let Bound::Included(key) | Bound::Excluded(key) = bound {
+                check_len("key of the range", key.len(), MAX_KEY_BYTES)?;
+            }
+        }
+        let from = match from {
+            Bound::Unbounded => Bound::Included(prefix.to_vec()),
+            bound => bound.map(|key| prefixed(&prefix, key)),
+        };
+        let to = match to {
+            Bound::Unbounded => prefix_end(&prefix),
+            bound => bound.map(|key| prefixed(&prefix, key)),
+        };
+        let rows = MergedRange::new(&*self.snapshot, self.writes.clone(), from, to, direction)?;
+        self.last_cursor += 1;
+        let cursor = Cursor { rows, row: None, opened_after: self.last_savepoint };
+        self.cursors.insert(self.last_cursor, cursor);
+        Ok(CursorId(self.last_cursor))
+    }
+
+    /// Looks a cursor's next row up.
+    pub fn cursor_entry(&mut self, id: CursorId) -> Result<CursorEntry<'_>, DbError> {
+        let cursor = self.cursors.get_mut(&id.0).ok_or(DbError::UnknownCursor { id: id.0 })?;
+        if cursor.row.is_none() {
+            cursor.row = cursor.rows.next().transpose()?.map(|(mut key, value)| {
+                key = key.slice(PREFIX_BYTES.min(key.len())..);
+                (key, value)
+            });
+        }
+        Ok(CursorEntry { cursor })
+    }
+
+    /// Gives a cursor's next row, `None` at the end.
+    pub fn next(&mut self, id: CursorId) -> Result<Option<(Bytes, Bytes)>, DbError> {
+        Ok(self.cursor_entry(id)?.take())
+    }
+
+    /// Closes a cursor.
+    pub fn close(&mut self, id: CursorId) -> Result<(), DbError> {
+        self.cursors.remove(&id.0).map(drop).ok_or(DbError::UnknownCursor { id: id.0 })
+    }
+}
+
+/// A range of the snapshot with pending writes merged in; owns all it needs.
+pub(crate) struct MergedRange {
+    base: std::iter::Peekable<PairIter>,
+    /// Pending writes; `None` hides a key of the snapshot.
+    pending: OrdMap<Bytes, Option<Bytes>>,
+    /// What of `pending` is still to come.
+    from: Bound<Bytes>,
+    to: Bound<Bytes>,
+    direction: Direction,
+    /// First of `pending` still to come.
+    next_pending: Option<(Bytes, Option<Bytes>)>,
+    done: bool,
+}
+
+impl MergedRange {
+    pub(crate) fn new(
+        snapshot: &dyn Snapshot,
+        pending: OrdMap<Bytes, Option<Bytes>>,
+        from: Bound<Vec<u8>>,
+        to: Bound<Vec<u8>>,
+        direction: Direction,
+    ) -> Result<MergedRange, StoreError> {
+        let base =
+            snapshot.range(from.as_ref().map(|key| &key[..]), to.as_ref().map(|key| &key[..]), direction)?;
+        let mut range = MergedRange {
+            base: base.peekable(),
+            pending,
+            from: from.map(Bytes::from),
+            to: to.map(Bytes::from),
+            direction,
+            next_pending: None,
+            done: false,
+        };
+        range.step_pending();
+        Ok(range)
+    }
+
+    fn step_pending(&mut self) {
+        self.next_pending = None;
+        let from = self.from.as_ref().map(|key| &key[..]);
+        let to = self.to.as_ref().map(|key| &key[..]);
+        if self.pending.is_empty() || is_empty_range(from, to) {
+            return;
+        }
+        let mut rows = self.pending.range::<_, [u8]>((from, to));
+        let row = match self.direction {
+            Direction::Forward => rows.next(),
+            Direction::Backward => rows.next_back(),
+        };
+        let Some((key, value)) = row.map(|(key, value)| (key.clone(), value.clone())) else { return };
+        match self.direction {
+            Direction::Forward => self.from = Bound::Excluded(key.clone()),
+            Direction::Backward => self.to = Bound::Excluded(key.clone()),
+        }
+        self.next_pending = Some((key, value));
+    }
+}
+
+impl Iterator for MergedRange {
+    type Item = Result<(Bytes, Bytes), DbError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.done {
+            let order = match (self.base.peek(), &self.next_pending) {
+                (None, None) => break,
+                (Some(Err(_)), _) => {
+                    self.done = true;
+                    return self.base.next().map(|row| row.map_err(DbError::from));
+                }
+                (Some(Ok(_)), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(Ok((base, _))), Some((pending, _))) => match self.direction {
+                    Direction::Forward => base.cmp(pending),
+                    Direction::Backward => pending.cmp(base),
+                },
+            };
+            if order == Ordering::Less {
+                return self.base.next().map(|row| row.map_err(DbError::from));
+            }
+            if order == Ordering::Equal {
+                self.base.next();
+            }
+            let row = self.next_pending.take();
+            self.step_pending();
+            if let Some((key, Some(value))) = row {
+                return Some(Ok((key, value)));
+            }
+        }
+        self.done = true;
+        None
+    }
+}

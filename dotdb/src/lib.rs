@@ -1,0 +1,66 @@
+//! Transactions, contract slots and collections over any ordered store.
+//!
+//! [`Database`] is DotDB over one [`Store`]; [`Tx`] is a transaction on it. A call of a contract is
+//! one transaction, a call frame is a [savepoint](Tx::savepoint), a trap is a
+//! [rollback](Tx::rollback_to). What the state consists of:
+//! - **contracts** ([`Tx::contract_id`], [`Tx::bind`]): a name, a number and the hash of its code;
+//! - **slots** ([`Tx::slot_entry`]): words of a contract, keyed by words;
+//! - **collections** ([`Tx::collection`], [`Tx::record_entry`], [`Tx::scan`]): ordered byte-string
+//!   keys with byte-string or [document](document) values.
+//!
+//! Cost travels with the answer: an *entry* is the result of one look-up. It tells what an access
+//! would cost ([`Touch`], bytes) before anything changes, then carries it out:
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use dotdb::{Database, Durability, Mode, Touch};
+//! # fn main() -> Result<(), dotdb::DbError> {
+//! let database = Database::open(Arc::new(dotdb_memory::MemoryStore::new()))?;
+//! let mut tx = database.begin(Mode::ReadWrite)?;
+//! let token = tx.contract_id("token")?;
+//! let entry = tx.slot_entry(token, &[7])?;
+//! assert_eq!((entry.touch(), entry.bytes()), (Touch::First, 0)); // charge here, then
+//! entry.store(&[1, 0])?;
+//! assert_eq!(tx.slot_get(token, &[7])?.as_bytes(), [1, 0]);
+//! tx.commit(Durability::Sync)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Isolation: one read-write transaction at a time and readers on snapshots, hence serializable.
+
+mod cache;
+mod collections;
+mod contracts;
+mod cursor;
+mod database;
+pub mod document;
+mod error;
+mod keys;
+mod slots;
+mod tx;
+
+pub use collections::{CollectionId, CollectionInfo, RecordEntry, ValueKind};
+pub use contracts::{CodeHash, Contract, ContractId};
+pub use cursor::{CursorEntry, CursorId};
+pub use database::{Database, Mode};
+pub use dotdb_store::{Direction, Durability, Store, StoreError, StoreStats};
+pub use error::DbError;
+pub use keys::{
+    MAX_CODE_BYTES, MAX_CURSORS, MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_SLOT_BYTES, MAX_VALUE_BYTES,
+    SCHEMA_VERSION,
+};
+pub use slots::{SlotEntry, SlotValue, Slots};
+pub use tx::Tx;
+
+/// Whether an access is the transaction's first to its key.
+///
+/// As in EIP-2929, rolling back to a savepoint also undoes the touches made after it, so that what
+/// a re-execution costs depends only on the state it starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    /// The key was not read or written before in this transaction.
+    First,
+    /// The key was read or written before.
+    Again,
+}

@@ -1,0 +1,195 @@
+//! A transaction: a snapshot, what was read from it, what is to be written, and savepoints.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dotdb_store::{Batch, Durability, Snapshot, Store};
+use imbl::OrdMap;
+
+use crate::cache::Cache;
+use crate::collections::CollectionState;
+use crate::cursor::Cursor;
+use crate::database::WriterGuard;
+use crate::error::DbError;
+use crate::slots::SlotValue;
+
+/// A transaction. Dropping it rolls it back.
+///
+/// Reads see the transaction's own writes. Every key read stays cached until the end.
+pub struct Tx {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) snapshot: Arc<dyn Snapshot>,
+    /// `None` if the transaction is read-only.
+    pub(crate) writer: Option<WriterGuard>,
+    pub(crate) slots: Cache<SlotValue>,
+    pub(crate) collections: Cache<CollectionState>,
+    /// Everything else: records, contracts, code, counters.
+    pub(crate) records: Cache<Option<Bytes>>,
+    /// The dirty entries of `records` in key order.
+    pub(crate) writes: OrdMap<Bytes, Option<Bytes>>,
+    pub(crate) cursors: BTreeMap<u64, Cursor>,
+    pub(crate) last_cursor: u64,
+    /// Key under construction.
+    pub(crate) scratch: Vec<u8>,
+    /// Ids strictly increase.
+    savepoints: Vec<Savepoint>,
+    pub(crate) last_savepoint: u64,
+    /// Id of the innermost savepoint, 0 if none is set.
+    pub(crate) epoch: u64,
+}
+
+struct Savepoint {
+    id: u64,
+    slots: usize,
+    collections: usize,
+    records: usize,
+}
+
+impl Tx {
+    pub(crate) fn new(store: Arc<dyn Store>, snapshot: Arc<dyn Snapshot>, writer: Option<WriterGuard>) -> Tx {
+        Tx {
+            store,
+            snapshot,
+            writer,
+            slots: Cache::new(),
+            collections: Cache::new(),
+            records: Cache::new(),
+            writes: OrdMap::new(),
+            cursors: BTreeMap::new(),
+            last_cursor: 0,
+            scratch: Vec::new(),
+            savepoints: Vec::new(),
+            last_savepoint: 0,
+            epoch: 0,
+        }
+    }
+
+    /// Whether writes are refused.
+    pub fn read_only(&self) -> bool {
+        self.writer.is_none()
+    }
+
+    #[inline]
+    pub(crate) fn check_writable(&self) -> Result<(), DbError> {
+        if self.writer.is_some() { Ok(()) } else { Err(DbError::ReadOnly) }
+    }
+
+    /// Number of store keys that a commit would write now, by which a commit is priced.
+    pub fn changed_keys(&self) -> usize {
+        self.slots.dirty_len() + self.collections.dirty_len() + self.writes.len()
+    }
+
+    /// Makes the transaction's writes part of the state, as durably as asked before it returns.
+    ///
+    /// # Errors
+    /// The store's, and then nothing of the transaction is in the state.
+    pub fn commit(self, durability: Durability) -> Result<(), DbError> {
+        let Tx { store, snapshot, writer, slots, collections, writes, cursors, .. } = self;
+        // Nodes that a snapshot still shares would be copied instead of changed.
+        drop((snapshot, cursors));
+        let slots = slots.dirty().map(|entry| (entry.key.clone(), entry.value.encode()));
+        let collections = collections.dirty().map(|entry| (entry.key.clone(), entry.value.encode()));
+        let batch: Batch = writes.into_iter().chain(slots).chain(collections).collect();
+        if !batch.is_empty() {
+            store.apply(&batch, durability)?;
+        }
+        drop(writer);
+        Ok(())
+    }
+
+    /// Ends the transaction; nothing it wrote is kept.
+    pub fn abort(self) {}
+
+    /// Sets a savepoint inside those already set. Ids start at 1 and only grow in a transaction, so
+    /// an id greater than a frame's own was set inside that frame.
+    pub fn savepoint(&mut self) -> u64 {
+        self.last_savepoint += 1;
+        self.epoch = self.last_savepoint;
+        self.savepoints.push(Savepoint {
+            id: self.epoch,
+            slots: self.slots.mark(),
+            collections: self.collections.mark(),
+            records: self.records.mark(),
+        });
+        self.epoch
+    }
+
+    /// Undoes writes and touches made since savepoint `id`, which stays set; savepoints set after it
+    /// are gone, and so are cursors opened after it. Cursors opened before keep their position.
+    pub fn rollback_to(&mut self, id: u64) -> Result<(), DbError> {
+        let place = self.place_of(id)?;
+        let savepoint = &self.savepoints[place];
+        let writes = &mut self.writes;
+        self.records.rollback(savepoint.records, |entry| {
+            if entry.dirty {
+                writes.insert(entry.key.clone(), entry.value.clone());
+            } else {
+                writes.remove(&entry.key);
+            }
+        });
+        self.slots.rollback(savepoint.slots, |_| ());
+        self.collections.rollback(savepoint.collections, |_| ());
+        self.cursors.retain(|_, cursor| cursor.opened_after < id);
+        self.savepoints.truncate(place + 1);
+        self.epoch = id;
+        Ok(())
+    }
+
+    /// Forgets savepoint `id` and those set after it; what was written since stays, and belongs to
+    /// the savepoint before.
+    pub fn release(&mut self, id: u64) -> Result<(), DbError> {
+        let place = self.place_of(id)?;
+        let parent = if place == 0 { 0 } else { self.savepoints[place - 1].id };
+        let savepoint = &self.savepoints[place];
+        self.slots.release(savepoint.slots, parent);
+        self.collections.release(savepoint.collections, parent);
+        self.records.release(savepoint.records, parent);
+        self.savepoints.truncate(place);
+        self.epoch = parent;
+        Ok(())
+    }
+
+    fn place_of(&self, id: u64) -> Result<usize, DbError> {
+        self.savepoints
+            .binary_search_by_key(&id, |savepoint| savepoint.id)
+            .map_err(|_| DbError::UnknownSavepoint { id })
+    }
+
+    /// Index in `records` of a store key.
+    pub(crate) fn record_index(&mut self, key: &[u8]) -> Result<usize, DbError> {
+        let snapshot = &self.snapshot;
+        self.records.find_or_load(key, || Ok(snapshot.get(key)?))
+    }
+
+    /// Reads a store key and counts the touch.
+    pub(crate) fn raw_get(&mut self, key: &[u8]) -> Result<Option<Bytes>, DbError> {
+        let index = self.record_index(key)?;
+        self.records.touch(index, self.epoch);
+        Ok(self.records.entry(index).value.clone())
+    }
+
+    /// Writes a store key.
+    pub(crate) fn raw_set(&mut self, key: &[u8], value: Option<Bytes>) -> Result<(), DbError> {
+        self.check_writable()?;
+        let index = self.record_index(key)?;
+        self.set_record(index, value);
+        Ok(())
+    }
+
+    pub(crate) fn set_record(&mut self, index: usize, value: Option<Bytes>) {
+        self.records.set(index, self.epoch, value.clone());
+        self.writes.insert(self.records.entry(index).key.clone(), value);
+    }
+
+    /// The next number of a counter: 1, 2, and so on.
+    pub(crate) fn next_number(&mut self, counter: &[u8], what: &'static str) -> Result<u32, DbError> {
+        let last = match self.raw_get(counter)? {
+            Some(value) => crate::keys::decode_u32(counter, &value)?,
+            None => 0,
+        };
+        let next = last.checked_add(1).ok_or(DbError::Exhausted { what })?;
+        self.raw_set(counter, Some(Bytes::copy_from_slice(&next.to_be_bytes())))?;
+        Ok(next)
+    }
+}

@@ -1,0 +1,81 @@
+//! What a store can answer instead of a result.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An error of a store: each message is one sentence for people.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process holds the store.
+    #[error("the store {} is in use by another process, which must close it first", path.display())]
+    Locked {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// There is no such store.
+    #[error("there is no store at {}", path.display())]
+    NotFound {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The file is something else.
+    #[error("{} is not a DotDB store: {detail}", path.display())]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+        /// What was found instead.
+        detail: String,
+    },
+    /// The store is damaged.
+    #[error("the store is damaged: {detail}")]
+    Corrupt {
+        /// What is wrong, and where if known.
+        detail: String,
+    },
+    /// The store was written by a later version of this program.
+    #[error(
+        "the store has format {found} and this program reads up to format {supported}: use a newer version"
+    )]
+    NewerFormat {
+        /// Format of the store.
+        found: u32,
+        /// Newest format known here.
+        supported: u32,
+    },
+    /// No space is left.
+    #[error("there is no space left to write to the store")]
+    Full,
+    /// A key or value is longer than the backend can keep.
+    #[error("a {what} of {bytes} bytes is too large for the store, which takes up to {limit}")]
+    TooLarge {
+        /// `key` or `value`.
+        what: &'static str,
+        /// Its length.
+        bytes: u64,
+        /// The longest allowed.
+        limit: u64,
+    },
+    /// A write to a store that was opened for reading.
+    #[error("the store is open for reading only")]
+    ReadOnly,
+    /// The operating system refused.
+    #[error("{context} failed: {source}")]
+    Io {
+        /// What was attempted, with the file's name where there is one.
+        context: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+impl StoreError {
+    /// Turns an I/O error into the variant that says most: [`StoreError::NotFound`],
+    /// [`StoreError::Full`], else [`StoreError::Io`].
+    pub fn from_io(action: &str, path: &Path, source: io::Error) -> StoreError {
+        match source.kind() {
+            io::ErrorKind::NotFound => StoreError::NotFound { path: path.to_owned() },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full,
+            _ => StoreError::Io { context: format!("{action} {}", path.display()), source },
+        }
+    }
+}
