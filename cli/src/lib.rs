@@ -1,0 +1,1 @@
+//! The dotvm command line.

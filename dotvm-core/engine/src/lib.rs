@@ -1,0 +1,1 @@
+//! Lowering to the register form and the interpreter, at five word widths.

@@ -1,0 +1,1 @@
+//! A slow and obvious interpreter: the oracle of the fast one.

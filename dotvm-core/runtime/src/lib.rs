@@ -1,0 +1,1 @@
+//! Programs and contracts run against DotDB: one execution, one transaction.

@@ -1,0 +1,227 @@
+//! The gas schedule: what each class of operation costs at each operating width.
+//!
+//! The static cost of a basic block is taken when the block is entered; if it does not fit, the block does not
+//! start. Costs that depend on lengths or on storage are taken before their effect. Weights are initial: they
+//! have the right shape and are not yet calibrated.
+
+/// Number of this schedule, kept with each module.
+pub const SCHEDULE: u16 = 1;
+
+/// The gas class of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Free.
+    Z,
+    /// Basic: 1.
+    B,
+    /// Jump: 1.
+    J,
+    /// Jump by map: 3.
+    Jmap,
+    /// Add, logic, compare.
+    A,
+    /// Multiply.
+    M,
+    /// Divide.
+    D,
+    /// Twice a division.
+    D2,
+    /// Power: 10, and half a division per bit of the exponent.
+    E,
+    /// Modular power or inverse: twice E, over the bits of the exponent or the modulus.
+    E2,
+    /// Load or store.
+    L,
+    /// Copy: 1, and 1 per 32 bytes.
+    C,
+    /// Growth of memory: 1, and 1 per 64 bytes made usable.
+    G,
+    /// Allocator: 10, and 1 per 64 bytes.
+    Al,
+    /// New reference: 4, and 1 per 32 bytes.
+    R,
+    /// Contract slot: 20, 480 more on first touch, and 1 per 8 bytes of key and value.
+    S,
+    /// Scratch slot: 10.
+    S0,
+    /// Database: 300, 20 per row and 1 per 8 bytes of keys and documents.
+    Q,
+    /// Transaction: 100, and at a commit 50 per changed key.
+    T,
+    /// Hash: 20, and the algorithm's weight per block; events: 20, and 1 per 8 bytes.
+    H,
+    /// Call: 3, and 1 per 8 word locals of the callee.
+    Call,
+    /// Indirect call: 5, and 1 per 8 word locals of the callee.
+    Calli,
+}
+
+impl Class {
+    /// The class's name in documentation.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Class::Z => "z",
+            Class::B => "b",
+            Class::J => "j",
+            Class::Jmap => "j+2",
+            Class::A => "a",
+            Class::M => "m",
+            Class::D => "d",
+            Class::D2 => "2d",
+            Class::E => "e",
+            Class::E2 => "2e",
+            Class::L => "l",
+            Class::C => "c(n)",
+            Class::G => "g(n)",
+            Class::Al => "al(n)",
+            Class::R => "r+c(n)",
+            Class::S => "s",
+            Class::S0 => "s0",
+            Class::Q => "q",
+            Class::T => "t",
+            Class::H => "h",
+            Class::Call => "call",
+            Class::Calli => "call+2",
+        }
+    }
+
+    /// The part of the cost that is known before the program runs, for an operating width of `bits`.
+    pub const fn static_cost(self, bits: u32) -> u64 {
+        let lambda = if bits < 64 { 1 } else { (bits / 64) as u64 };
+        match self {
+            Class::Z => 0,
+            Class::B | Class::J | Class::C | Class::G => 1,
+            Class::Jmap => 3,
+            Class::A => match bits {
+                512 => 4,
+                256 => 2,
+                _ => 1,
+            },
+            Class::M => 1 + lambda * (lambda + 1) / 4,
+            Class::D => division(lambda),
+            Class::D2 => 2 * division(lambda),
+            Class::E => 10,
+            Class::E2 => 20,
+            Class::L => 1 + (bits / 8 / 32) as u64,
+            Class::Al => 10,
+            Class::R => 4,
+            Class::S => 20,
+            Class::S0 => 10,
+            Class::Q => 300,
+            Class::T => 100,
+            Class::H => 20,
+            Class::Call => 3,
+            Class::Calli => 5,
+        }
+    }
+}
+
+const fn division(lambda: u64) -> u64 {
+    6 + 2 * lambda * lambda
+}
+
+/// Cost of a power beyond its static part: half a division per bit of the exponent.
+pub const fn power(bits: u32, exponent_bits: u32) -> u64 {
+    let lambda = if bits < 64 { 1 } else { (bits / 64) as u64 };
+    division(lambda) * exponent_bits as u64 / 2
+}
+
+/// Cost of copying, filling or comparing `bytes` beyond the static part.
+pub const fn copy(bytes: u64) -> u64 {
+    bytes / 32
+}
+
+/// Cost of making `bytes` of memory usable beyond the static part.
+pub const fn grow(bytes: u64) -> u64 {
+    bytes / 64
+}
+
+/// Cost of a callee's word locals (parameters not counted).
+pub const fn locals(word_locals: u32) -> u64 {
+    (word_locals / 8) as u64
+}
+
+/// Cost of a contract slot beyond the static part; `first` = first touch in this transaction.
+pub const fn slot(first: bool, key_and_value_bytes: u64) -> u64 {
+    (if first { 480 } else { 0 }) + key_and_value_bytes / 8
+}
+
+/// Cost of a database operation beyond the static part.
+pub const fn database(rows: u64, key_and_document_bytes: u64) -> u64 {
+    rows * 20 + key_and_document_bytes / 8
+}
+
+/// Cost of a commit beyond the static part.
+pub const fn commit(changed_keys: u64) -> u64 {
+    changed_keys * 50
+}
+
+/// Cost of an event beyond the static part.
+pub const fn event(topics: u64, topic_and_data_bytes: u64) -> u64 {
+    topics * 10 + topic_and_data_bytes / 8
+}
+
+/// Cost of a digest beyond the static part: the weight of each block of the algorithm.
+pub const fn hash(bytes: u64, block_bytes: u64, block_weight: u64) -> u64 {
+    (bytes / block_bytes + 1) * block_weight
+}
+
+/// The execution ran out of gas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfGas;
+
+/// What is left of an execution's gas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gas {
+    left: u64,
+}
+
+impl Gas {
+    /// The largest limit: the counter stays within a signed 64-bit number.
+    pub const MAX: u64 = i64::MAX as u64;
+
+    /// A meter holding `limit`, at most [`Gas::MAX`].
+    pub const fn new(limit: u64) -> Gas {
+        Gas { left: if limit > Gas::MAX { Gas::MAX } else { limit } }
+    }
+
+    /// What is left.
+    #[inline(always)]
+    pub const fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Takes `amount`, or leaves the meter as it was and reports that it does not fit.
+    #[inline(always)]
+    pub fn charge(&mut self, amount: u64) -> Result<(), OutOfGas> {
+        match self.left.checked_sub(amount) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(OutOfGas),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn static_costs_have_the_documented_shape() {
+        let at = |class: Class| [32, 64, 128, 256, 512].map(|bits| class.static_cost(bits));
+        assert_eq!(at(Class::A), [1, 1, 1, 2, 4]);
+        assert_eq!(at(Class::M), [1, 1, 2, 6, 19]);
+        assert_eq!(at(Class::D), [8, 8, 14, 38, 134]);
+        assert_eq!(at(Class::L), [1, 1, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_charge_that_does_not_fit_changes_nothing() {
+        let mut gas = Gas::new(10);
+        assert_eq!(gas.charge(7), Ok(()));
+        assert_eq!(gas.charge(4), Err(OutOfGas));
+        assert_eq!(gas.left(), 3);
+    }
+}

@@ -1,0 +1,560 @@
+//! The opcode table: every operation of the machine is described here, once.
+//!
+//! [`for_each_op!`](crate::for_each_op) holds the rows. The [`Op`] enum, the decoder, the encoder, the
+//! assembler's keywords, the disassembler, the verifier's stack heights, the gas schedule and
+//! `docs/opcodes.md` all come from it. To add an operation: one row here, one meaning in the engine, one in the
+//! reference interpreter, one test file.
+//!
+//! A row reads
+//!
+//! ```text
+//! code Variant "MNEMONIC" (immediates) "stack effect" (traps) gas-class flow flags "meaning";
+//! ```
+//!
+//! Words stand in `[ ]`, references in `{ }`, the top of the stack on the right. The stack effect is not a
+//! comment: the heights that the verifier uses are counted from it, except in rows whose effect depends on an
+//! immediate or a signature (marked `by_imm`).
+
+use crate::capability::Capability;
+use crate::gas::Class;
+use crate::trap::TrapKind;
+
+/// What an immediate operand of an instruction is: how it is written, checked and named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Imm {
+    /// A signed number of up to 64 bits, sign-extended to the word.
+    Signed,
+    /// A jump target: a distance in bytes from the end of the instruction to an instruction of the same function.
+    Rel,
+    /// A jump table: a count `n`, then `n + 1` distances.
+    Table,
+    /// A number of stack entries, 0 to 65,535.
+    Count,
+    /// A byte offset added to an address, 0 to 2^32 − 1.
+    Offset,
+    /// A memory format: log2 of the bytes (0 to 6), plus 8 to sign-extend, plus 16 for big-endian.
+    Format,
+    /// A number of bits, or the position of a bit, 0 to 512.
+    Bits,
+    /// Index of a word local (parameters first).
+    Local,
+    /// Index of a reference local (parameters first).
+    RefLocal,
+    /// Index of a word global.
+    Global,
+    /// Index of a reference global.
+    RefGlobal,
+    /// Index of a word constant.
+    WordConst,
+    /// Index of a reference constant.
+    RefConst,
+    /// Index of a function.
+    Func,
+    /// Index of a signature.
+    Sig,
+    /// Index of a function table.
+    FuncTable,
+    /// Index of a jump map.
+    JumpMap,
+    /// Index of a collection.
+    Coll,
+    /// A hash algorithm, see [`HashAlg`](crate::hash::HashAlg).
+    Hash,
+    /// A field of the environment, see [`EnvField`](crate::env::EnvField).
+    Env,
+    /// Scan flags: bit 0 = descending.
+    ScanFlags,
+    /// Transaction flags: bit 0 = read-only.
+    TxFlags,
+    /// A guest-gas amount, 0 to 2^32 − 1.
+    Amount,
+}
+
+impl Imm {
+    /// The name used in documentation.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Imm::Signed => "s",
+            Imm::Rel => "rel",
+            Imm::Table => "n rel×(n+1)",
+            Imm::Count => "n",
+            Imm::Offset => "off",
+            Imm::Format => "fmt",
+            Imm::Bits => "bits",
+            Imm::Local => "local",
+            Imm::RefLocal => "rlocal",
+            Imm::Global => "global",
+            Imm::RefGlobal => "rglobal",
+            Imm::WordConst | Imm::RefConst => "const",
+            Imm::Func => "fn",
+            Imm::Sig => "sig",
+            Imm::FuncTable => "table",
+            Imm::JumpMap => "map",
+            Imm::Coll => "coll",
+            Imm::Hash => "alg",
+            Imm::Env => "field",
+            Imm::ScanFlags | Imm::TxFlags => "flags",
+            Imm::Amount => "amount",
+        }
+    }
+
+    /// Whether the operand is encoded as signed LEB128 (the others are unsigned).
+    pub const fn is_signed(self) -> bool {
+        matches!(self, Imm::Signed | Imm::Rel)
+    }
+}
+
+/// Where control goes after an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// To the next instruction.
+    Next,
+    /// To the next instruction, which starts a new gas block (calls, and operations that report gas).
+    NextBlock,
+    /// To the immediate's target.
+    Jump,
+    /// To the immediate's target or to the next instruction.
+    Branch,
+    /// To one of many targets.
+    Multi,
+    /// Out of the function.
+    Leave,
+}
+
+/// How the heights of the two stacks change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effect {
+    /// Words taken.
+    pub words_in: u32,
+    /// Words left in their place.
+    pub words_out: u32,
+    /// References taken.
+    pub refs_in: u32,
+    /// References left in their place.
+    pub refs_out: u32,
+}
+
+impl Effect {
+    /// Counts the names in a stack effect such as `[a b]{k} → [found]{doc}`.
+    const fn parse(text: &str) -> Effect {
+        let bytes = text.as_bytes();
+        let mut counts = [0u32; 4];
+        let mut after_arrow = 0;
+        let mut group = 2; // 0 = in [ ], 1 = in { }, 2 = outside
+        let mut in_name = false;
+        let mut at = 0;
+        while at < bytes.len() {
+            let byte = bytes[at];
+            // "→" is the bytes e2 86 92; no other character used outside brackets starts with e2 86.
+            if group == 2 && byte == 0xe2 && at + 1 < bytes.len() && bytes[at + 1] == 0x86 {
+                after_arrow = 2;
+                at += 3;
+                continue;
+            }
+            match byte {
+                b'[' => group = 0,
+                b'{' => group = 1,
+                b']' | b'}' => {
+                    group = 2;
+                    in_name = false;
+                }
+                b' ' => in_name = false,
+                _ => {
+                    if group != 2 && !in_name {
+                        in_name = true;
+                        counts[after_arrow + group] += 1;
+                    }
+                }
+            }
+            at += 1;
+        }
+        Effect { words_in: counts[0], refs_in: counts[1], words_out: counts[2], refs_out: counts[3] }
+    }
+}
+
+/// One row of the opcode table.
+#[derive(Debug)]
+pub struct OpInfo {
+    /// The operation.
+    pub op: Op,
+    /// Its byte.
+    pub code: u8,
+    /// Its name in assembly text.
+    pub mnemonic: &'static str,
+    /// Its immediate operands, in the order of their encoding.
+    pub imms: &'static [Imm],
+    /// The stack effect as documented.
+    pub effect_text: &'static str,
+    /// The stack effect, or `None` where it depends on an immediate or a signature.
+    pub effect: Option<Effect>,
+    /// The traps it may raise, besides Gas.
+    pub traps: &'static [TrapKind],
+    /// Its gas class.
+    pub gas: Class,
+    /// Where control goes.
+    pub flow: Flow,
+    /// Whether a width prefix may stand before it.
+    pub prefixable: bool,
+    /// The capability a module must list to use it.
+    pub capability: Option<Capability>,
+    /// What it does, in one sentence.
+    pub meaning: &'static str,
+}
+
+/// Calls the given macro with every row of the opcode table.
+#[macro_export]
+macro_rules! for_each_op {
+    ($consumer:path) => {
+        $consumer! {
+            // 0x00–0x0F Control
+            0x00 Trap "TRAP" () "[] → never" (Unreachable) B Leave () "stop with Unreachable; all-zero code therefore stops at once";
+            0x01 Nop "NOP" () "[] → []" () Z Next () "nothing";
+            0x02 Jmp "JMP" (Rel) "[] → []" () J Jump () "jump; the distance counts from the next instruction and lands on an instruction of the same function";
+            0x03 Jz "JZ" (Rel) "[c] → []" () J Branch () "jump if c = 0";
+            0x04 Jnz "JNZ" (Rel) "[c] → []" () J Branch () "jump if c ≠ 0";
+            0x05 Jtab "JTAB" (Table) "[i] → []" () J Multi () "jump by table, last entry for i ≥ n";
+            0x06 Jmap "JMAP" (JumpMap) "[addr] → []" (Jump) Jmap Multi () "jump to the block that the jump map gives for a guest address; window functions only";
+            0x07 Call "CALL" (Func) "[args]{args} → [results]{results}" (Depth Stack) Call NextBlock (by_imm) "call a function of this module";
+            0x08 Calli "CALLI" (Sig FuncTable) "[args i]{args} → [results]{results}" (Index Null Sig Depth Stack) Calli NextBlock (by_imm) "call through a table, signature checked";
+            0x09 Tcall "TCALL" (Func) "[args]{args} → leaves" (Stack) Call Leave (by_imm) "tail call: the frame is replaced";
+            0x0A Ret "RET" () "[results]{results} → leaves" () J Leave (by_imm) "return; the stacks must hold exactly the results";
+            0x0B Blk "BLK" (Count Count) "[] → []" (Stack) Z Next () "window functions: this block takes at most `need` values below its entry and grows by at most `grow`; one check for the whole block";
+            0x0C Meter "METER" (Amount) "[] → []" (Meter) Z Next () "charge the amount to the guest meter (a guest machine's own gas), apart from host gas";
+            0x0D Meterd "METERD" () "[n] → []" (Meter) B Next () "charge a computed amount to the guest meter";
+            0x0E Throw "THROW" () "[code]{x} → never" (User) J Leave () "raise exception `code` with payload x";
+            0x0F Halt "HALT" () "[code]{x} → never" () J Leave () "end this instance with result x; code 0 keeps its state changes, any other code undoes them";
+
+            // 0x10–0x1F Stack, constants, locals, globals
+            0x10 Push "PUSH" (Signed) "[] → [s]" () B Next () "signed immediate of up to 64 bits, sign-extended to the word";
+            0x11 Pushc "PUSHC" (WordConst) "[] → [w]" () B Next () "word constant of the pool";
+            0x12 Pop "POP" () "[a] → []" () B Next () "drop the top";
+            0x13 Dup "DUP" () "[a] → [a a]" () B Next () "copy the top";
+            0x14 Dupn "DUPN" (Count) "[… a …] → [… a … a]" () B Next (by_imm) "copy the value n below the top";
+            0x15 Swap "SWAP" () "[a b] → [b a]" () B Next () "exchange the two values on top";
+            0x16 Swapn "SWAPN" (Count) "[a … b] → [b … a]" () B Next (by_imm) "exchange the top with the value n below it";
+            0x17 Rot "ROT" (Count) "[a … b] → [… b a]" () B Next (by_imm) "bring the value n below the top to the top";
+            0x18 Select "SELECT" () "[a b c] → [r]" () B Next () "a if c ≠ 0, else b; no branch";
+            0x19 Lget "LGET" (Local) "[] → [w]" () B Next () "word local";
+            0x1A Lset "LSET" (Local) "[w] → []" () B Next () "set a word local";
+            0x1B Ltee "LTEE" (Local) "[w] → [w]" () B Next () "set a word local, keep the value";
+            0x1C Gget "GGET" (Global) "[] → [w]" () B Next () "word global";
+            0x1D Gset "GSET" (Global) "[w] → []" () B Next () "set a word global";
+            0x1E Meterq "METERQ" () "[] → [n]" () B NextBlock () "what the guest meter has left, at most the greatest word";
+            0x1F Popn "POPN" (Count) "[a×n] → []" () B Next (by_imm) "drop n values";
+
+            // 0x20–0x2F Integer arithmetic
+            0x20 Add "ADD" () "[a b] → [r]" () A Next (prefix) "a + b modulo 2^w";
+            0x21 Sub "SUB" () "[a b] → [r]" () A Next (prefix) "a − b modulo 2^w";
+            0x22 Mul "MUL" () "[a b] → [r]" () M Next (prefix) "a · b modulo 2^w";
+            0x23 Div "DIV" () "[a b] → [q]" (DivZero) D Next (prefix) "unsigned quotient";
+            0x24 Sdiv "SDIV" () "[a b] → [q]" (DivZero Overflow) D Next (prefix) "signed quotient, toward zero; MIN ÷ −1 traps";
+            0x25 Mod "MOD" () "[a b] → [r]" (DivZero) D Next (prefix) "unsigned remainder";
+            0x26 Smod "SMOD" () "[a b] → [r]" (DivZero) D Next (prefix) "signed remainder with the sign of a; MIN rem −1 = 0";
+            0x27 Neg "NEG" () "[a] → [r]" () A Next (prefix) "−a modulo 2^w";
+            0x28 Abs "ABS" () "[a] → [r]" () A Next (prefix) "absolute value; MIN stays MIN";
+            0x29 Addc "ADDC" () "[a b c] → [s c]" () A Next (prefix) "a + b + carry, carry in (low bit of c) and out";
+            0x2A Subb "SUBB" () "[a b c] → [d c]" () A Next (prefix) "a − b − borrow, borrow in (low bit of c) and out";
+            0x2B Mulw "MULW" () "[a b] → [hi lo]" () M Next (prefix) "full unsigned product";
+            0x2C Saddo "SADDO" () "[a b] → [s o]" () A Next (prefix) "sum and signed overflow";
+            0x2D Ssubo "SSUBO" () "[a b] → [d o]" () A Next (prefix) "difference and signed overflow";
+            0x2E Smulo "SMULO" () "[a b] → [p o]" () M Next (prefix) "product and signed overflow";
+            0x2F Addi "ADDI" (Signed) "[a] → [r]" () A Next (prefix) "add the immediate modulo 2^w";
+
+            // 0x30–0x3F Arithmetic with guest semantics, modular arithmetic
+            0x30 Divz "DIVZ" () "[a b] → [q]" () D Next (prefix) "unsigned quotient, 0 if b = 0 (EVM DIV)";
+            0x31 Sdivz "SDIVZ" () "[a b] → [q]" () D Next (prefix) "signed quotient, 0 if b = 0, MIN ÷ −1 = MIN (EVM SDIV)";
+            0x32 Modz "MODZ" () "[a b] → [r]" () D Next (prefix) "unsigned remainder, 0 if b = 0 (EVM MOD)";
+            0x33 Smodz "SMODZ" () "[a b] → [r]" () D Next (prefix) "signed remainder, 0 if b = 0 (EVM SMOD)";
+            0x34 Addmod "ADDMOD" () "[a b m] → [r]" () D Next (prefix) "(a + b) mod m over the full sum; 0 if m = 0";
+            0x35 Mulmod "MULMOD" () "[a b m] → [r]" () D2 Next (prefix) "(a · b) mod m over the full product; 0 if m = 0";
+            0x36 Exp "EXP" () "[a e] → [r]" () E Next (prefix) "a to the power e modulo 2^w";
+            0x37 Isqrt "ISQRT" () "[a] → [r]" () D2 Next (prefix) "integer square root, rounded down";
+            0x38 Min "MIN" () "[a b] → [r]" () A Next (prefix) "unsigned minimum";
+            0x39 Max "MAX" () "[a b] → [r]" () A Next (prefix) "unsigned maximum";
+            0x3A Smin "SMIN" () "[a b] → [r]" () A Next (prefix) "signed minimum";
+            0x3B Smax "SMAX" () "[a b] → [r]" () A Next (prefix) "signed maximum";
+            0x3C Divmod "DIVMOD" () "[a b] → [q r]" (DivZero) D Next (prefix) "unsigned quotient and remainder in one division";
+            0x3D Modpow "MODPOW" () "[b e m] → [r]" (DivZero) E2 Next (prefix) "b to the power e, mod m";
+            0x3E Modinv "MODINV" () "[a m] → [r]" (DivZero) E2 Next (prefix) "inverse of a mod m, 0 if there is none";
+            0x3F Sextd "SEXTD" () "[x n] → [r]" () A Next (prefix) "sign-extend from the low n bits; n ≥ w leaves x, n = 0 gives 0";
+
+            // 0x40–0x4F Bits and shifts
+            0x40 And "AND" () "[a b] → [r]" () A Next (prefix) "bitwise and";
+            0x41 Or "OR" () "[a b] → [r]" () A Next (prefix) "bitwise or";
+            0x42 Xor "XOR" () "[a b] → [r]" () A Next (prefix) "bitwise exclusive or";
+            0x43 Not "NOT" () "[a] → [r]" () A Next (prefix) "bitwise complement";
+            0x44 Andn "ANDN" () "[a b] → [r]" () A Next (prefix) "a and not b";
+            0x45 Shl "SHL" () "[a n] → [r]" () A Next (prefix) "shift left; 0 if n ≥ w";
+            0x46 Shr "SHR" () "[a n] → [r]" () A Next (prefix) "shift right, zero fill; 0 if n ≥ w";
+            0x47 Sar "SAR" () "[a n] → [r]" () A Next (prefix) "shift right, sign fill; all sign if n ≥ w";
+            0x48 Rotl "ROTL" () "[a n] → [r]" () A Next (prefix) "rotate left by n modulo w";
+            0x49 Rotr "ROTR" () "[a n] → [r]" () A Next (prefix) "rotate right by n modulo w";
+            0x4A Clz "CLZ" () "[a] → [n]" () A Next (prefix) "leading zero bits, w for 0";
+            0x4B Ctz "CTZ" () "[a] → [n]" () A Next (prefix) "trailing zero bits, w for 0";
+            0x4C Popcnt "POPCNT" () "[a] → [n]" () A Next (prefix) "one bits";
+            0x4D Bswap "BSWAP" () "[a] → [r]" () A Next (prefix) "reverse the bytes of the operating width";
+            0x4E Byte "BYTE" () "[x i] → [b]" () A Next (prefix) "byte i counted from the most significant, 0 if outside";
+
+            // 0x50–0x5F Comparison and sub-fields
+            0x50 Eq "EQ" () "[a b] → [r]" () A Next (prefix) "1 if a = b, else 0";
+            0x51 Ne "NE" () "[a b] → [r]" () A Next (prefix) "1 if a ≠ b, else 0";
+            0x52 Lt "LT" () "[a b] → [r]" () A Next (prefix) "1 if a < b, unsigned";
+            0x53 Gt "GT" () "[a b] → [r]" () A Next (prefix) "1 if a > b, unsigned";
+            0x54 Le "LE" () "[a b] → [r]" () A Next (prefix) "1 if a ≤ b, unsigned";
+            0x55 Ge "GE" () "[a b] → [r]" () A Next (prefix) "1 if a ≥ b, unsigned";
+            0x56 Slt "SLT" () "[a b] → [r]" () A Next (prefix) "1 if a < b, signed";
+            0x57 Sgt "SGT" () "[a b] → [r]" () A Next (prefix) "1 if a > b, signed";
+            0x58 Sle "SLE" () "[a b] → [r]" () A Next (prefix) "1 if a ≤ b, signed";
+            0x59 Sge "SGE" () "[a b] → [r]" () A Next (prefix) "1 if a ≥ b, signed";
+            0x5A Eqz "EQZ" () "[a] → [r]" () A Next (prefix) "1 if a = 0, else 0";
+            0x5B Cmp "CMP" () "[a b] → [r]" () A Next (prefix) "−1, 0 or 1: the signed result of an unsigned comparison";
+            0x5C Sext "SEXT" (Bits) "[x] → [r]" () A Next (prefix) "sign-extend from the low bits, 1 ≤ bits ≤ w";
+            0x5D Zext "ZEXT" (Bits) "[x] → [r]" () A Next (prefix) "keep the low bits, 1 ≤ bits ≤ w";
+            0x5E Bextr "BEXTR" (Bits Bits) "[x] → [field]" () A Next (prefix) "extract the bits at `off`, `len` many; off + len ≤ w, len ≥ 1";
+            0x5F Bins "BINS" (Bits Bits) "[x f] → [r]" () A Next (prefix) "replace the bits at `off`, `len` many, by the low bits of f";
+
+            // 0x60–0x6F Linear memory
+            0x60 Load "LOAD" (Offset) "[p] → [w]" (Bounds) L Next () "full word, little-endian, any alignment";
+            0x61 Loadx "LOADX" (Format Offset) "[p] → [w]" (Bounds) L Next () "value of the format, zero- or sign-extended to the word";
+            0x62 Load8 "LOAD8" (Offset) "[p] → [w]" (Bounds) L Next () "one byte, zero-extended";
+            0x63 Load16 "LOAD16" (Offset) "[p] → [w]" (Bounds) L Next () "two bytes, little-endian, zero-extended";
+            0x64 Load32 "LOAD32" (Offset) "[p] → [w]" (Bounds) L Next () "four bytes, little-endian, zero-extended";
+            0x65 Load64 "LOAD64" (Offset) "[p] → [w]" (Bounds) L Next () "eight bytes, little-endian, zero-extended; not in 32-bit modules";
+            0x66 Store "STORE" (Offset) "[p w] → []" (Bounds Protect) L Next () "full word, little-endian, any alignment";
+            0x67 Storex "STOREX" (Format Offset) "[p w] → []" (Bounds Protect) L Next () "the low bytes of w in the format";
+            0x68 Store8 "STORE8" (Offset) "[p w] → []" (Bounds Protect) L Next () "the low byte";
+            0x69 Store16 "STORE16" (Offset) "[p w] → []" (Bounds Protect) L Next () "the low two bytes, little-endian";
+            0x6A Store32 "STORE32" (Offset) "[p w] → []" (Bounds Protect) L Next () "the low four bytes, little-endian";
+            0x6B Store64 "STORE64" (Offset) "[p w] → []" (Bounds Protect) L Next () "the low eight bytes, little-endian; not in 32-bit modules";
+            0x6C Msize "MSIZE" () "[] → [pages]" () B Next () "memory size in 64 KiB pages";
+            0x6D Mgrow "MGROW" () "[n] → [old]" () G Next () "grow by n pages; the old size, or −1 if it cannot";
+            0x6E Mcopy "MCOPY" () "[dst src n] → []" (Bounds Protect) C Next () "copy n bytes, overlap allowed";
+            0x6F Mfill "MFILL" () "[dst byte n] → []" (Bounds Protect) C Next () "fill n bytes";
+
+            // 0x70–0x7F Heap, reference stack, byte strings
+            0x70 Alloc "ALLOC" () "[n] → [p]" (OutOfMemory) Al Next () "n zeroed bytes, 16-aligned, from the memory behind the data segments";
+            0x71 Free "FREE" () "[p] → []" (BadFree) Al Next () "give back exactly a live ALLOC result";
+            0x72 Rconst "RCONST" (RefConst) "{} → {x}" () B Next () "reference constant of the pool: bytes, shared, not copied";
+            0x73 Rnull "RNULL" () "{} → {null}" () B Next () "null";
+            0x74 Rpop "RPOP" () "{x} → {}" () B Next () "drop the top";
+            0x75 Rdup "RDUP" (Count) "{… x …} → {… x … x}" () B Next (by_imm) "copy the reference n below the top";
+            0x76 Rswap "RSWAP" (Count) "{a … b} → {b … a}" () B Next (by_imm) "exchange the top with the reference n below it";
+            0x77 Rlget "RLGET" (RefLocal) "{} → {x}" () B Next () "reference local";
+            0x78 Rlset "RLSET" (RefLocal) "{x} → {}" () B Next () "set a reference local";
+            0x79 Rgget "RGGET" (RefGlobal) "{} → {x}" () B Next () "reference global";
+            0x7A Rgset "RGSET" (RefGlobal) "{x} → {}" () B Next () "set a reference global";
+            0x7B Rkind "RKIND" () "{x} → [kind]" () B Next () "0 null, 2 bytes";
+            0x7C Blen "BLEN" () "{b} → [n]" (Kind) B Next () "length of a byte string";
+            0x7D Bget "BGET" () "[i]{b} → [byte]" (Kind Index) B Next () "byte i of a byte string";
+            0x7E Bload "BLOAD" () "[p n] → {b}" (Bounds Size) R Next () "copy memory into a byte string";
+            0x7F Bstore "BSTORE" () "[p i n]{b} → []" (Kind Index Bounds Protect) C Next () "copy b[i..i+n] to memory";
+
+            // 0x80–0x8F Database
+            0x80 DbGet "DB_GET" (Coll) "{key} → [found]{doc}" (Kind Cap Tx Db) Q Next (cap DbRead) "point read in the open transaction; null if absent";
+            0x81 DbPut "DB_PUT" (Coll) "{key doc} → [replaced]" (Kind Cap ReadOnly Tx Db) Q Next (cap DbWrite) "insert or replace";
+            0x82 DbDelete "DB_DELETE" (Coll) "{key} → [existed]" (Kind Cap ReadOnly Tx Db) Q Next (cap DbWrite) "remove";
+            0x84 DbCount "DB_COUNT" (Coll) "[] → [n]" (Cap Tx Db Overflow) Q Next (cap DbRead) "number of documents, in constant time";
+            0x85 DbExists "DB_EXISTS" (Coll) "{key} → [r]" (Kind Cap Tx Db) Q Next (cap DbRead) "1 if the key is present";
+            0x86 DbInsert "DB_INSERT" (Coll) "{doc} → {key}" (Kind Cap ReadOnly Tx Db) Q Next (cap DbWrite) "insert under the next key of the collection's counter: 8 bytes, big-endian";
+            0x88 DbScan "DB_SCAN" (Coll ScanFlags) "{from to} → [cursor]" (Kind Cap Tx Db) Q Next (cap DbRead) "cursor over from ≤ key < to, null = open end; flag 1 = descending";
+            0x89 DbNext "DB_NEXT" () "[cursor] → [more]{key doc}" (Index Cap Tx Db) Q Next (cap DbRead) "next entry of the cursor; 0 and nulls at the end";
+            0x8A DbClose "DB_CLOSE" () "[cursor] → []" (Index Cap Tx) B Next (cap DbRead) "close; all cursors close with their transaction";
+
+            // 0x90–0x9F Contract state and transactions
+            0x90 Sload "SLOAD" () "[key] → [value]" (Tx Db Overflow) S Next () "slot of this contract, 0 if absent; a value wider than the word traps Overflow";
+            0x91 Sstore "SSTORE" () "[key value] → []" (ReadOnly Tx Db) S Next () "set a slot; 0 removes it";
+            0x92 Sdelete "SDELETE" () "[key] → [existed]" (ReadOnly Tx Db) S Next () "remove a slot";
+            0x93 Sexists "SEXISTS" () "[key] → [r]" (Tx Db) S Next () "1 if the slot is set";
+            0x94 Tload "TLOAD" () "[key] → [value]" (Tx) S0 Next () "per-transaction scratch slot, 0 if absent";
+            0x95 Tstore "TSTORE" () "[key value] → []" (ReadOnly Tx) S0 Next () "set a per-transaction scratch slot";
+            0x96 TxBegin "TX_BEGIN" (TxFlags) "[] → []" (Cap Tx Db) T Next (cap Tx) "open a transaction where none is open; flag 1 = read-only";
+            0x97 TxCommit "TX_COMMIT" () "[] → [ok]" (Cap Tx Db) T Next (cap Tx) "commit; durable before it returns 1, 0 = conflict and nothing changed";
+            0x98 TxAbort "TX_ABORT" () "[] → []" (Cap Tx) T Next (cap Tx) "undo everything since TX_BEGIN and close the transaction";
+            0x99 Savepoint "SAVEPOINT" () "[] → [id]" (Tx) T Next () "mark a point to roll back to";
+            0x9A Rollback "ROLLBACK" () "[id] → []" (Tx) T Next () "undo state, documents and events back to the savepoint, which stays valid";
+
+            // 0xA0–0xAF Cryptography
+            0xA0 Hash "HASH" (Hash) "{b} → {digest}" (Kind) H Next () "digest of a byte string";
+            0xA1 Hashw "HASHW" (Hash) "{b} → [digest]" (Kind) H Next () "digest as a word, read as a big-endian number; the word is at least as wide as the digest";
+            0xA2 Hashm "HASHM" (Hash) "[p n] → [digest]" (Bounds) H Next () "digest of memory as a word, no copy";
+
+            // 0xE0–0xEF System, processes, contracts
+            0xEB Env "ENV" (Env) "[] → [w] or {x}" (Overflow) B Next (by_imm) "a field of the environment";
+            0xEC Emit "EMIT" (Count) "[topics×n]{data} → []" (Kind ReadOnly Tx) H Next (by_imm) "record an event, undone with its transaction";
+            0xEE Gas "GAS" () "[] → [n]" () B NextBlock () "host gas left, at most the greatest word";
+            0xEF Break "BREAK" () "[] → []" () Z Next () "debugger stop; nothing otherwise";
+        }
+    };
+}
+
+macro_rules! define_ops {
+    ($($code:literal $variant:ident $mnemonic:literal ($($imm:ident)*) $effect:literal ($($trap:ident)*)
+        $gas:ident $flow:ident ($($flag:ident $($arg:ident)?)?) $meaning:literal;)*) => {
+        /// An operation of the machine.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Op {
+            $(#[doc = concat!("`", $mnemonic, "` ", $effect, ": ", $meaning, ".")] $variant = $code,)*
+        }
+
+        /// The rows of the opcode table, ascending by code.
+        pub static OPS: &[OpInfo] = &[$(OpInfo {
+            op: Op::$variant,
+            code: $code,
+            mnemonic: $mnemonic,
+            imms: &[$(Imm::$imm),*],
+            effect_text: $effect,
+            effect: flag_effect!($effect $($flag)?),
+            traps: &[$(TrapKind::$trap),*],
+            gas: Class::$gas,
+            flow: Flow::$flow,
+            prefixable: flag_prefix!($($flag)?),
+            capability: flag_capability!($($flag $($arg)?)?),
+            meaning: $meaning,
+        }),*];
+    };
+}
+
+macro_rules! flag_effect {
+    ($effect:literal by_imm) => {
+        None
+    };
+    ($effect:literal $($other:ident)?) => {
+        Some(Effect::parse($effect))
+    };
+}
+macro_rules! flag_prefix {
+    (prefix) => {
+        true
+    };
+    ($($other:ident)?) => {
+        false
+    };
+}
+macro_rules! flag_capability {
+    (cap $name:ident) => {
+        Some(Capability::$name)
+    };
+    ($($other:ident)?) => {
+        None
+    };
+}
+
+for_each_op!(define_ops);
+
+/// For each code byte, the position of its row in [`OPS`] plus one, or 0.
+static ROW_OF_CODE: [u8; 256] = {
+    let mut rows = [0u8; 256];
+    let mut row = 0;
+    while row < OPS.len() {
+        let code = OPS[row].code as usize;
+        assert!(rows[code] == 0, "two operations share one code");
+        assert!(row == 0 || OPS[row - 1].code < OPS[row].code, "rows are ascending by code");
+        rows[code] = row as u8 + 1;
+        row += 1;
+    }
+    rows
+};
+
+impl Op {
+    /// The row of this operation.
+    #[inline]
+    pub fn info(self) -> &'static OpInfo {
+        &OPS[ROW_OF_CODE[self as usize] as usize - 1]
+    }
+
+    /// The operation with this code byte.
+    #[inline]
+    pub fn from_code(code: u8) -> Option<Op> {
+        match ROW_OF_CODE[code as usize] {
+            0 => None,
+            row => Some(OPS[row as usize - 1].op),
+        }
+    }
+
+    /// The operation with this name, in upper case.
+    pub fn from_mnemonic(name: &str) -> Option<Op> {
+        OPS.iter().find(|info| info.mnemonic == name).map(|info| info.op)
+    }
+
+    /// The operation's name in assembly text.
+    pub fn mnemonic(self) -> &'static str {
+        self.info().mnemonic
+    }
+}
+
+/// A width prefix: the next integer operation works on this many bits, its operands are truncated and its
+/// results zero-extended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Prefix {
+    /// 8 bits.
+    W8 = 0xF0,
+    /// 16 bits.
+    W16 = 0xF1,
+    /// 32 bits.
+    W32 = 0xF2,
+    /// 64 bits.
+    W64 = 0xF3,
+    /// 128 bits.
+    W128 = 0xF4,
+    /// 256 bits.
+    W256 = 0xF5,
+}
+
+impl Prefix {
+    /// All prefixes, ascending.
+    pub const ALL: [Prefix; 6] =
+        [Prefix::W8, Prefix::W16, Prefix::W32, Prefix::W64, Prefix::W128, Prefix::W256];
+
+    /// The prefix with this code byte.
+    #[inline]
+    pub fn from_code(code: u8) -> Option<Prefix> {
+        Prefix::ALL.get(code.wrapping_sub(0xF0) as usize).copied()
+    }
+
+    /// The operating width in bits.
+    #[inline]
+    pub fn bits(self) -> u32 {
+        8 << (self as u32 - 0xF0)
+    }
+
+    /// The prefix's name in assembly text.
+    pub fn mnemonic(self) -> &'static str {
+        ["W8", "W16", "W32", "W64", "W128", "W256"][self as usize - 0xF0]
+    }
+
+    /// The prefix with this name, in upper case.
+    pub fn from_mnemonic(name: &str) -> Option<Prefix> {
+        Prefix::ALL.into_iter().find(|prefix| prefix.mnemonic() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn effects_are_counted_from_the_text() {
+        let effect = |op: Op| op.info().effect.unwrap();
+        assert_eq!(effect(Op::Add), Effect { words_in: 2, words_out: 1, refs_in: 0, refs_out: 0 });
+        assert_eq!(effect(Op::DbGet), Effect { words_in: 0, words_out: 1, refs_in: 1, refs_out: 1 });
+        assert_eq!(effect(Op::DbNext), Effect { words_in: 1, words_out: 1, refs_in: 0, refs_out: 2 });
+        assert_eq!(effect(Op::Bstore), Effect { words_in: 3, words_out: 0, refs_in: 1, refs_out: 0 });
+        assert_eq!(effect(Op::Throw), Effect { words_in: 1, words_out: 0, refs_in: 1, refs_out: 0 });
+        assert_eq!(effect(Op::Mulw).words_out, 2);
+        assert!(Op::Dupn.info().effect.is_none());
+    }
+
+    #[test]
+    fn codes_and_names_lead_back_to_the_row() {
+        for info in OPS {
+            assert_eq!(Op::from_code(info.code), Some(info.op));
+            assert_eq!(Op::from_mnemonic(info.mnemonic), Some(info.op));
+            assert!(Prefix::from_code(info.code).is_none());
+        }
+        assert_eq!(Op::from_code(0xFF), None);
+        assert_eq!(Prefix::from_code(0xF2).map(Prefix::bits), Some(32));
+        assert_eq!(Prefix::from_code(0xF6), None);
+    }
+}

@@ -1,0 +1,79 @@
+//! Traps: the ways an execution stops that the program did not ask for.
+
+use std::fmt;
+
+macro_rules! traps {
+    ($($code:literal $variant:ident $catchable:literal $sentence:literal;)*) => {
+        /// The kind of a trap.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum TrapKind {
+            $(#[doc = $sentence] $variant = $code,)*
+        }
+
+        impl TrapKind {
+            /// All kinds, ascending by code.
+            pub const ALL: &'static [TrapKind] = &[$(TrapKind::$variant),*];
+
+            /// The name in reports and text tests.
+            pub const fn name(self) -> &'static str {
+                match self { $(TrapKind::$variant => stringify!($variant)),* }
+            }
+
+            /// What happened, in one sentence for people.
+            pub const fn sentence(self) -> &'static str {
+                match self { $(TrapKind::$variant => $sentence),* }
+            }
+
+            /// Whether a handler of the program may catch it; the others end the instance.
+            pub const fn is_catchable(self) -> bool {
+                match self { $(TrapKind::$variant => $catchable),* }
+            }
+        }
+    };
+}
+
+traps! {
+    0 Unreachable true "The program reached a TRAP instruction.";
+    1 User true "The program raised an exception and nothing caught it.";
+    2 DivZero true "Division by zero.";
+    3 Overflow true "The result does not fit the word.";
+    4 Range true "A parameter is outside its allowed range.";
+    5 Size true "An object would exceed its size limit.";
+    6 Bounds true "A memory access reaches beyond the end of memory.";
+    7 Protect true "A write reaches into read-only memory.";
+    8 BadFree true "FREE was given an address that is not a live ALLOC result.";
+    9 OutOfMemory true "The memory limit is reached.";
+    10 Null true "A table entry is empty.";
+    11 Kind true "A reference is of another kind than the operation needs.";
+    12 Index true "An index is outside the table, byte string or list of cursors.";
+    13 Sig true "The function in the table has another signature than the call expects.";
+    14 Jump true "The jump map has no entry for this guest address.";
+    15 Db true "The database refused the operation.";
+    16 Cap true "A capability that the operation needs was not granted.";
+    17 ReadOnly true "A write was attempted in a read-only transaction.";
+    18 Tx true "No transaction is open, one is already open, or the savepoint is unknown.";
+    19 Meter false "The guest meter is empty.";
+    20 Gas false "Out of gas.";
+    21 Depth false "The call depth limit is reached.";
+    22 Stack false "The stack limit is reached.";
+}
+
+impl fmt::Display for TrapKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A trap and where it happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trap {
+    /// What happened.
+    pub kind: TrapKind,
+    /// More about it where the kind alone does not say enough, such as the exception code of a User trap.
+    pub detail: Option<String>,
+    /// Index of the function.
+    pub function: u32,
+    /// Byte offset of the instruction in the function's code.
+    pub offset: u32,
+}

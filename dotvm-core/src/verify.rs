@@ -1,0 +1,729 @@
+//! The verifier: a module in, a [`Verified`] module or the first thing wrong with it out.
+//!
+//! Each function is visited in two linear passes without a fix point: decoding, then a walk over its blocks that
+//! tracks the height of both stacks. Afterwards no instruction can underflow or overflow a stack within its
+//! frame, use a word as a reference, jump into an immediate, or name a table entry that is not there. Left for
+//! run time: memory bounds, division by zero, kinds of references, gas, call depth, the signatures of indirect
+//! calls, jump-map misses, and the heights of window functions, one check per block.
+
+use std::fmt;
+
+use dotvm_arch::W512;
+
+use crate::capability::Capability;
+use crate::decode::{self, Decoded, Inst, Scratch};
+use crate::env::EnvField;
+use crate::gas::{self, Class};
+use crate::hash::HashAlg;
+use crate::limits;
+use crate::module::{Module, Signature};
+use crate::opcode::{Effect, Flow, Imm, Op};
+
+/// A module that has passed the verifier.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    module: Module,
+    functions: Vec<VerifiedFunction>,
+}
+
+impl Verified {
+    /// The module.
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// The functions, parallel to the module's.
+    pub fn functions(&self) -> &[VerifiedFunction] {
+        &self.functions
+    }
+
+    /// The signature of a function.
+    pub fn signature(&self, function: u32) -> Signature {
+        self.module.signatures[self.module.functions[function as usize].signature as usize]
+    }
+}
+
+/// What the verifier found out about a function.
+#[derive(Clone, Debug)]
+pub struct VerifiedFunction {
+    /// Its instructions.
+    pub code: Decoded,
+    /// Its blocks, ascending by start.
+    pub blocks: Vec<Block>,
+    /// Words of its frame: parameters, locals and operand stack. For window functions, the window.
+    pub frame_words: u32,
+    /// References of its frame: parameters, locals and operand stack.
+    pub frame_refs: u32,
+}
+
+/// A basic block: entered only at its start, and charged there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Index of its first instruction.
+    pub start: u32,
+    /// Height of the word stack on entry, locals not counted. In window functions: relative, so that the lowest
+    /// value used since the last BLK is at height 0.
+    pub words: u32,
+    /// Height of the reference stack on entry, locals not counted.
+    pub refs: u32,
+    /// Static gas of the block.
+    pub gas: u64,
+    /// Whether a jump leads here.
+    pub is_target: bool,
+}
+
+/// Why a module is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyError {
+    /// Index and name of the function, if it is about one.
+    pub function: Option<(u32, String)>,
+    /// Byte offset of the instruction, if it is about one.
+    pub offset: Option<u32>,
+    /// What is wrong, as a part of a sentence.
+    pub message: String,
+}
+
+impl fmt::Display for VerifyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.function, self.offset) {
+            (Some((_, name)), Some(offset)) => {
+                write!(f, "function {name}, offset {offset}: {}", self.message)
+            }
+            (Some((_, name)), None) => write!(f, "function {name}: {}", self.message),
+            _ => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for VerifyError {}
+
+/// Checks a module.
+pub fn verify(module: Module) -> Result<Verified, VerifyError> {
+    check_tables(&module).map_err(|message| VerifyError { function: None, offset: None, message })?;
+    let mut functions = Vec::with_capacity(module.functions.len());
+    let mut scratch = Scratch::default();
+    for index in 0..module.functions.len() as u32 {
+        let function = FunctionVerifier::new(&module, index, &mut scratch).and_then(FunctionVerifier::run);
+        functions.push(function.map_err(|error| VerifyError {
+            function: Some((index, module.function_name(index))),
+            offset: error.offset,
+            message: error.message,
+        })?);
+    }
+    check_jump_maps(&module, &functions)?;
+    Ok(Verified { module, functions })
+}
+
+/// Everything outside function code.
+fn check_tables(module: &Module) -> Result<(), String> {
+    let bits = module.width.bits();
+    check_name("the module's name", &module.name)?;
+    at_most("functions", module.functions.len(), limits::module::FUNCTIONS)?;
+    for (what, len) in [
+        ("signatures", module.signatures.len()),
+        ("word constants", module.word_constants.len()),
+        ("reference constants", module.ref_constants.len()),
+        ("word globals", module.word_globals.len()),
+        ("reference globals", module.ref_globals as usize),
+        ("data segments", module.data.len()),
+        ("tables", module.tables.len()),
+        ("jump maps", module.jump_maps.len()),
+        ("collections", module.collections.len()),
+        ("exports", module.exports.len()),
+    ] {
+        at_most(what, len, limits::module::ENTRIES)?;
+    }
+    for (index, function) in module.functions.iter().enumerate() {
+        if function.signature as usize >= module.signatures.len() {
+            return Err(format!(
+                "function {index} names signature {}, which does not exist",
+                function.signature
+            ));
+        }
+        if function.window > 0 && function.word_locals > 0 {
+            return Err(format!("function {index} is a window function and cannot have word locals"));
+        }
+    }
+    for (what, words) in [("word constant", &module.word_constants), ("word global", &module.word_globals)] {
+        for (index, word) in words.iter().enumerate() {
+            if word_bits(word) > bits {
+                return Err(format!("{what} {index} does not fit {bits} bits"));
+            }
+        }
+    }
+    if let Some(index) =
+        module.ref_constants.iter().position(|bytes| bytes.len() as u64 > limits::MAX_BYTES_LEN)
+    {
+        return Err(format!("reference constant {index} is longer than {} bytes", limits::MAX_BYTES_LEN));
+    }
+    check_memory(module)?;
+    for (index, table) in module.tables.iter().enumerate() {
+        at_most("table entries", table.len(), limits::module::ENTRIES)?;
+        for function in table.iter().flatten() {
+            if *function as usize >= module.functions.len() {
+                return Err(format!("table {index} names function {function}, which does not exist"));
+            }
+        }
+    }
+    for (index, map) in module.jump_maps.iter().enumerate() {
+        if module.functions.get(map.function as usize).is_none_or(|function| function.window == 0) {
+            return Err(format!(
+                "jump map {index} names function {}, which is no window function",
+                map.function
+            ));
+        }
+        if !map.entries.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(format!("jump map {index} is not in ascending order of addresses"));
+        }
+    }
+    for (index, collection) in module.collections.iter().enumerate() {
+        check_name("a collection's name", &collection.name)?;
+        if module.collections[..index].iter().any(|other| other.name == collection.name) {
+            return Err(format!("collection `{}` is declared twice", collection.name));
+        }
+    }
+    if !module.capabilities.is_sorted_by(|a, b| a < b) {
+        return Err("the capabilities are not in ascending order, each once".to_owned());
+    }
+    for export in &module.exports {
+        check_name("an export's name", &export.name)?;
+        if export.function as usize >= module.functions.len() {
+            return Err(format!(
+                "export `{}` names function {}, which does not exist",
+                export.name, export.function
+            ));
+        }
+    }
+    if !module.exports.is_sorted_by(|a, b| a.name < b.name) {
+        return Err("the exports are not in ascending order of names, each once".to_owned());
+    }
+    if let Some(entry) = module.entry.filter(|entry| *entry as usize >= module.functions.len()) {
+        return Err(format!("the entry is function {entry}, which does not exist"));
+    }
+    Ok(())
+}
+
+fn check_memory(module: &Module) -> Result<(), String> {
+    let memory = &module.memory;
+    if memory.min_pages > memory.max_pages {
+        return Err(format!(
+            "memory starts with {} pages but may have only {}",
+            memory.min_pages, memory.max_pages
+        ));
+    }
+    // 2^48 pages are all of 64-bit address space; in 32-bit modules an address reaches 2^16 pages.
+    let page_limit = if module.width.bits() == 32 { 1 << 16 } else { 1 << 40 };
+    if memory.max_pages > page_limit {
+        return Err(format!(
+            "memory may have {} pages, more than the {page_limit} an address reaches",
+            memory.max_pages
+        ));
+    }
+    let size = memory.min_pages * limits::PAGE_BYTES;
+    let mut end = 0;
+    let mut writable_before = false;
+    for (index, segment) in module.data.iter().enumerate() {
+        if segment.address < end {
+            return Err(format!(
+                "data segment {index} overlaps the one before it or is not in ascending order"
+            ));
+        }
+        if segment.read_only && writable_before {
+            return Err(format!("data segment {index} is read-only but stands behind a writable one"));
+        }
+        writable_before |= !segment.read_only;
+        end = match segment.address.checked_add(segment.bytes.len() as u64) {
+            Some(end) if end <= size => end,
+            _ => {
+                return Err(format!(
+                    "data segment {index} ends beyond the {} pages memory starts with",
+                    memory.min_pages
+                ));
+            }
+        };
+    }
+    if memory.heap_base % 16 != 0 || memory.heap_base < end {
+        return Err(format!(
+            "the heap starts at {}, which is not a multiple of 16 behind all data",
+            memory.heap_base
+        ));
+    }
+    Ok(())
+}
+
+/// Entries of jump maps must be BLK instructions of their function.
+fn check_jump_maps(module: &Module, functions: &[VerifiedFunction]) -> Result<(), VerifyError> {
+    for (index, map) in module.jump_maps.iter().enumerate() {
+        let code = &functions[map.function as usize].code;
+        for &(address, offset) in &map.entries {
+            let inst = code.index_of(offset).map(|inst| code.insts[inst as usize]);
+            if inst.is_none_or(|inst| inst.op != Op::Blk) {
+                return Err(VerifyError {
+                    function: Some((map.function, module.function_name(map.function))),
+                    offset: Some(offset),
+                    message: format!("jump map {index} leads address {address} here, but this is no BLK"),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > limits::module::NAME_BYTES || name.chars().any(char::is_control) {
+        return Err(format!(
+            "{what} {name:?} is not 1 to {} bytes of text without control characters",
+            limits::module::NAME_BYTES
+        ));
+    }
+    Ok(())
+}
+
+fn at_most(what: &str, len: usize, limit: usize) -> Result<(), String> {
+    if len > limit { Err(format!("{len} {what} are more than the limit of {limit}")) } else { Ok(()) }
+}
+
+fn word_bits(word: &W512) -> u32 {
+    word.bit_len() as u32
+}
+
+/// An error inside a function.
+struct FunctionError {
+    offset: Option<u32>,
+    message: String,
+}
+
+const UNSEEN: u32 = u32::MAX;
+
+/// Heights of the two stacks, locals not counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Heights {
+    words: u32,
+    refs: u32,
+}
+
+struct FunctionVerifier<'a> {
+    module: &'a Module,
+    code: Decoded,
+    blocks: Vec<Block>,
+    /// Index of the block that starts at each instruction, or `UNSEEN`.
+    block_at: Vec<u32>,
+    work: Vec<u32>,
+    signature: Signature,
+    /// Word locals including parameters; 0 in window functions.
+    word_locals: u32,
+    /// Reference locals including parameters.
+    ref_locals: u32,
+    is_window: bool,
+    window: u32,
+    max: Heights,
+    granted: [bool; Capability::ALL.len()],
+    index: u32,
+}
+
+impl<'a> FunctionVerifier<'a> {
+    fn new(module: &'a Module, index: u32, scratch: &mut Scratch) -> Result<Self, FunctionError> {
+        let function = &module.functions[index as usize];
+        if function.code.len() > i32::MAX as usize {
+            return Err(FunctionError { offset: None, message: "the code is longer than 2 GiB".to_owned() });
+        }
+        let code = decode::decode(&function.code, module.width.bits(), scratch)
+            .map_err(|error| FunctionError { offset: Some(error.offset), message: error.kind.to_string() })?;
+        let signature = module.signatures[function.signature as usize];
+        let is_window = function.window > 0;
+        let mut granted = [false; Capability::ALL.len()];
+        for &capability in &module.capabilities {
+            granted[capability as usize] = true;
+        }
+        Ok(FunctionVerifier {
+            module,
+            code,
+            blocks: Vec::new(),
+            block_at: Vec::new(),
+            work: Vec::new(),
+            signature,
+            word_locals: if is_window { 0 } else { signature.words_in as u32 + function.word_locals as u32 },
+            ref_locals: signature.refs_in as u32 + function.ref_locals as u32,
+            is_window,
+            window: function.window as u32,
+            max: Heights { words: 0, refs: 0 },
+            granted,
+            index,
+        })
+    }
+
+    fn run(mut self) -> Result<VerifiedFunction, FunctionError> {
+        self.find_blocks()?;
+        self.enter_block(0, Heights { words: 0, refs: 0 }, 0)?;
+        while let Some(block) = self.work.pop() {
+            self.walk(block)?;
+        }
+        if let Some(block) = self.blocks.iter().find(|block| block.words == UNSEEN) {
+            let inst = self.code.insts[block.start as usize];
+            return Err(self.error(&inst, "no path leads to this instruction".to_owned()));
+        }
+        let frame_words = if self.is_window { self.window } else { self.word_locals + self.max.words };
+        let frame_refs = self.ref_locals + self.max.refs;
+        if frame_words > limits::module::FRAME_WORDS || frame_refs > limits::module::FRAME_REFS {
+            let message = format!(
+                "a frame of {frame_words} words and {frame_refs} references is larger than the limit of {}",
+                limits::module::FRAME_WORDS
+            );
+            return Err(FunctionError { offset: None, message });
+        }
+        if self.is_window && (self.signature.words_in as u32) > self.window {
+            let message = format!("the window of {} words does not hold the parameters", self.window);
+            return Err(FunctionError { offset: None, message });
+        }
+        Ok(VerifiedFunction { code: self.code, blocks: self.blocks, frame_words, frame_refs })
+    }
+
+    fn error(&self, inst: &Inst, message: String) -> FunctionError {
+        FunctionError { offset: Some(inst.offset), message }
+    }
+
+    /// Cuts the function into blocks and sums their static gas.
+    fn find_blocks(&mut self) -> Result<(), FunctionError> {
+        let count = self.code.insts.len();
+        const LEADER: u8 = 1;
+        const TARGET: u8 = 2;
+        let mut marks = vec![0u8; count + 1];
+        marks[0] = LEADER;
+        for (index, inst) in self.code.insts.iter().enumerate() {
+            match inst.op.info().flow {
+                Flow::Next if inst.op == Op::Blk => marks[index] |= LEADER,
+                Flow::Next => {}
+                Flow::NextBlock | Flow::Leave => marks[index + 1] |= LEADER,
+                Flow::Jump | Flow::Branch => {
+                    marks[index + 1] |= LEADER;
+                    marks[inst.a as usize] |= LEADER | TARGET;
+                }
+                Flow::Multi => {
+                    marks[index + 1] |= LEADER;
+                    if inst.op == Op::Jtab {
+                        for &target in self.code.table(inst) {
+                            marks[target as usize] |= LEADER | TARGET;
+                        }
+                    }
+                }
+            }
+        }
+        let needs_blk = if self.is_window { TARGET } else { 0 };
+        marks[0] |= needs_blk;
+        self.block_at = vec![UNSEEN; count];
+        let bits = self.module.width.bits();
+        for (index, inst) in self.code.insts.iter().enumerate() {
+            if marks[index] & LEADER != 0 {
+                if marks[index] & needs_blk != 0 && inst.op != Op::Blk {
+                    return Err(
+                        self.error(inst, "in a window function a jump can lead only to BLK".to_owned())
+                    );
+                }
+                self.block_at[index] = self.blocks.len() as u32;
+                self.blocks.push(Block {
+                    start: index as u32,
+                    words: UNSEEN,
+                    refs: UNSEEN,
+                    gas: 0,
+                    is_target: marks[index] & TARGET != 0,
+                });
+            }
+            let cost = static_gas(self.module, inst, bits);
+            if let Some(block) = self.blocks.last_mut() {
+                block.gas += cost;
+            }
+        }
+        Ok(())
+    }
+
+    /// An edge to the block that starts at instruction `target`.
+    fn enter_block(&mut self, target: u32, heights: Heights, from: usize) -> Result<(), FunctionError> {
+        let inst = self.code.insts[target as usize];
+        let block = &mut self.blocks[self.block_at[target as usize] as usize];
+        // In window functions the height at a BLK is checked when it runs; it starts its own count.
+        let words = if inst.op == Op::Blk { inst.a as u32 } else { heights.words };
+        if block.words == UNSEEN {
+            block.words = words;
+            block.refs = heights.refs;
+            self.work.push(self.block_at[target as usize]);
+            Ok(())
+        } else if block.words == words && block.refs == heights.refs {
+            Ok(())
+        } else {
+            let message = format!(
+                "the stacks hold {} words and {} references here, but {} and {} on another path to offset {}",
+                words, heights.refs, block.words, block.refs, inst.offset
+            );
+            let from = self.code.insts[from];
+            Err(self.error(&from, message))
+        }
+    }
+
+    /// Walks from a block to the end of its straight line: through the blocks it falls into for the first time.
+    fn walk(&mut self, block: u32) -> Result<(), FunctionError> {
+        let Block { start, words, refs, .. } = self.blocks[block as usize];
+        let mut heights = Heights { words, refs };
+        let mut index = start as usize;
+        let first = self.code.insts[index];
+        // The lowest and the highest height since the BLK, which its immediates must state exactly.
+        let mut lowest = words;
+        let mut highest = words;
+        loop {
+            let inst = self.code.insts[index];
+            let info = inst.op.info();
+            self.check_immediates(&inst)?;
+            if let Some(capability) = info.capability.filter(|&capability| !self.granted[capability as usize])
+            {
+                let message = format!(
+                    "{} needs the capability {}, which the module does not list",
+                    info.mnemonic,
+                    capability.name()
+                );
+                return Err(self.error(&inst, message));
+            }
+            if inst.op == Op::Blk && !self.is_window {
+                return Err(self.error(&inst, "BLK stands only in window functions".to_owned()));
+            }
+            let effect = match info.effect {
+                Some(effect) => effect,
+                None => self.effect(&inst)?,
+            };
+            if heights.words < effect.words_in || heights.refs < effect.refs_in {
+                let message = format!(
+                    "{} takes {} words and {} references, but the stacks hold {} and {}",
+                    info.mnemonic, effect.words_in, effect.refs_in, heights.words, heights.refs
+                );
+                return Err(self.error(&inst, message));
+            }
+            if inst.op == Op::Ret
+                && (heights.refs != effect.refs_in || (heights.words != effect.words_in && !self.is_window))
+            {
+                let message = format!(
+                    "the function returns {} words and {} references, but the stacks hold {} and {}",
+                    effect.words_in, effect.refs_in, heights.words, heights.refs
+                );
+                return Err(self.error(&inst, message));
+            }
+            lowest = lowest.min(heights.words - effect.words_in);
+            heights.words = heights.words - effect.words_in + effect.words_out;
+            heights.refs = heights.refs - effect.refs_in + effect.refs_out;
+            highest = highest.max(heights.words);
+            self.max.words = self.max.words.max(heights.words);
+            self.max.refs = self.max.refs.max(heights.refs);
+            match info.flow {
+                Flow::Next | Flow::NextBlock => {}
+                Flow::Jump => self.enter_block(inst.a as u32, heights, index)?,
+                Flow::Branch => self.enter_block(inst.a as u32, heights, index)?,
+                Flow::Multi if inst.op == Op::Jtab => {
+                    for entry in 0..inst.b as usize {
+                        let target = self.code.targets[inst.a as usize + entry];
+                        self.enter_block(target, heights, index)?;
+                    }
+                }
+                Flow::Multi => self.enter_mapped_blocks(&inst, heights, index)?,
+                Flow::Leave => {}
+            }
+            if matches!(info.flow, Flow::Jump | Flow::Multi | Flow::Leave) {
+                break;
+            }
+            index += 1;
+            let Some(next) = self.code.insts.get(index) else {
+                return Err(self.error(&inst, "the code ends without a jump, RET, HALT or TRAP".to_owned()));
+            };
+            let next_block = self.block_at[index];
+            if next_block == UNSEEN {
+                continue;
+            }
+            if next.op == Op::Blk || self.blocks[next_block as usize].words != UNSEEN {
+                self.enter_block(index as u32, heights, index - 1)?;
+                break;
+            }
+            let next_block = &mut self.blocks[next_block as usize];
+            next_block.words = heights.words;
+            next_block.refs = heights.refs;
+        }
+        if first.op == Op::Blk && (lowest != 0 || highest - words != first.b as u32) {
+            let message = format!(
+                "BLK states need {} and grow {}, but the block needs {} and grows by {}",
+                first.a,
+                first.b,
+                words - lowest,
+                highest - words
+            );
+            return Err(self.error(&first, message));
+        }
+        Ok(())
+    }
+
+    /// Edges of JMAP: to every entry of its map.
+    fn enter_mapped_blocks(
+        &mut self,
+        inst: &Inst,
+        heights: Heights,
+        from: usize,
+    ) -> Result<(), FunctionError> {
+        let map = &self.module.jump_maps[inst.a as usize];
+        if map.function != self.index {
+            return Err(self.error(inst, format!("jump map {} belongs to function {}", inst.a, map.function)));
+        }
+        for &(address, offset) in &map.entries {
+            let target =
+                self.code.index_of(offset).filter(|&target| self.code.insts[target as usize].op == Op::Blk);
+            let Some(target) = target else {
+                let message = format!(
+                    "jump map {} leads address {address} to offset {offset}, which is no BLK",
+                    inst.a
+                );
+                return Err(self.error(inst, message));
+            };
+            self.enter_block(target, heights, from)?;
+        }
+        Ok(())
+    }
+
+    /// Checks the immediates that name table entries or depend on the width.
+    #[inline]
+    fn check_immediates(&self, inst: &Inst) -> Result<(), FunctionError> {
+        let info = inst.op.info();
+        for (position, &imm) in info.imms.iter().enumerate() {
+            let value = if position == 0 { inst.a } else { inst.b };
+            let limit = match imm {
+                Imm::Signed | Imm::Rel | Imm::Table | Imm::Count | Imm::Offset | Imm::Amount => continue,
+                Imm::ScanFlags | Imm::TxFlags => continue,
+                Imm::Local => self.word_locals as usize,
+                Imm::RefLocal => self.ref_locals as usize,
+                Imm::Global => self.module.word_globals.len(),
+                Imm::RefGlobal => self.module.ref_globals as usize,
+                Imm::WordConst => self.module.word_constants.len(),
+                Imm::RefConst => self.module.ref_constants.len(),
+                Imm::Func => self.module.functions.len(),
+                Imm::Sig => self.module.signatures.len(),
+                Imm::FuncTable => self.module.tables.len(),
+                Imm::JumpMap => self.module.jump_maps.len(),
+                Imm::Coll => self.module.collections.len(),
+                Imm::Hash => HashAlg::ALL.len(),
+                Imm::Env => EnvField::ALL.len(),
+                Imm::Format | Imm::Bits => {
+                    if position == 0 {
+                        self.check_bits(inst)?;
+                    }
+                    continue;
+                }
+            };
+            if value >= limit as u64 {
+                let message =
+                    format!("{} names {} {value}, but there are only {limit}", info.mnemonic, imm.name());
+                return Err(self.error(inst, message));
+            }
+        }
+        let bits = self.module.width.bits();
+        match inst.op {
+            Op::Load64 | Op::Store64 if bits < 64 => {
+                Err(self.error(inst, format!("{} does not exist in a 32-bit module", info.mnemonic)))
+            }
+            Op::Hashw | Op::Hashm => {
+                let digest_bits = HashAlg::from_code(inst.a).map_or(0, |alg| alg.digest_bytes() * 8);
+                if digest_bits > bits {
+                    let message =
+                        format!("a digest of {digest_bits} bits does not fit a word of {bits} bits");
+                    return Err(self.error(inst, message));
+                }
+                Ok(())
+            }
+            Op::Jmap if !self.is_window => {
+                Err(self.error(inst, "JMAP stands only in window functions".to_owned()))
+            }
+            Op::Emit if inst.a > limits::module::TOPICS => {
+                Err(self.error(inst, format!("an event has at most {} topics", limits::module::TOPICS)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Bit counts within the operating width, formats within the word.
+    fn check_bits(&self, inst: &Inst) -> Result<(), FunctionError> {
+        let bits = inst.prefix.map_or(self.module.width.bits(), |prefix| prefix.bits()) as u64;
+        let fits = match inst.op {
+            Op::Sext | Op::Zext => (1..=bits).contains(&inst.a),
+            Op::Bextr | Op::Bins => inst.b >= 1 && inst.a + inst.b <= bits,
+            Op::Loadx => (8u64 << (inst.a & 7)) <= bits && inst.a & 7 <= 6,
+            Op::Storex => (8u64 << (inst.a & 7)) <= bits && inst.a & 7 <= 6 && inst.a & 8 == 0,
+            _ => true,
+        };
+        if fits {
+            return Ok(());
+        }
+        let message =
+            format!("an immediate of {} does not fit the operating width of {bits} bits", inst.op.mnemonic());
+        Err(self.error(inst, message))
+    }
+
+    /// The effect of an operation whose row does not state one.
+    fn effect(&self, inst: &Inst) -> Result<Effect, FunctionError> {
+        let n = inst.a as u32;
+        let words = |words_in, words_out| Effect { words_in, words_out, refs_in: 0, refs_out: 0 };
+        let refs = |refs_in, refs_out| Effect { words_in: 0, words_out: 0, refs_in, refs_out };
+        let call = |signature: Signature| Effect {
+            words_in: signature.words_in as u32,
+            words_out: signature.words_out as u32,
+            refs_in: signature.refs_in as u32,
+            refs_out: signature.refs_out as u32,
+        };
+        let callee = || self.module.signatures[self.module.functions[inst.a as usize].signature as usize];
+        Ok(match inst.op {
+            Op::Dupn => words(n + 1, n + 2),
+            Op::Swapn | Op::Rot => words(n + 1, n + 1),
+            Op::Popn => words(n, 0),
+            Op::Rdup => refs(n + 1, n + 2),
+            Op::Rswap => refs(n + 1, n + 1),
+            Op::Call => call(callee()),
+            Op::Calli => {
+                let effect = call(self.module.signatures[inst.a as usize]);
+                Effect { words_in: effect.words_in + 1, ..effect }
+            }
+            Op::Tcall => {
+                let callee = callee();
+                if (callee.words_out, callee.refs_out) != (self.signature.words_out, self.signature.refs_out)
+                {
+                    let message = "the results of the tail call are not those of this function".to_owned();
+                    return Err(self.error(inst, message));
+                }
+                Effect { words_out: 0, refs_out: 0, ..call(callee) }
+            }
+            Op::Ret => Effect {
+                words_in: self.signature.words_out as u32,
+                words_out: 0,
+                refs_in: self.signature.refs_out as u32,
+                refs_out: 0,
+            },
+            Op::Env => match EnvField::from_code(inst.a) {
+                Some(field) if field.is_word() => words(0, 1),
+                _ => refs(0, 1),
+            },
+            Op::Emit => Effect { words_in: n, words_out: 0, refs_in: 1, refs_out: 0 },
+            op => {
+                debug_assert!(false, "{op:?} states no effect");
+                words(0, 0)
+            }
+        })
+    }
+}
+
+/// The static gas of an instruction in a module with words of `bits`.
+fn static_gas(module: &Module, inst: &Inst, bits: u32) -> u64 {
+    let operating = match inst.op {
+        Op::Load8 | Op::Store8 => 8,
+        Op::Load16 | Op::Store16 => 16,
+        Op::Load32 | Op::Store32 => 32,
+        Op::Load64 | Op::Store64 => 64,
+        Op::Loadx | Op::Storex => 8 << (inst.a & 7),
+        _ => inst.prefix.map_or(bits, |prefix| prefix.bits()),
+    };
+    let class = inst.op.info().gas;
+    let cost = class.static_cost(operating);
+    if class != Class::Call {
+        return cost;
+    }
+    // A function that does not exist is refused later, in the walk.
+    cost + module.functions.get(inst.a as usize).map_or(0, |callee| gas::locals(callee.word_locals as u32))
+}

@@ -1,0 +1,1 @@
+//! Packed lanes inside a word.
