@@ -105,17 +105,6 @@ macro_rules! native_word {
                     bytes.copy_from_slice(&p(self).to_le_bytes());
                 }
                 #[inline]
-                fn from_be_slice(bytes: &[u8]) -> Option<Self> {
-                    let excess = bytes.len().saturating_sub(<Self as Word>::BYTES);
-                    let (leading, bytes) = bytes.split_at(excess);
-                    if leading.iter().any(|&byte| byte != 0) {
-                        return None;
-                    }
-                    let mut padded = [0; <Self as Word>::BYTES];
-                    padded[<Self as Word>::BYTES - bytes.len()..].copy_from_slice(bytes);
-                    Some(w($u::from_be_bytes(padded)))
-                }
-                #[inline]
                 fn to_be_trimmed(self, buffer: &mut [u8; 64]) -> &[u8] {
                     let value = p(self);
                     buffer[..<Self as Word>::BYTES].copy_from_slice(&value.to_be_bytes());

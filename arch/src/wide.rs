@@ -1,6 +1,9 @@
 //! Words of 256 and 512 bits: limbs, through `ruint`.
 
-use crate::{DivError, W256, W512, Word, word::sealed::Sealed};
+use crate::{
+    DivError, W64, W256, W512, Word,
+    word::{modpow_by_division, sealed::Sealed},
+};
 use ruint::Uint;
 
 /// The bits of limb `index` that lie below bit `n` of the word.
@@ -98,18 +101,6 @@ macro_rules! wide_word {
                     for (bytes, limb) in limbs.iter_mut().zip(self.as_limbs()) {
                         *bytes = limb.to_le_bytes();
                     }
-                }
-                #[inline]
-                fn from_be_slice(bytes: &[u8]) -> Option<Self> {
-                    let excess = bytes.len().saturating_sub($bits / 8);
-                    let (leading, bytes) = bytes.split_at(excess);
-                    if leading.iter().any(|&byte| byte != 0) {
-                        return None;
-                    }
-                    let mut padded = [0; $bits / 8];
-                    padded[$bits / 8 - bytes.len()..].copy_from_slice(bytes);
-                    let (limbs, _) = padded.as_chunks::<8>();
-                    Some(map(|i| u64::from_be_bytes(limbs[TOP - i])))
                 }
                 #[inline]
                 fn to_be_trimmed(self, buffer: &mut [u8; 64]) -> &[u8] {
@@ -237,6 +228,25 @@ macro_rules! wide_word {
                 #[inline(always)]
                 fn divmod(self, b: Self) -> Option<(Self, Self)> {
                     if Word::is_zero(b) { None } else { Some(self.div_rem(b)) }
+                }
+                #[inline(never)]
+                fn modpow(self, e: Self, m: Self) -> Option<Self> {
+                    // An odd m is invertible modulo 2^64: Montgomery form replaces the divisions.
+                    let inverse = match W64::from_limbs([m.as_limbs()[0]]).inv_ring() {
+                        Some(inverse) if m != <Self as Word>::ONE => Word::neg(inverse).low_u64(),
+                        _ => return modpow_by_division(self, e, m),
+                    };
+                    // 2^w mod m, which stands for 1.
+                    let one = <Self as Word>::MAX.add_mod(<Self as Word>::ONE, m);
+                    let base = self.mul_mod(one, m);
+                    let mut power = one;
+                    for index in (0..Word::bit_len(e)).rev() {
+                        power = power.square_redc(m, inverse);
+                        if Word::bit(e, index) {
+                            power = power.mul_redc(base, m, inverse);
+                        }
+                    }
+                    Some(power.mul_redc(<Self as Word>::ONE, m, inverse))
                 }
                 #[inline(never)]
                 fn modinv(self, m: Self) -> Option<Self> {

@@ -126,7 +126,21 @@ pub trait Word:
     fn write_le(self, bytes: &mut [u8]);
 
     /// Reads a big-endian number of any length; empty is 0. `None` if it does not fit.
-    fn from_be_slice(bytes: &[u8]) -> Option<Self>;
+    #[inline]
+    fn from_be_slice(bytes: &[u8]) -> Option<Self> {
+        let (leading, bytes) = bytes.split_at(bytes.len().saturating_sub(Self::BYTES));
+        if leading.iter().any(|&byte| byte != 0) {
+            return None;
+        }
+        let mut limbs = [0; 8];
+        for (limb, bytes) in limbs[..Self::LIMBS].iter_mut().zip(bytes.rchunks(8)) {
+            *limb = match bytes.try_into() {
+                Ok(bytes) => u64::from_be_bytes(bytes),
+                Err(_) => bytes.iter().fold(0, |limb, &byte| limb << 8 | u64::from(byte)),
+            };
+        }
+        Some(Self::from_limb_fn(|i| limbs[i]))
+    }
 
     /// The big-endian bytes without leading zeros, in (the front of) `buffer`; empty for 0.
     fn to_be_trimmed(self, buffer: &mut [u8; 64]) -> &[u8];
@@ -266,15 +280,7 @@ pub trait Word:
     /// MODPOW: a^e mod m, 0 for m = 1; `None` for m = 0.
     #[inline(never)]
     fn modpow(self, e: Self, m: Self) -> Option<Self> {
-        let base = self.rem(m)?;
-        let mut power = Self::ONE.rem(m)?;
-        for index in (0..e.bit_len()).rev() {
-            power = power.mulmod(power, m);
-            if e.bit(index) {
-                power = power.mulmod(base, m);
-            }
-        }
-        Some(power)
+        modpow_by_division(self, e, m)
     }
     /// MODINV: the inverse of a modulo m, 0 if there is none or m = 1; `None` for m = 0.
     fn modinv(self, m: Self) -> Option<Self>;
@@ -408,6 +414,19 @@ pub trait Word:
             _ => u32::MAX,
         }
     }
+}
+
+/// a^e mod m for any m, one or two [`mulmod`](Word::mulmod) for each bit of e; `None` for m = 0.
+pub(crate) fn modpow_by_division<W: Word>(a: W, e: W, m: W) -> Option<W> {
+    let base = a.rem(m)?;
+    let mut power = W::ONE.rem(m)?;
+    for index in (0..e.bit_len()).rev() {
+        power = power.mulmod(power, m);
+        if e.bit(index) {
+            power = power.mulmod(base, m);
+        }
+    }
+    Some(power)
 }
 
 /// A word width that a module may choose.
