@@ -132,14 +132,16 @@ pub trait Word:
         if leading.iter().any(|&byte| byte != 0) {
             return None;
         }
-        let mut limbs = [0; 8];
-        for (limb, bytes) in limbs[..Self::LIMBS].iter_mut().zip(bytes.rchunks(8)) {
-            *limb = match bytes.try_into() {
+        if Self::LIMBS == 1 {
+            return Some(Self::from_u64(match bytes.try_into() {
                 Ok(bytes) => u64::from_be_bytes(bytes),
                 Err(_) => bytes.iter().fold(0, |limb, &byte| limb << 8 | u64::from(byte)),
-            };
+            }));
         }
-        Some(Self::from_limb_fn(|i| limbs[i]))
+        let mut padded = [0; 64];
+        padded[64 - bytes.len()..].copy_from_slice(bytes);
+        let (limbs, _) = padded.as_chunks::<8>();
+        Some(Self::from_limb_fn(|i| u64::from_be_bytes(limbs[7 - i])))
     }
 
     /// The big-endian bytes without leading zeros, in (the front of) `buffer`; empty for 0.
