@@ -12,7 +12,8 @@ mod writer;
 
 pub use error::{ReadError, ReadErrorKind, WriteError, WriteErrorKind};
 pub use layout::{
-    HASH_OFFSET, HEADER_BYTES, MAGIC, SECTION_ENTRY_BYTES, Section, VERSION_MAJOR, VERSION_MINOR, flags,
+    DEBUG_NAMES, HASH_OFFSET, HEADER_BYTES, MAGIC, SECTION_ENTRY_BYTES, Section, VERSION_MAJOR,
+    VERSION_MINOR, flags,
 };
 pub use reader::read;
 pub use writer::write;

@@ -6,6 +6,7 @@
 
 pub mod builder;
 pub mod capability;
+pub mod container;
 pub mod decode;
 pub mod env;
 pub mod gas;

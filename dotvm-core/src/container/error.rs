@@ -60,9 +60,9 @@ pub enum ReadErrorKind {
         flags: u16,
     },
     /// The file ends before what it promises to hold.
-    #[error("the file is cut short: it ends after {bytes} bytes, but its {what} needs {needed}")]
+    #[error("the file is cut short: it has {bytes} of the {needed} bytes that its {what} promises")]
     FileTruncated {
-        /// What is cut.
+        /// What asks for more.
         what: &'static str,
         /// Bytes of the file.
         bytes: usize,
@@ -127,13 +127,13 @@ pub enum ReadErrorKind {
         section: Section,
     },
     /// A section ends inside one of its parts.
-    #[error("the section ends inside {what}")]
+    #[error("the section ends inside the field `{what}`")]
     SectionTruncated {
-        /// The part.
+        /// The field.
         what: &'static str,
     },
     /// Bytes follow the last part of a section, or the last section.
-    #[error("{bytes} bytes too many follow the end of the {what}")]
+    #[error("{} too many follow the end of the {what}", Bytes(*bytes))]
     TrailingBytes {
         /// What they follow.
         what: &'static str,
@@ -151,7 +151,7 @@ pub enum ReadErrorKind {
         max: u64,
     },
     /// A count or a length is more than the bytes left in the section can hold.
-    #[error("{count} {what} do not fit in the {left} bytes that are left of the section")]
+    #[error("{count} {what} do not fit the rest of the section, which has {}", Bytes(*left))]
     CountOverBytes {
         /// What is counted.
         what: &'static str,
@@ -160,24 +160,30 @@ pub enum ReadErrorKind {
         /// Bytes left.
         left: usize,
     },
+    /// The debug section holds more than [`DEBUG_NAMES`](super::DEBUG_NAMES) names.
+    #[error("there are more than {max} names")]
+    TooManyDebugNames {
+        /// The limit.
+        max: usize,
+    },
     /// A number has more bytes than it needs.
-    #[error("{what} is encoded in more bytes than it needs")]
+    #[error("the field `{what}` is encoded in more bytes than it needs")]
     NotMinimal {
-        /// What the number is.
+        /// The field.
         what: &'static str,
     },
     /// A number is greater than its field holds.
-    #[error("{what} is greater than {max}")]
+    #[error("the field `{what}` is greater than {max}")]
     NumberTooLarge {
-        /// What the number is.
+        /// The field.
         what: &'static str,
         /// The greatest number the field holds.
         max: u64,
     },
     /// A word constant or global does not fit the module's words.
-    #[error("{what} has {bytes} bytes and does not fit a word of {bits} bits")]
+    #[error("the field `{what}` has {bytes} bytes and does not fit a word of {bits} bits")]
     WordTooWide {
-        /// What the word is.
+        /// The field.
         what: &'static str,
         /// Its length.
         bytes: u64,
@@ -185,9 +191,9 @@ pub enum ReadErrorKind {
         bits: u32,
     },
     /// A name is longer than [`NAME_BYTES`](crate::limits::module::NAME_BYTES).
-    #[error("{what} has {bytes} bytes, more than the limit of {max}")]
+    #[error("the field `{what}` has {bytes} bytes, more than the limit of {max}")]
     NameTooLong {
-        /// Whose name it is.
+        /// The field.
         what: &'static str,
         /// Its length.
         bytes: u64,
@@ -195,9 +201,9 @@ pub enum ReadErrorKind {
         max: usize,
     },
     /// A name is not UTF-8.
-    #[error("{what} is not valid UTF-8")]
+    #[error("the field `{what}` is not valid UTF-8")]
     InvalidUtf8 {
-        /// Whose name it is.
+        /// The field.
         what: &'static str,
     },
     /// A byte that stands for one of a few meanings has none.
@@ -208,6 +214,14 @@ pub enum ReadErrorKind {
         /// The byte.
         byte: u8,
     },
+}
+
+struct Bytes(usize);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0, if self.0 == 1 { "byte" } else { "bytes" })
+    }
 }
 
 struct Start<'a>(&'a [u8]);
@@ -227,8 +241,11 @@ struct Flags(u16);
 
 impl fmt::Display for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names =
-            [(flags::COMPRESSED, "compression"), (flags::ENCRYPTED, "encryption"), (flags::SIGNED, "signatures")];
+        let names = [
+            (flags::COMPRESSED, "compression"),
+            (flags::ENCRYPTED, "encryption"),
+            (flags::SIGNED, "signatures"),
+        ];
         let mut separator = "";
         for (flag, name) in names {
             if self.0 & flag != 0 {
@@ -247,7 +264,9 @@ impl fmt::Display for Flags {
 fn version_sentence(major: u16, minor: u16) -> String {
     let supported = format!("{VERSION_MAJOR}.{VERSION_MINOR}");
     if (major, minor) > (VERSION_MAJOR, VERSION_MINOR) {
-        format!("the module has format version {major}.{minor}, newer than this build reads, which is {supported}")
+        format!(
+            "the module has format version {major}.{minor}, newer than this build reads, which is {supported}"
+        )
     } else {
         format!("the module has format version {major}.{minor}, but this build reads only {supported}")
     }
@@ -285,6 +304,12 @@ pub enum WriteErrorKind {
         /// The limit.
         max: usize,
     },
+    /// The debug section would hold more than [`DEBUG_NAMES`](super::DEBUG_NAMES) names.
+    #[error("there are more than {max} names")]
+    TooManyDebugNames {
+        /// The limit.
+        max: usize,
+    },
     /// A word constant or global does not fit the module's words.
     #[error("{what} {index} does not fit a word of {bits} bits")]
     WordTooWide {
@@ -296,9 +321,9 @@ pub enum WriteErrorKind {
         bits: u32,
     },
     /// A name is longer than [`NAME_BYTES`](crate::limits::module::NAME_BYTES).
-    #[error("{what} has {bytes} bytes, more than the limit of {max}")]
+    #[error("the field `{what}` has {bytes} bytes, more than the limit of {max}")]
     NameTooLong {
-        /// Whose name it is.
+        /// The field.
         what: &'static str,
         /// Its length.
         bytes: usize,

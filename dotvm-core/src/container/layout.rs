@@ -20,6 +20,10 @@ pub const SECTION_ENTRY_BYTES: usize = 12;
 /// Offset of the content hash in the file.
 pub const HASH_OFFSET: usize = 32;
 
+/// Names in the debug section, of functions, locals, labels and the rest together: what a name takes in memory
+/// besides its text is many times its length byte.
+pub const DEBUG_NAMES: usize = 1 << 22;
+
 /// Entry function of a module that has none.
 pub(super) const NO_ENTRY: u32 = u32::MAX;
 
