@@ -1,1 +1,222 @@
-//! The embedded default store on disk, over redb.
+//! The embedded default store on disk, over redb: one file, ACID, opened at once.
+//!
+//! On disk: table `dotdb.meta` holds `format`, the [`FORMAT_VERSION`]; table `dotdb.data` holds the
+//! pairs. Each value ends in the CRC-32 (IEEE, little-endian) of key and value, checked at every
+//! read: redb verifies its own checksums only when it repairs a file.
+//!
+//! What is promised: [`Durability::Sync`] is redb's immediate durability, one flush to the disk
+//! before `apply` returns. A new file is made beside its name, synced and only then given its name,
+//! so that a power cut leaves either no store or a whole one.
+//!
+//! redb asserts inside on some damaged files. Those panics are caught at this boundary, and only
+//! there: the call answers [`StoreError::Corrupt`], and so does every later call of that store. (In
+//! a build with `panic = "abort"` nothing can be caught.)
+
+mod contain;
+mod engine;
+mod error;
+mod file;
+
+use std::fs;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dotdb_store::{
+    Batch, Direction, Durability, PairIter, Snapshot, Store, StoreError, StoreStats, is_empty_range,
+};
+use redb::{ReadOnlyTable, ReadableTableMetadata, TableDefinition};
+
+use crate::engine::Engine;
+
+/// Version of the tables and values described above. A file with a greater one is refused.
+pub const FORMAT_VERSION: u32 = 1;
+/// Memory for cached pages, bytes.
+pub const CACHE_BYTES: usize = 256 << 20;
+/// Longest key, bytes. redb keeps longer ones, badly.
+pub const MAX_KEY_BYTES: usize = 1 << 20;
+/// Longest value, bytes: redb's limit less the checksum.
+pub const MAX_VALUE_BYTES: usize = (3 << 30) - CHECKSUM_BYTES;
+
+const CHECKSUM_BYTES: usize = 4;
+const DATA: TableDefinition<&[u8], &[u8]> = TableDefinition::new("dotdb.data");
+const META: TableDefinition<&str, u32> = TableDefinition::new("dotdb.meta");
+const META_FORMAT: &str = "format";
+
+type Data = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// A store in one file. While it is open for writing no other process can open it; any number of
+/// processes can have it open for reading.
+pub struct RedbStore {
+    engine: Arc<Engine>,
+    path: PathBuf,
+}
+
+impl RedbStore {
+    /// Opens the store at `path`, or makes a new one there if nothing is there.
+    pub fn open_or_create(path: impl AsRef<Path>) -> Result<RedbStore, StoreError> {
+        match Self::open(&path) {
+            Err(StoreError::NotFound { .. }) => {
+                file::create(path.as_ref())?;
+                Self::open(path)
+            }
+            result => result,
+        }
+    }
+
+    /// Opens the store at `path`. A store that was not closed in good order is repaired.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::NotADatabase`], [`StoreError::Corrupt`],
+    /// [`StoreError::NewerFormat`], [`StoreError::Locked`], [`StoreError::Io`].
+    pub fn open(path: impl AsRef<Path>) -> Result<RedbStore, StoreError> {
+        let path = path.as_ref().to_owned();
+        file::check_magic(&path)?;
+        let engine = Engine::open(&path)?;
+        Ok(RedbStore { engine: Arc::new(engine), path })
+    }
+
+    /// Opens the store at `path` for reading only.
+    ///
+    /// # Errors
+    /// As [`open`](RedbStore::open), and [`StoreError::Unclean`] if it needs repair first.
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<RedbStore, StoreError> {
+        let path = path.as_ref().to_owned();
+        file::check_magic(&path)?;
+        let engine = Engine::open_read_only(&path)?;
+        Ok(RedbStore { engine: Arc::new(engine), path })
+    }
+}
+
+impl Store for RedbStore {
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError> {
+        let data = self.engine.data()?;
+        Ok(Arc::new(RedbSnapshot { data, engine: Arc::clone(&self.engine) }))
+    }
+
+    fn apply(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
+        self.engine.write(durability, |data| {
+            for (key, value) in batch.iter() {
+                check_len("key", key.len(), MAX_KEY_BYTES)?;
+                let Some(value) = value else {
+                    data.remove(&key[..]).map_err(error::storage)?;
+                    continue;
+                };
+                check_len("value", value.len(), MAX_VALUE_BYTES)?;
+                let mut place =
+                    data.insert_reserve(&key[..], value.len() + CHECKSUM_BYTES).map_err(error::storage)?;
+                let (kept, sum) = place.as_mut().split_at_mut(value.len());
+                kept.copy_from_slice(value);
+                sum.copy_from_slice(&checksum(key, value));
+            }
+            Ok(())
+        })
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.engine.write(Durability::Sync, |_| Ok(()))
+    }
+
+    fn stats(&self) -> Result<StoreStats, StoreError> {
+        let data = self.engine.data()?;
+        let (keys, bytes) = self.engine.contain(|| {
+            let keys = data.len().map_err(error::storage)?;
+            Ok((keys, data.stats().map_err(error::storage)?.stored_bytes()))
+        })?;
+        let file = fs::metadata(&self.path)
+            .map_err(|source| StoreError::from_io("reading the size of", &self.path, source))?;
+        Ok(StoreStats {
+            backend: "redb",
+            keys,
+            live_bytes: bytes.saturating_sub(keys.saturating_mul(CHECKSUM_BYTES as u64)),
+            file_bytes: Some(file.len()),
+        })
+    }
+
+    fn read_only(&self) -> bool {
+        self.engine.read_only()
+    }
+}
+
+fn check_len(what: &'static str, bytes: usize, limit: usize) -> Result<(), StoreError> {
+    if bytes > limit {
+        return Err(StoreError::TooLarge { what, bytes: bytes as u64, limit: limit as u64 });
+    }
+    Ok(())
+}
+
+fn checksum(key: &[u8], value: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(value);
+    hasher.finalize().to_le_bytes()
+}
+
+/// Takes the checksum off a stored value.
+fn verified(key: &[u8], stored: &[u8]) -> Result<Bytes, StoreError> {
+    if let Some((value, sum)) = stored.split_last_chunk::<CHECKSUM_BYTES>()
+        && *sum == checksum(key, value)
+    {
+        return Ok(Bytes::copy_from_slice(value));
+    }
+    let shown: String = key.iter().take(80).map(|byte| format!("{byte:02x}")).collect();
+    Err(StoreError::Corrupt { detail: format!("the value of key {shown} does not match its checksum") })
+}
+
+struct RedbSnapshot {
+    data: Data,
+    /// Keeps the file open: closing it would end the snapshot. Dropped after `data`.
+    engine: Arc<Engine>,
+}
+
+impl Snapshot for RedbSnapshot {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.engine.contain(|| match self.data.get(key).map_err(error::storage)? {
+            Some(stored) => verified(key, stored.value()).map(Some),
+            None => Ok(None),
+        })
+    }
+
+    fn range(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        direction: Direction,
+    ) -> Result<PairIter, StoreError> {
+        if is_empty_range(from, to) {
+            return Ok(Box::new(std::iter::empty()));
+        }
+        let rows = self.engine.contain(|| self.data.range::<&[u8]>((from, to)).map_err(error::storage))?;
+        Ok(Box::new(Rows { rows: Some(rows), direction, engine: Arc::clone(&self.engine) }))
+    }
+}
+
+struct Rows {
+    /// `None` after an error.
+    rows: Option<redb::Range<'static, &'static [u8], &'static [u8]>>,
+    direction: Direction,
+    engine: Arc<Engine>,
+}
+
+impl Iterator for Rows {
+    type Item = Result<(Bytes, Bytes), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rows = self.rows.as_mut()?;
+        let row = self.engine.contain(|| {
+            let row = match self.direction {
+                Direction::Forward => rows.next(),
+                Direction::Backward => rows.next_back(),
+            };
+            let Some(row) = row else { return Ok(None) };
+            let (key, stored) = row.map_err(error::storage)?;
+            let key = key.value();
+            Ok(Some((Bytes::copy_from_slice(key), verified(key, stored.value())?)))
+        });
+        if row.is_err() {
+            self.rows = None;
+        }
+        row.transpose()
+    }
+}

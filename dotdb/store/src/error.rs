@@ -6,9 +6,15 @@ use std::path::{Path, PathBuf};
 /// An error of a store: each message is one sentence for people.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another process holds the store.
-    #[error("the store {} is in use by another process, which must close it first", path.display())]
+    /// Another process holds the store, or this one has it open already.
+    #[error("the store {} is open in another process, or twice in this one: close it there first", path.display())]
     Locked {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// The store was not closed in good order and must be opened for writing once to be repaired.
+    #[error("the store {} was not closed in good order: open it for writing once to repair it", path.display())]
+    Unclean {
         /// The store's file.
         path: PathBuf,
     },

@@ -1,0 +1,96 @@
+//! The store's file: is it one of redb's, and how a new one comes to be.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use dotdb_store::StoreError;
+use redb::Builder;
+
+use crate::contain::contain;
+use crate::{CACHE_BYTES, DATA, FORMAT_VERSION, META, META_FORMAT, error};
+
+/// How a redb file begins: redb's `docs/design.md`, "Database header".
+const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
+
+/// Tells a file that is something else from one that is damaged.
+pub(crate) fn check_magic(path: &Path) -> Result<(), StoreError> {
+    let fail = |source| StoreError::from_io("opening", path, source);
+    let mut start = Vec::new();
+    File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut start)).map_err(fail)?;
+    if start == MAGIC {
+        return Ok(());
+    }
+    let detail = if start.is_empty() { "it is empty" } else { "it does not begin like a redb file" };
+    Err(StoreError::NotADatabase { path: path.to_owned(), detail: detail.into() })
+}
+
+/// Makes a new store at `path`, all of it or nothing: beside its name, synced, then named, then the
+/// directory synced. If another process was faster, its store stays.
+pub(crate) fn create(path: &Path) -> Result<(), StoreError> {
+    let fail = |source| StoreError::Io { context: format!("creating the store {}", path.display()), source };
+    let temporary = temporary_name(path).map_err(fail)?;
+    let result = initialise(&temporary, path).and_then(|()| name(&temporary, path).map_err(fail));
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => result.and(Err(fail(error))),
+        _ => result,
+    }
+}
+
+/// `NAME.tmp-PID`, which only this process uses. What an earlier process with the same number left
+/// there when it was killed is removed.
+fn temporary_name(path: &Path) -> io::Result<PathBuf> {
+    let mut name: OsString =
+        path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?.to_owned();
+    name.push(format!(".tmp-{}", std::process::id()));
+    let temporary = path.with_file_name(name);
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(temporary),
+    }
+}
+
+fn initialise(temporary: &Path, path: &Path) -> Result<(), StoreError> {
+    let fail = |source| StoreError::Io { context: format!("creating the store {}", path.display()), source };
+    let file = File::options().read(true).write(true).create_new(true).open(temporary).map_err(fail)?;
+    let kept = file.try_clone().map_err(fail)?;
+    contain(|| {
+        let database = Builder::new()
+            .set_cache_size(CACHE_BYTES)
+            .create_file(file)
+            .map_err(|error| error::database(path, error))?;
+        let transaction = database.begin_write().map_err(error::transaction)?;
+        transaction.open_table(DATA).map_err(error::table)?;
+        transaction
+            .open_table(META)
+            .map_err(error::table)?
+            .insert(META_FORMAT, FORMAT_VERSION)
+            .map_err(error::storage)?;
+        transaction.commit().map_err(error::commit)
+    })?;
+    kept.sync_all().map_err(fail)
+}
+
+/// Gives a finished file its name, unless the name is taken.
+fn name(temporary: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(temporary, path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        // A file system without links.
+        Err(_) => fs::rename(temporary, path)?,
+    }
+    sync_directory(path)
+}
+
+#[cfg(unix)]
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Elsewhere directories cannot be opened, and names are durable with the file's metadata.
+#[cfg(not(unix))]
+fn sync_directory(_: &Path) -> io::Result<()> {
+    Ok(())
+}
