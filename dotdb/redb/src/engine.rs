@@ -36,10 +36,7 @@ impl Engine {
         })
     }
 
-    fn checked(
-        path: &Path,
-        open: impl FnOnce() -> Result<Handle, StoreError>,
-    ) -> Result<Engine, StoreError> {
+    fn checked(path: &Path, open: impl FnOnce() -> Result<Handle, StoreError>) -> Result<Engine, StoreError> {
         let engine = Engine { handle: Some(contain(open)?), broken: AtomicBool::new(false) };
         let found = engine.contain(|| {
             let meta = match engine.read()?.open_table(META) {

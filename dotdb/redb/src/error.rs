@@ -13,11 +13,9 @@ pub(crate) fn storage(error: StorageError) -> StoreError {
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => corrupt(source.to_string()),
             _ => StoreError::Io { context: "access to the store's file".into(), source },
         },
-        StorageError::ValueTooLarge(bytes) => StoreError::TooLarge {
-            what: "value",
-            bytes: bytes as u64,
-            limit: crate::MAX_VALUE_BYTES as u64,
-        },
+        StorageError::ValueTooLarge(bytes) => {
+            StoreError::TooLarge { what: "value", bytes: bytes as u64, limit: crate::MAX_VALUE_BYTES as u64 }
+        }
         StorageError::Corrupted(detail) => corrupt(detail),
         StorageError::PreviousIo => StoreError::Io {
             context: "access to the store's file".into(),

@@ -7,8 +7,10 @@
 //! 64 bits are bignums (tags 2 and 3, section 3.4.3) of at most 512 bits. Other tags, `undefined`
 //! and other simple values are refused. Equal documents are equal bytes.
 
+mod json;
 mod validate;
 
+pub use json::{from_json, to_json};
 pub use validate::validate;
 
 /// Deepest nesting of arrays and maps.

@@ -184,6 +184,6 @@ fn deeper(start: usize, depth: usize) -> Result<usize, DocumentError> {
     Err(DocumentError::Cbor { offset: start, problem: "arrays and maps are nested deeper than 128" })
 }
 
-fn problem_of(error: &Error) -> &'static str {
+pub(super) fn problem_of(error: &Error) -> &'static str {
     if error.is_end_of_input() { "the document is cut off" } else { "the item is not well-formed" }
 }

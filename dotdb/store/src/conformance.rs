@@ -46,12 +46,7 @@ fn get(snapshot: &dyn Snapshot, key: &[u8]) -> Option<Vec<u8>> {
     snapshot.get(key).expect("get").map(|value| value.to_vec())
 }
 
-fn rows(
-    snapshot: &dyn Snapshot,
-    from: Bound<&[u8]>,
-    to: Bound<&[u8]>,
-    direction: Direction,
-) -> Rows {
+fn rows(snapshot: &dyn Snapshot, from: Bound<&[u8]>, to: Bound<&[u8]>, direction: Direction) -> Rows {
     let rows = snapshot.range(from, to, direction).expect("range");
     rows.map(|row| row.expect("row")).map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
 }
