@@ -1,0 +1,568 @@
+//! The machine: frames, the run loop, and the meaning of every operation.
+
+use dotvm_core::decode::Inst;
+use dotvm_core::env::{EnvField, EnvValue};
+use dotvm_core::gas::{self, Gas};
+use dotvm_core::host::{Host, HostError};
+use dotvm_core::limits::Limits;
+use dotvm_core::opcode::Op;
+use dotvm_core::outcome::{End, FinalState, Invocation, Outcome, Ref, exception_detail};
+use dotvm_core::trap::{Trap, TrapKind};
+use dotvm_core::verify::{Verified, VerifiedFunction};
+use num_bigint::BigUint;
+use num_traits::{ToPrimitive, Zero};
+
+use crate::arithmetic::{dynamic_gas, immediate, integer, signed, truncate, wrap};
+use crate::memory::{Format, Memory};
+use crate::{from_w512, to_w512};
+
+/// A function in execution.
+struct Frame {
+    function: u32,
+    /// Index of the instruction to execute next.
+    next: usize,
+    /// Parameters and locals; empty in window functions, whose parameters lie on the stack.
+    locals: Vec<BigUint>,
+    ref_locals: Vec<Ref>,
+    words: Vec<BigUint>,
+    refs: Vec<Ref>,
+}
+
+/// Why an operation did not happen.
+pub struct Fault {
+    kind: TrapKind,
+    detail: Option<String>,
+}
+
+impl From<TrapKind> for Fault {
+    fn from(kind: TrapKind) -> Fault {
+        Fault { kind, detail: None }
+    }
+}
+
+impl From<HostError> for Fault {
+    fn from(error: HostError) -> Fault {
+        match error {
+            HostError::OutOfGas => TrapKind::Gas.into(),
+            HostError::Trap(kind, detail) => {
+                Fault { kind, detail: Some(detail).filter(|detail| !detail.is_empty()) }
+            }
+        }
+    }
+}
+
+/// One execution.
+pub struct Machine<'a> {
+    verified: &'a Verified,
+    limits: &'a Limits,
+    /// Width of the words.
+    pub bits: u32,
+    pub host: &'a mut dyn Host,
+    pub gas: Gas,
+    guest_gas: u64,
+    pub memory: Memory,
+    word_globals: Vec<BigUint>,
+    ref_globals: Vec<Ref>,
+    frames: Vec<Frame>,
+}
+
+/// Runs an invocation that fits the module.
+pub fn run(
+    verified: &Verified,
+    invocation: &Invocation,
+    limits: &Limits,
+    host: &mut dyn Host,
+    inspect: &mut dyn FnMut(u32, &Inst),
+) -> (Outcome, FinalState) {
+    let module = verified.module();
+    let gas = Gas::new(limits.gas);
+    let memory = Memory::new(module, limits.memory_pages);
+    let fits = memory.is_some();
+    let mut machine = Machine {
+        verified,
+        limits,
+        bits: module.width.bits(),
+        host,
+        gas,
+        guest_gas: limits.guest_gas,
+        memory: memory.unwrap_or_else(Memory::empty),
+        word_globals: module.word_globals.iter().map(from_w512).collect(),
+        ref_globals: vec![Ref::Null; module.ref_globals as usize],
+        frames: Vec::new(),
+    };
+    let end = if fits { machine.run(invocation, inspect) } else { Err(TrapKind::OutOfMemory.into()) };
+    let end = end.unwrap_or_else(|fault| machine.entry_trap(invocation.function, fault));
+    let outcome = Outcome {
+        end,
+        gas_used: gas.left() - machine.gas.left(),
+        guest_gas_used: limits.guest_gas - machine.guest_gas,
+    };
+    let state = FinalState {
+        memory: machine.memory.into_bytes(),
+        word_globals: machine.word_globals.iter().map(to_w512).collect(),
+        ref_globals: machine.ref_globals,
+    };
+    (outcome, state)
+}
+
+impl Machine<'_> {
+    /// What kept the entry function from starting, as a trap of its first instruction.
+    fn entry_trap(&self, function: u32, fault: Fault) -> End {
+        End::Trap(Trap { kind: fault.kind, detail: fault.detail, function, offset: 0 })
+    }
+
+    /// Err: the entry function does not start.
+    fn run(&mut self, invocation: &Invocation, inspect: &mut dyn FnMut(u32, &Inst)) -> Result<End, Fault> {
+        let words = invocation.words.iter().map(from_w512).collect();
+        self.enter(invocation.function, words, invocation.refs.clone())?;
+        let verified = self.verified;
+        loop {
+            let frame = self.frame();
+            let (index, next) = (frame.function, frame.next);
+            let function = &verified.functions()[index as usize];
+            let inst = &function.code.insts[next];
+            frame.next += 1;
+            let step = self.enter_block(function, next).and_then(|()| {
+                inspect(index, inst);
+                self.step(function, inst)
+            });
+            match step {
+                Ok(None) => {}
+                Ok(Some(end)) => return Ok(end),
+                Err(Fault { kind, detail }) => {
+                    return Ok(End::Trap(Trap { kind, detail, function: index, offset: inst.offset }));
+                }
+            }
+        }
+    }
+
+    /// Takes the gas of the block that starts at the instruction, if one does.
+    fn enter_block(&mut self, function: &VerifiedFunction, inst: usize) -> Result<(), Fault> {
+        match function.blocks.binary_search_by_key(&inst, |block| block.start as usize) {
+            Ok(block) => self.charge(function.blocks[block].gas),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Takes gas.
+    pub fn charge(&mut self, amount: u64) -> Result<(), Fault> {
+        self.gas.charge(amount).map_err(|_| TrapKind::Gas.into())
+    }
+
+    /// Starts a function whose arguments are off the stacks.
+    fn enter(&mut self, function: u32, words: Vec<BigUint>, refs: Vec<Ref>) -> Result<(), Fault> {
+        if self.frames.len() as u64 + 1 > u64::from(self.limits.call_depth) {
+            return Err(TrapKind::Depth.into());
+        }
+        let (mut all_words, mut all_refs) = (0, 0);
+        for frame in &self.frames {
+            all_words += frame.locals.len() + frame.words.len();
+            all_refs += frame.ref_locals.len() + frame.refs.len();
+        }
+        let code = &self.verified.functions()[function as usize];
+        if all_words as u64 + u64::from(code.frame_words) > u64::from(self.limits.stack_words)
+            || all_refs as u64 + u64::from(code.frame_refs) > u64::from(self.limits.stack_refs)
+        {
+            return Err(TrapKind::Stack.into());
+        }
+        let declaration = &self.verified.module().functions[function as usize];
+        let (mut locals, mut ref_locals) = (words, refs);
+        ref_locals.resize(ref_locals.len() + declaration.ref_locals as usize, Ref::Null);
+        let mut words = Vec::new();
+        if declaration.window > 0 {
+            std::mem::swap(&mut words, &mut locals);
+        } else {
+            locals.resize(locals.len() + declaration.word_locals as usize, BigUint::zero());
+        }
+        self.frames.push(Frame { function, next: 0, locals, ref_locals, words, refs: Vec::new() });
+        Ok(())
+    }
+
+    /// Takes the arguments of `function` off the stacks.
+    fn arguments(&mut self, function: u32) -> (Vec<BigUint>, Vec<Ref>) {
+        let signature = self.verified.signature(function);
+        let words = self.pop_many(signature.words_in as usize);
+        let refs = &mut self.frame().refs;
+        (words, refs.split_off(refs.len() - signature.refs_in as usize))
+    }
+
+    fn frame(&mut self) -> &mut Frame {
+        self.frames.last_mut().expect("the loop ends when the entry function returns")
+    }
+
+    /// Takes the top of the word stack.
+    pub fn pop(&mut self) -> BigUint {
+        self.frame().words.pop().expect("the verifier proved the height")
+    }
+
+    /// Takes words, the top last.
+    pub fn pop_many(&mut self, count: usize) -> Vec<BigUint> {
+        let words = &mut self.frame().words;
+        words.split_off(words.len() - count)
+    }
+
+    /// Puts a word on the stack, modulo 2^w.
+    pub fn push(&mut self, word: impl Into<BigUint>) {
+        let word = truncate(&word.into(), self.bits);
+        self.frame().words.push(word);
+    }
+
+    /// Takes the top of the reference stack.
+    pub fn pop_ref(&mut self) -> Ref {
+        self.frame().refs.pop().expect("the verifier proved the height")
+    }
+
+    /// Puts a reference on the stack.
+    pub fn push_ref(&mut self, reference: Ref) {
+        self.frame().refs.push(reference);
+    }
+
+    /// Continues at another instruction of the function.
+    fn jump(&mut self, target: u64) {
+        self.frame().next = target as usize;
+    }
+
+    /// The greatest word, or `number` if that is less.
+    fn push_at_most(&mut self, number: u64) {
+        let greatest = (BigUint::from(1u32) << self.bits) - 1u32;
+        self.push(BigUint::from(number).min(greatest));
+    }
+
+    /// Executes one instruction; its end, if the execution ends with it.
+    fn step(&mut self, function: &VerifiedFunction, inst: &Inst) -> Result<Option<End>, Fault> {
+        let bits = self.bits;
+        let (a, b) = (inst.a, inst.b);
+        match inst.op {
+            // 0x00–0x0F Control
+            Op::Trap => return Err(TrapKind::Unreachable.into()),
+            Op::Nop => {}
+            Op::Jmp => self.jump(a),
+            Op::Jz => {
+                if self.pop().is_zero() {
+                    self.jump(a);
+                }
+            }
+            Op::Jnz => {
+                if !self.pop().is_zero() {
+                    self.jump(a);
+                }
+            }
+            Op::Jtab => {
+                let targets = function.code.table(inst);
+                let last = targets.len() - 1;
+                let entry = self.pop().to_usize().map_or(last, |entry| entry.min(last));
+                self.jump(u64::from(targets[entry]));
+            }
+            Op::Jmap => {
+                let address = self.pop().to_u64();
+                let map = &self.verified.module().jump_maps[a as usize];
+                let entry =
+                    map.entries.iter().find(|entry| Some(entry.0) == address).ok_or(TrapKind::Jump)?;
+                let target = function.code.index_of(entry.1).ok_or(TrapKind::Jump)?;
+                self.jump(u64::from(target));
+            }
+            Op::Call => {
+                let (words, refs) = self.arguments(a as u32);
+                self.enter(a as u32, words, refs)?;
+            }
+            Op::Calli => {
+                let module = self.verified.module();
+                let entry = self.pop().to_usize().and_then(|entry| module.tables[b as usize].get(entry));
+                let callee = entry.ok_or(TrapKind::Index)?.ok_or(TrapKind::Null)?;
+                if self.verified.signature(callee) != module.signatures[a as usize] {
+                    return Err(TrapKind::Sig.into());
+                }
+                self.charge(gas::locals(module.functions[callee as usize].word_locals.into()))?;
+                let (words, refs) = self.arguments(callee);
+                self.enter(callee, words, refs)?;
+            }
+            Op::Tcall => {
+                let (words, refs) = self.arguments(a as u32);
+                self.frames.pop();
+                self.enter(a as u32, words, refs)?;
+            }
+            Op::Ret => {
+                let signature = self.verified.signature(self.frame().function);
+                if self.frame().words.len() != signature.words_out as usize {
+                    return Err(TrapKind::Stack.into());
+                }
+                let Some(Frame { words, refs, .. }) = self.frames.pop() else { return Ok(None) };
+                match self.frames.last_mut() {
+                    Some(caller) => {
+                        caller.words.extend(words);
+                        caller.refs.extend(refs);
+                    }
+                    None => {
+                        let words = words.iter().map(to_w512).collect();
+                        return Ok(Some(End::Return { words, refs }));
+                    }
+                }
+            }
+            Op::Blk => {
+                let height = self.frame().words.len() as u64;
+                let window = self.verified.module().functions[self.frame().function as usize].window;
+                if height < a || height + b > u64::from(window) {
+                    return Err(TrapKind::Stack.into());
+                }
+            }
+            Op::Meter => self.meter(Some(a))?,
+            Op::Meterd => {
+                let amount = self.pop().to_u64();
+                self.meter(amount)?;
+            }
+            Op::Throw => {
+                let (code, payload) = (self.pop(), self.pop_ref());
+                let detail = exception_detail(&to_w512(&code), &payload);
+                return Err(Fault { kind: TrapKind::User, detail: Some(detail) });
+            }
+            Op::Halt => {
+                let (code, result) = (self.pop(), self.pop_ref());
+                return Ok(Some(End::Halt { code: to_w512(&code), result }));
+            }
+
+            // 0x10–0x1F Stack, constants, locals, globals
+            Op::Push => self.push(immediate(a, bits)),
+            Op::Pushc => self.push(from_w512(&self.verified.module().word_constants[a as usize])),
+            Op::Pop => drop(self.pop()),
+            Op::Dup => self.dup(0),
+            Op::Dupn => self.dup(a as usize),
+            Op::Swap => self.swap(1),
+            Op::Swapn => self.swap(a as usize),
+            Op::Rot => {
+                let words = &mut self.frame().words;
+                let word = words.remove(words.len() - 1 - a as usize);
+                words.push(word);
+            }
+            Op::Select => {
+                let (condition, no, yes) = (self.pop(), self.pop(), self.pop());
+                self.push(if condition.is_zero() { no } else { yes });
+            }
+            Op::Lget => {
+                let word = self.frame().locals[a as usize].clone();
+                self.push(word);
+            }
+            Op::Lset => {
+                let word = self.pop();
+                self.frame().locals[a as usize] = word;
+            }
+            Op::Ltee => {
+                let word = self.pop();
+                self.frame().locals[a as usize] = word.clone();
+                self.push(word);
+            }
+            Op::Gget => self.push(self.word_globals[a as usize].clone()),
+            Op::Gset => self.word_globals[a as usize] = self.pop(),
+            Op::Meterq => self.push_at_most(self.guest_gas),
+            Op::Popn => drop(self.pop_many(a as usize)),
+
+            // 0x20–0x5F Integers
+            Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Sdiv | Op::Mod | Op::Smod | Op::Neg => {
+                self.integer(inst)?
+            }
+            Op::Abs | Op::Addc | Op::Subb | Op::Mulw | Op::Saddo | Op::Ssubo | Op::Smulo | Op::Addi => {
+                self.integer(inst)?
+            }
+            Op::Divz | Op::Sdivz | Op::Modz | Op::Smodz | Op::Addmod | Op::Mulmod | Op::Exp | Op::Isqrt => {
+                self.integer(inst)?
+            }
+            Op::Min | Op::Max | Op::Smin | Op::Smax | Op::Divmod | Op::Modpow | Op::Modinv | Op::Sextd => {
+                self.integer(inst)?
+            }
+            Op::And | Op::Or | Op::Xor | Op::Not | Op::Andn | Op::Shl | Op::Shr | Op::Sar => {
+                self.integer(inst)?
+            }
+            Op::Rotl | Op::Rotr | Op::Clz | Op::Ctz | Op::Popcnt | Op::Bswap | Op::Byte => {
+                self.integer(inst)?
+            }
+            Op::Eq | Op::Ne | Op::Lt | Op::Gt | Op::Le | Op::Ge | Op::Slt | Op::Sgt => self.integer(inst)?,
+            Op::Sle | Op::Sge | Op::Eqz | Op::Cmp | Op::Sext | Op::Zext | Op::Bextr | Op::Bins => {
+                self.integer(inst)?
+            }
+
+            // 0x60–0x6F Linear memory
+            Op::Load => self.load(a, Format::little(u64::from(bits / 8)))?,
+            Op::Loadx => self.load(b, Format::from_immediate(a))?,
+            Op::Load8 => self.load(a, Format::little(1))?,
+            Op::Load16 => self.load(a, Format::little(2))?,
+            Op::Load32 => self.load(a, Format::little(4))?,
+            Op::Load64 => self.load(a, Format::little(8))?,
+            Op::Store => self.store(a, Format::little(u64::from(bits / 8)))?,
+            Op::Storex => self.store(b, Format::from_immediate(a))?,
+            Op::Store8 => self.store(a, Format::little(1))?,
+            Op::Store16 => self.store(a, Format::little(2))?,
+            Op::Store32 => self.store(a, Format::little(4))?,
+            Op::Store64 => self.store(a, Format::little(8))?,
+            Op::Msize => self.push(self.memory.pages()),
+            Op::Mgrow => {
+                let pages = self.pop();
+                let gas = &mut self.gas;
+                let old = self.memory.grow(&pages, |cost| gas.charge(cost).map_err(|_| TrapKind::Gas))?;
+                self.push(old.map_or_else(|| immediate(-1i64 as u64, bits), BigUint::from));
+            }
+            Op::Mcopy => {
+                let (len, source, destination) = (self.pop(), self.pop(), self.pop());
+                let len = len.to_u64().ok_or(TrapKind::Bounds)?;
+                let source = self.memory.range(&source, 0, len)?;
+                let destination = self.memory.writable(&destination, 0, len)?;
+                self.charge(gas::copy(len))?;
+                self.memory.copy_within(source, destination.start);
+            }
+            Op::Mfill => {
+                let (len, byte, destination) = (self.pop(), self.pop(), self.pop());
+                let len = len.to_u64().ok_or(TrapKind::Bounds)?;
+                let destination = self.memory.writable(&destination, 0, len)?;
+                self.charge(gas::copy(len))?;
+                self.memory.slice_mut(destination).fill(byte.to_bytes_le()[0]);
+            }
+
+            // 0x70–0x7F Heap, reference stack, byte strings
+            Op::Alloc => {
+                let bytes = self.pop();
+                let gas = &mut self.gas;
+                let address =
+                    self.memory.alloc(&bytes, |cost| gas.charge(cost).map_err(|_| TrapKind::Gas))?;
+                self.push(address);
+            }
+            Op::Free => {
+                let address = self.pop();
+                self.memory.free(&address)?;
+            }
+            Op::Rconst => {
+                self.push_ref(Ref::Bytes(self.verified.module().ref_constants[a as usize].clone()));
+            }
+            Op::Rnull => self.push_ref(Ref::Null),
+            Op::Rpop => drop(self.pop_ref()),
+            Op::Rdup => {
+                let refs = &mut self.frame().refs;
+                refs.push(refs[refs.len() - 1 - a as usize].clone());
+            }
+            Op::Rswap => {
+                let refs = &mut self.frame().refs;
+                let top = refs.len() - 1;
+                refs.swap(top, top - a as usize);
+            }
+            Op::Rlget => {
+                let reference = self.frame().ref_locals[a as usize].clone();
+                self.push_ref(reference);
+            }
+            Op::Rlset => {
+                let reference = self.pop_ref();
+                self.frame().ref_locals[a as usize] = reference;
+            }
+            Op::Rgget => self.push_ref(self.ref_globals[a as usize].clone()),
+            Op::Rgset => self.ref_globals[a as usize] = self.pop_ref(),
+            Op::Rkind => {
+                let reference = self.pop_ref();
+                self.push(reference.kind());
+            }
+            Op::Blen => self.blen()?,
+            Op::Bget => self.bget()?,
+            Op::Bload => self.bload()?,
+            Op::Bstore => self.bstore()?,
+
+            // 0x80–0x8F Database
+            Op::DbGet => self.db_get(a as u32)?,
+            Op::DbPut => self.db_put(a as u32)?,
+            Op::DbDelete => self.db_delete(a as u32)?,
+            Op::DbCount => self.db_count(a as u32)?,
+            Op::DbExists => self.db_exists(a as u32)?,
+            Op::DbInsert => self.db_insert(a as u32)?,
+            Op::DbScan => self.db_scan(a as u32, b & 1 != 0)?,
+            Op::DbNext => self.db_next()?,
+            Op::DbClose => self.db_close()?,
+
+            // 0x90–0x9F Contract state and transactions
+            Op::Sload => self.sload()?,
+            Op::Sstore => self.sstore()?,
+            Op::Sdelete => self.sdelete()?,
+            Op::Sexists => self.sexists()?,
+            Op::Tload => self.tload()?,
+            Op::Tstore => self.tstore()?,
+            Op::TxBegin => self.host.tx_begin(a & 1 != 0)?,
+            Op::TxCommit => {
+                let committed = self.host.tx_commit(&mut self.gas)?;
+                self.push(u32::from(committed));
+            }
+            Op::TxAbort => self.host.tx_abort()?,
+            Op::Savepoint => {
+                let savepoint = self.host.savepoint()?;
+                self.push(savepoint);
+            }
+            Op::Rollback => {
+                let savepoint = self.pop().to_u64().ok_or(TrapKind::Tx)?;
+                self.host.rollback(savepoint)?;
+            }
+
+            // 0xA0–0xAF Cryptography
+            Op::Hash => self.hash(a)?,
+            Op::Hashw => self.hashw(a)?,
+            Op::Hashm => self.hashm(a)?,
+
+            // 0xE0–0xEF System, processes, contracts
+            Op::Env => self.env(a)?,
+            Op::Emit => self.emit(a as usize)?,
+            Op::Gas => self.push_at_most(self.gas.left()),
+            Op::Break => {}
+        }
+        Ok(None)
+    }
+
+    /// METER and METERD; `None` = wider than 64 bits.
+    fn meter(&mut self, amount: Option<u64>) -> Result<(), Fault> {
+        let left = amount.and_then(|amount| self.guest_gas.checked_sub(amount));
+        self.guest_gas = left.ok_or(TrapKind::Meter)?;
+        Ok(())
+    }
+
+    fn dup(&mut self, below: usize) {
+        let words = &mut self.frame().words;
+        words.push(words[words.len() - 1 - below].clone());
+    }
+
+    fn swap(&mut self, below: usize) {
+        let words = &mut self.frame().words;
+        let top = words.len() - 1;
+        words.swap(top, top - below);
+    }
+
+    /// Rows 0x20 to 0x5F, at the width of the prefix or of the module.
+    fn integer(&mut self, inst: &Inst) -> Result<(), Fault> {
+        let bits = inst.prefix.map_or(self.bits, |prefix| prefix.bits());
+        let count = inst.op.info().effect.map_or(0, |effect| effect.words_in as usize);
+        let operands: Vec<BigUint> = self.pop_many(count).iter().map(|word| truncate(word, bits)).collect();
+        let results = integer(inst.op, bits, &operands, [inst.a, inst.b])?;
+        self.charge(dynamic_gas(inst.op, bits, &operands))?;
+        self.frame().words.extend(results);
+        Ok(())
+    }
+
+    fn load(&mut self, offset: u64, format: Format) -> Result<(), Fault> {
+        let address = self.pop();
+        let value = self.memory.load(&address, offset, format)?;
+        let is_signed = format.is_signed;
+        self.push(if is_signed { wrap(&signed(&value, 8 * format.bytes as u32), self.bits) } else { value });
+        Ok(())
+    }
+
+    fn store(&mut self, offset: u64, format: Format) -> Result<(), Fault> {
+        let (value, address) = (self.pop(), self.pop());
+        self.memory.store(&address, offset, &value, format)?;
+        Ok(())
+    }
+
+    /// ENV.
+    fn env(&mut self, field: u64) -> Result<(), Fault> {
+        let field = EnvField::from_code(field).ok_or(TrapKind::Index)?;
+        match self.host.env().get(field, self.bits) {
+            EnvValue::Word(word) if word.bit_len() > self.bits as usize => Err(TrapKind::Overflow.into()),
+            EnvValue::Word(word) => {
+                self.push(from_w512(&word));
+                Ok(())
+            }
+            EnvValue::Bytes(bytes) => {
+                self.push_ref(Ref::Bytes(bytes));
+                Ok(())
+            }
+        }
+    }
+}

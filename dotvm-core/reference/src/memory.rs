@@ -1,0 +1,196 @@
+//! Linear memory and the heap of one instance, with every bound checked where it is used.
+
+use std::ops::Range;
+
+use dotvm_core::gas;
+use dotvm_core::heap::Heap;
+use dotvm_core::limits::PAGE_BYTES;
+use dotvm_core::module::Module;
+use dotvm_core::trap::TrapKind;
+use num_bigint::BigUint;
+use num_traits::ToPrimitive;
+
+/// The memory of one instance.
+pub struct Memory {
+    bytes: Vec<u8>,
+    /// First address that may be written.
+    read_only_end: u64,
+    /// Pages it may reach.
+    page_limit: u64,
+    heap: Heap,
+}
+
+/// Where and how LOADX and STOREX find a value.
+#[derive(Clone, Copy)]
+pub struct Format {
+    /// Bytes of the value.
+    pub bytes: u64,
+    /// Whether a load extends the sign.
+    pub is_signed: bool,
+    /// Whether the first byte is the most significant one.
+    pub is_big_endian: bool,
+}
+
+impl Format {
+    /// A little-endian unsigned value.
+    pub const fn little(bytes: u64) -> Format {
+        Format { bytes, is_signed: false, is_big_endian: false }
+    }
+
+    /// The format that the immediate of LOADX and STOREX names.
+    pub const fn from_immediate(fmt: u64) -> Format {
+        Format { bytes: 1 << (fmt & 7), is_signed: fmt & 8 != 0, is_big_endian: fmt & 16 != 0 }
+    }
+}
+
+impl Memory {
+    /// No memory at all.
+    pub fn empty() -> Memory {
+        Memory { bytes: Vec::new(), read_only_end: 0, page_limit: 0, heap: Heap::new(0) }
+    }
+
+    /// The memory of a verified module, or `None` if its first pages exceed the host's limit.
+    pub fn new(module: &Module, limit_pages: u64) -> Option<Memory> {
+        let page_limit = module.memory.max_pages.min(limit_pages);
+        if module.memory.min_pages > page_limit {
+            return None;
+        }
+        let read_only_end = module
+            .data
+            .iter()
+            .filter(|segment| segment.read_only)
+            .map(|segment| segment.address + segment.bytes.len() as u64)
+            .max()
+            .unwrap_or(0);
+        let mut memory =
+            Memory { bytes: Vec::new(), read_only_end, page_limit, heap: Heap::new(module.memory.heap_base) };
+        if !memory.extend(module.memory.min_pages * PAGE_BYTES) {
+            return None;
+        }
+        for segment in &module.data {
+            let start = segment.address as usize;
+            memory.bytes[start..start + segment.bytes.len()].copy_from_slice(&segment.bytes);
+        }
+        Some(memory)
+    }
+
+    /// Its bytes.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Its size in pages.
+    pub fn pages(&self) -> u64 {
+        self.bytes.len() as u64 / PAGE_BYTES
+    }
+
+    /// Makes memory `size` bytes long; false if this machine has not as much.
+    fn extend(&mut self, size: u64) -> bool {
+        let Ok(size) = usize::try_from(size) else { return false };
+        let has_room = self.bytes.try_reserve_exact(size.saturating_sub(self.bytes.len())).is_ok();
+        if has_room {
+            self.bytes.resize(size, 0);
+        }
+        has_room
+    }
+
+    /// The `len` bytes at `address + offset`, all of them within memory.
+    pub fn range(&self, address: &BigUint, offset: u64, len: u64) -> Result<Range<usize>, TrapKind> {
+        let start = address.to_u64().and_then(|address| address.checked_add(offset));
+        let end = start.and_then(|start| start.checked_add(len));
+        match (start, end) {
+            (Some(start), Some(end)) if end <= self.bytes.len() as u64 => Ok(start as usize..end as usize),
+            _ => Err(TrapKind::Bounds),
+        }
+    }
+
+    /// The `len` bytes at `address + offset`, all of them within memory and writable.
+    pub fn writable(&self, address: &BigUint, offset: u64, len: u64) -> Result<Range<usize>, TrapKind> {
+        let range = self.range(address, offset, len)?;
+        if !range.is_empty() && (range.start as u64) < self.read_only_end {
+            return Err(TrapKind::Protect);
+        }
+        Ok(range)
+    }
+
+    /// The bytes of a range that was checked before.
+    pub fn slice(&self, range: Range<usize>) -> &[u8] {
+        &self.bytes[range]
+    }
+
+    /// The bytes of a range that was checked before, for writing.
+    pub fn slice_mut(&mut self, range: Range<usize>) -> &mut [u8] {
+        &mut self.bytes[range]
+    }
+
+    /// Copies within memory; both ranges were checked before and are equally long.
+    pub fn copy_within(&mut self, source: Range<usize>, destination: usize) {
+        self.bytes.copy_within(source, destination);
+    }
+
+    /// Reads an unsigned value.
+    pub fn load(&self, address: &BigUint, offset: u64, format: Format) -> Result<BigUint, TrapKind> {
+        let bytes = self.slice(self.range(address, offset, format.bytes)?);
+        Ok(if format.is_big_endian { BigUint::from_bytes_be(bytes) } else { BigUint::from_bytes_le(bytes) })
+    }
+
+    /// Writes the low bytes of `value`.
+    pub fn store(
+        &mut self,
+        address: &BigUint,
+        offset: u64,
+        value: &BigUint,
+        format: Format,
+    ) -> Result<(), TrapKind> {
+        let range = self.writable(address, offset, format.bytes)?;
+        let mut bytes = value.to_bytes_le();
+        bytes.resize(format.bytes as usize, 0);
+        if format.is_big_endian {
+            bytes.reverse();
+        }
+        self.bytes[range].copy_from_slice(&bytes);
+        Ok(())
+    }
+
+    /// MGROW: the pages before, or `None` beyond the limit. Calls `charge` with the cost before it grows.
+    pub fn grow(
+        &mut self,
+        pages: &BigUint,
+        charge: impl FnOnce(u64) -> Result<(), TrapKind>,
+    ) -> Result<Option<u64>, TrapKind> {
+        let old = self.pages();
+        let new = pages.to_u64().and_then(|pages| old.checked_add(pages));
+        let Some(new) = new.filter(|&new| new <= self.page_limit) else { return Ok(None) };
+        charge(gas::grow((new - old) * PAGE_BYTES))?;
+        Ok(self.extend(new * PAGE_BYTES).then_some(old))
+    }
+
+    /// ALLOC: the address of a zeroed block. Calls `charge` with the cost before it takes the block.
+    pub fn alloc(
+        &mut self,
+        bytes: &BigUint,
+        charge: impl FnOnce(u64) -> Result<(), TrapKind>,
+    ) -> Result<u64, TrapKind> {
+        let bytes = bytes.to_u64().ok_or(TrapKind::OutOfMemory)?;
+        let placement = self.heap.place(bytes).ok_or(TrapKind::OutOfMemory)?;
+        let pages = placement.end.div_ceil(PAGE_BYTES).max(self.pages());
+        if pages > self.page_limit {
+            return Err(TrapKind::OutOfMemory);
+        }
+        charge(gas::grow(bytes))?;
+        if !self.extend(pages * PAGE_BYTES) {
+            return Err(TrapKind::OutOfMemory);
+        }
+        self.heap.take(placement);
+        self.bytes[placement.address as usize..placement.end as usize].fill(0);
+        Ok(placement.address)
+    }
+
+    /// FREE of a live block.
+    pub fn free(&mut self, address: &BigUint) -> Result<(), TrapKind> {
+        match address.to_u64() {
+            Some(address) if self.heap.free(address) => Ok(()),
+            _ => Err(TrapKind::BadFree),
+        }
+    }
+}
