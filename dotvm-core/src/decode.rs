@@ -211,7 +211,7 @@ fn jump_target(end: usize, distance: i64, code_len: usize) -> Option<u32> {
 }
 
 /// The greatest value of an unsigned immediate that no table bounds.
-const fn immediate_max(imm: Imm) -> u64 {
+pub const fn immediate_max(imm: Imm) -> u64 {
     match imm {
         Imm::Offset | Imm::Amount => u32::MAX as u64,
         Imm::Format => 31,

@@ -1,0 +1,36 @@
+//! Immediates that are numbers in the code and words in the text.
+
+use dotvm_core::env::EnvField;
+use dotvm_core::hash::HashAlg;
+use dotvm_core::opcode::Imm;
+
+/// log2 of the bytes of the widest memory format.
+const WIDEST_FORMAT: u64 = 6;
+
+/// The words for an immediate and their numbers; empty for kinds that have none.
+pub(crate) fn keywords(imm: Imm) -> Vec<(String, u64)> {
+    match imm {
+        Imm::Hash => HashAlg::ALL.iter().map(|&alg| (alg.name().to_owned(), alg as u64)).collect(),
+        Imm::Env => EnvField::ALL.iter().map(|&field| (field.name().to_owned(), field as u64)).collect(),
+        Imm::Format => {
+            let mut names = Vec::new();
+            for (order, big_endian) in [("", 0), ("be", 16)] {
+                for (sign, signed) in [("u", 0), ("s", 8)] {
+                    for log2_bytes in 0..=WIDEST_FORMAT {
+                        names.push((
+                            format!("{sign}{}{order}", 8u32 << log2_bytes),
+                            log2_bytes + signed + big_endian,
+                        ));
+                    }
+                }
+            }
+            names
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The word for a number, if there is one.
+pub(crate) fn keyword_of(imm: Imm, value: u64) -> Option<String> {
+    keywords(imm).into_iter().find(|(_, known)| *known == value).map(|(name, _)| name)
+}
