@@ -1,1 +1,23 @@
-//! Programs and contracts run against DotDB: one execution, one transaction.
+//! Programs and contracts run against DotDB: one execution is one transaction.
+//!
+//! - [`TxHost`] is the machine's [`Host`](dotvm_core::host::Host) over a transaction of DotDB.
+//! - [`execute`] links a program to a contract's state, runs it, and commits durably or leaves nothing.
+//! - [`Runtime`] keeps code in the store: [`Runtime::deploy`] puts it there under a name, [`Runtime::call`] runs it.
+//! - [`args`] and [`show`] turn text into arguments and results into text.
+//!
+//! Like the engine, this crate knows no storage backend: it takes a [`dotdb::Database`].
+
+pub mod args;
+mod contracts;
+mod error;
+mod execute;
+mod host;
+mod program;
+mod scratch;
+pub mod show;
+
+pub use contracts::{Change, Deployed, Runtime};
+pub use error::RuntimeError;
+pub use execute::{Execution, Options, execute};
+pub use host::{Event, MAX_EVENT_BYTES, MAX_PENDING_BYTES, MAX_SAVEPOINTS, MAX_SCRATCH_SLOTS, TxHost};
+pub use program::Program;

@@ -1,0 +1,171 @@
+//! Contracts: code in the store, under its hash and a name.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use dotdb::{CodeHash, ContractId, Database, DbError, Durability, Mode, Tx};
+use dotvm_core::outcome::Invocation;
+
+use crate::args::nearest;
+use crate::error::RuntimeError;
+use crate::execute::{Execution, Options, execute_in};
+use crate::program::Program;
+use crate::show::hex;
+
+/// Programs kept ready to run.
+const CACHED_PROGRAMS: usize = 64;
+
+/// Contracts over one database, with the programs used last kept ready to run.
+pub struct Runtime {
+    database: Database,
+    /// The program used last in front.
+    programs: Mutex<VecDeque<Program>>,
+}
+
+/// What a deployment did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployed {
+    /// Number of the contract.
+    pub contract: ContractId,
+    /// Hash of the code.
+    pub hash: CodeHash,
+    /// What changed.
+    pub change: Change,
+}
+
+/// What changed by a deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The name had no code.
+    New,
+    /// The name had the same code.
+    None,
+    /// The name had other code, with this hash; the state stays.
+    Upgrade(CodeHash),
+}
+
+impl Runtime {
+    /// Contracts over `database`.
+    pub fn new(database: Database) -> Runtime {
+        Runtime { database, programs: Mutex::default() }
+    }
+
+    /// The database.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Keeps a module's code and gives it the name `name`, all in one durable transaction. The same code under
+    /// the same name is no change; other code takes an `upgrade`, which leaves the state as it is.
+    ///
+    /// # Errors
+    /// What [`Program::load`] answers; [`RuntimeError::NameTaken`]; [`RuntimeError::Db`].
+    pub fn deploy(&self, name: &str, module: &[u8], upgrade: bool) -> Result<Deployed, RuntimeError> {
+        let program = Program::load(module)?;
+        let hash = *program.hash();
+        let mut tx = self.database.begin(Mode::ReadWrite)?;
+        let existing = tx.contract(name)?;
+        let change = match existing.as_ref().and_then(|contract| contract.code) {
+            None => Change::New,
+            Some(code) if code == hash => Change::None,
+            Some(code) if upgrade => Change::Upgrade(code),
+            Some(code) => {
+                return Err(RuntimeError::NameTaken { name: name.to_owned(), deployed: hex(&code) });
+            }
+        };
+        let contract = match existing {
+            Some(contract) if change == Change::None => contract.id,
+            _ => {
+                if tx.code(&hash)?.is_none() {
+                    tx.put_code(hash, Bytes::copy_from_slice(module))?;
+                }
+                let contract = tx.bind(name, hash)?;
+                tx.commit(Durability::Sync)?;
+                contract
+            }
+        };
+        self.remember(program);
+        Ok(Deployed { contract, hash, change })
+    }
+
+    /// Runs a program that is not deployed on the state kept under `name`.
+    ///
+    /// # Errors
+    /// Those of [`execute`](crate::execute), and [`RuntimeError::NameTaken`] if other code is deployed under the
+    /// name: its state is that code's alone.
+    pub fn run(
+        &self,
+        name: &str,
+        program: &Program,
+        invocation: &Invocation,
+        options: &Options,
+    ) -> Result<Execution, RuntimeError> {
+        let mut tx = self.database.begin(Mode::ReadWrite)?;
+        if let Some(code) = tx.contract(name)?.and_then(|contract| contract.code)
+            && code != *program.hash()
+        {
+            return Err(RuntimeError::NameTaken { name: name.to_owned(), deployed: hex(&code) });
+        }
+        execute_in(&self.database, tx, name, program, invocation, options)
+    }
+
+    /// Calls a contract. `invocation` chooses the function and its arguments once the program is known; code and
+    /// state are of one transaction.
+    ///
+    /// # Errors
+    /// [`RuntimeError::UnknownContract`], what `invocation` answers, and those of [`execute`](crate::execute).
+    pub fn call(
+        &self,
+        name: &str,
+        invocation: impl FnOnce(&Program) -> Result<Invocation, RuntimeError>,
+        options: &Options,
+    ) -> Result<(Program, Execution), RuntimeError> {
+        let mut tx = self.database.begin(Mode::ReadWrite)?;
+        let program = self.program_in(&mut tx, name)?;
+        let invocation = invocation(&program)?;
+        let execution = execute_in(&self.database, tx, name, &program, &invocation, options)?;
+        Ok((program, execution))
+    }
+
+    /// The program of a contract.
+    ///
+    /// # Errors
+    /// [`RuntimeError::UnknownContract`], [`RuntimeError::Db`].
+    pub fn program(&self, name: &str) -> Result<Program, RuntimeError> {
+        self.program_in(&mut self.database.begin(Mode::ReadOnly)?, name)
+    }
+
+    fn program_in(&self, tx: &mut Tx, name: &str) -> Result<Program, RuntimeError> {
+        let Some(hash) = tx.contract(name)?.and_then(|contract| contract.code) else {
+            let deployed = tx.contracts()?.into_iter().filter(|contract| contract.code.is_some());
+            let names: Vec<String> = deployed.map(|contract| contract.name).collect();
+            let nearest = nearest(name, names.iter().map(String::as_str)).map(str::to_owned);
+            return Err(RuntimeError::UnknownContract { name: name.to_owned(), nearest });
+        };
+        if let Some(program) = self.recall(&hash) {
+            return Ok(program);
+        }
+        let code = tx.code(&hash)?.ok_or_else(|| DbError::UnknownCode { hash: hex(&hash) })?;
+        let program = Program::load(&code)?;
+        self.remember(program.clone());
+        Ok(program)
+    }
+
+    fn recall(&self, hash: &CodeHash) -> Option<Program> {
+        let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = programs.iter().position(|program| program.hash() == hash)?;
+        if place > 0 {
+            let program = programs.remove(place)?;
+            programs.push_front(program);
+        }
+        programs.front().cloned()
+    }
+
+    fn remember(&self, program: Program) {
+        let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        programs.retain(|other| other.hash() != program.hash());
+        programs.push_front(program);
+        programs.truncate(CACHED_PROGRAMS);
+    }
+}

@@ -1,0 +1,53 @@
+//! Why a program was not run, a contract not deployed, or a result not kept.
+
+use dotdb::DbError;
+use dotvm_core::capability::Capability;
+use dotvm_core::container::ReadError;
+use dotvm_core::verify::VerifyError;
+
+use crate::args::ArgumentError;
+
+/// An error of the runtime: each message is one sentence for people. How the program itself ended is no error but
+/// an [`Outcome`](dotvm_core::outcome::Outcome).
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The bytes are no module.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The verifier refuses the module.
+    #[error("the verifier refuses the module: {0}")]
+    Verify(#[from] VerifyError),
+    /// The module cannot be brought into the engine's form.
+    #[error("the module cannot be prepared to run: {0}")]
+    Lower(String),
+    /// The module needs a capability that the host does not grant.
+    #[error("the module {module:?} needs the capability `{}` ({}), which is not granted", .capability.name(), .capability.meaning())]
+    NotGranted {
+        /// Name of the module.
+        module: String,
+        /// The capability.
+        capability: Capability,
+    },
+    /// The function or its arguments.
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
+    /// No code is deployed under the name.
+    #[error("there is no contract named {name:?}{}", .nearest.as_ref().map(|name| format!(": did you mean {name:?}?")).unwrap_or_default())]
+    UnknownContract {
+        /// The name asked for.
+        name: String,
+        /// A deployed contract with a name much like it.
+        nearest: Option<String>,
+    },
+    /// Other code is deployed under the name.
+    #[error("the name {name:?} already belongs to other code, with hash {deployed}")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Hash of that code, in hexadecimal.
+        deployed: String,
+    },
+    /// The database failed; nothing of the execution is kept.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}

@@ -1,0 +1,96 @@
+//! One execution: link, run, commit or undo.
+
+use dotdb::{Database, Durability, Mode, Tx};
+use dotvm_core::capability::Capability;
+use dotvm_core::env::Env;
+use dotvm_core::limits::Limits;
+use dotvm_core::module::Module;
+use dotvm_core::outcome::{Invocation, Outcome};
+
+use crate::args::ArgumentError;
+use crate::error::RuntimeError;
+use crate::host::{Event, TxHost};
+use crate::program::Program;
+
+/// What the host gives to an execution.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bounds.
+    pub limits: Limits,
+    /// Environment. The name of the contract is filled in.
+    pub env: Env,
+    /// Capabilities that the module may ask for.
+    pub granted: Vec<Capability>,
+    /// How durable a commit is before it is acknowledged.
+    pub durability: Durability,
+}
+
+impl Default for Options {
+    /// Every capability, durable commits, default limits, an environment of zeros.
+    fn default() -> Options {
+        Options {
+            limits: Limits::default(),
+            env: Env::default(),
+            granted: Capability::ALL.to_vec(),
+            durability: Durability::Sync,
+        }
+    }
+}
+
+/// An execution that came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Execution {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The events of the transactions that were committed, in the order in which they were recorded.
+    pub events: Vec<Event>,
+    /// Whether it was a success, and its last transaction therefore kept, durably if so asked.
+    pub committed: bool,
+    /// Number of keys whose change was committed; transactions that the program committed itself count even if
+    /// the execution then failed.
+    pub changed_keys: u64,
+}
+
+/// Runs a program on the state of the contract named `contract`, in one transaction: kept on success, undone on
+/// a trap, out of gas or another HALT code than 0. Waits for the read-write transaction that is open, if one is.
+///
+/// # Errors
+/// [`RuntimeError::NotGranted`], [`RuntimeError::Argument`], [`RuntimeError::Db`]; nothing is changed then, but
+/// for transactions that the program itself had committed before the database failed.
+pub fn execute(
+    database: &Database,
+    contract: &str,
+    program: &Program,
+    invocation: &Invocation,
+    options: &Options,
+) -> Result<Execution, RuntimeError> {
+    execute_in(database, database.begin(Mode::ReadWrite)?, contract, program, invocation, options)
+}
+
+/// [`execute`] in a transaction that is open already.
+pub(crate) fn execute_in(
+    database: &Database,
+    tx: Tx,
+    contract: &str,
+    program: &Program,
+    invocation: &Invocation,
+    options: &Options,
+) -> Result<Execution, RuntimeError> {
+    let module = program.module();
+    check_granted(module, &options.granted)?;
+    invocation.check(program.verified()).map_err(ArgumentError::new)?;
+    let env = Env { contract: contract.to_owned().into(), ..options.env.clone() };
+    let mut host = TxHost::link(database, tx, contract, &module.collections, env, options.durability)?;
+    let outcome = dotvm_engine::run(program.lowered(), invocation, &options.limits, &mut host)
+        .map_err(ArgumentError::new)?;
+    let committed = outcome.end.is_success();
+    let (events, changed_keys) = host.finish(committed)?;
+    Ok(Execution { outcome, events, committed, changed_keys })
+}
+
+fn check_granted(module: &Module, granted: &[Capability]) -> Result<(), RuntimeError> {
+    match module.capabilities.iter().find(|capability| !granted.contains(capability)) {
+        Some(&capability) => Err(RuntimeError::NotGranted { module: module.name.clone(), capability }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,56 @@
+//! A program: a module that was read, verified and lowered, with the hash that names its code.
+
+use std::sync::Arc;
+
+use dotdb::CodeHash;
+use dotvm_arch::Width;
+use dotvm_core::container;
+use dotvm_core::module::Module;
+use dotvm_core::verify::{Verified, verify};
+
+use crate::error::RuntimeError;
+
+/// A module ready to run. Clones share it.
+#[derive(Clone)]
+pub struct Program {
+    lowered: Arc<dotvm_engine::Program>,
+    hash: CodeHash,
+}
+
+impl Program {
+    /// Reads, verifies and lowers a module file.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Read`], [`RuntimeError::Verify`], [`RuntimeError::Lower`].
+    pub fn load(bytes: &[u8]) -> Result<Program, RuntimeError> {
+        let verified = verify(container::read(bytes)?)?;
+        let lowered =
+            dotvm_engine::lower(verified).map_err(|error| RuntimeError::Lower(error.to_string()))?;
+        Ok(Program { lowered: Arc::new(lowered), hash: container::content_hash(bytes) })
+    }
+
+    /// The lowered form.
+    pub fn lowered(&self) -> &dotvm_engine::Program {
+        &self.lowered
+    }
+
+    /// The verified module.
+    pub fn verified(&self) -> &Verified {
+        self.lowered.verified()
+    }
+
+    /// The module.
+    pub fn module(&self) -> &Module {
+        self.verified().module()
+    }
+
+    /// The module's word width.
+    pub fn width(&self) -> Width {
+        self.module().width
+    }
+
+    /// The hash under which the code is kept.
+    pub fn hash(&self) -> &CodeHash {
+        &self.hash
+    }
+}
