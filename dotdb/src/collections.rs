@@ -301,7 +301,7 @@ impl Tx {
 
     /// Adds a record under a new key, which it gives: 8 bytes, a big-endian number. Numbers start at
     /// 1, are greater than every 8-byte key the collection ever held, and are never given twice by
-    /// committed transactions. The access counts as a first one.
+    /// committed transactions. Charge it as a first access: the key is not known before.
     pub fn insert(&mut self, collection: CollectionId, value: impl Into<Bytes>) -> Result<Bytes, DbError> {
         self.check_writable()?;
         self.collection_number(collection)?;

@@ -60,10 +60,7 @@ const JSON: &[(&str, &str)] = &[
     ("{}", "a0"),
     (r#"{"a": 1, "b": [2, 3]}"#, "a26161016162820203"),
     (r#"["a", {"b": "c"}]"#, "826161a161626163"),
-    (
-        r#"{"a": "A", "b": "B", "c": "C", "d": "D", "e": "E"}"#,
-        "a56161614161626142616361436164614461656145",
-    ),
+    (r#"{"a": "A", "b": "B", "c": "C", "d": "D", "e": "E"}"#, "a56161614161626142616361436164614461656145"),
 ];
 
 /// Examples that are documents and that JSON cannot write: as shown.
@@ -164,8 +161,10 @@ fn what_json_is_shown_as() {
     for (text, shown) in [
         (" [ 1 , -0 , 1.50 , 1e2 , 1E400000000 ] ".replace(" , 1E400000000", ""), "[1,0,1.5,100.0]"),
         (r#"{"b":"\u0041\n\"","a":true}"#.to_owned(), r#"{"a":true,"b":"A\n\""}"#),
-        ("115792089237316195423570985008687907853269984665640564039457584007913129639935".to_owned(),
-         "115792089237316195423570985008687907853269984665640564039457584007913129639935"),
+        (
+            "115792089237316195423570985008687907853269984665640564039457584007913129639935".to_owned(),
+            "115792089237316195423570985008687907853269984665640564039457584007913129639935",
+        ),
     ] {
         assert_eq!(to_json(&from_json(&text).unwrap()).unwrap(), shown);
     }
@@ -220,10 +219,7 @@ fn depth_is_limited() {
     assert_eq!(to_json(&deepest).unwrap(), nested(MAX_DEPTH));
     for depth in [MAX_DEPTH + 1, 1_000_000] {
         let error = from_json(&nested(depth)).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "arrays and objects are nested deeper than 128 at line 1, column 129"
-        );
+        assert_eq!(error.to_string(), "arrays and objects are nested deeper than 128 at line 1, column 129");
         let mut cbor = vec![0x81; depth];
         *cbor.last_mut().unwrap() = 0x80;
         let error = validate(&cbor).unwrap_err();
