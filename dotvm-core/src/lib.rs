@@ -22,5 +22,5 @@ pub mod verify;
 
 /// Hash algorithms, the immediates of HASH, HASHW and HASHM.
 pub mod hash {
-    pub use dotvm_crypto::HashAlg;
+    pub use dotvm_crypto::{Digest, HashAlg};
 }

@@ -1,1 +1,21 @@
-//! Lowering to the register form and the interpreter, at five word widths.
+//! The engine: lowers verified modules to a register form and interprets it, one engine at five word widths.
+//!
+//! ```text
+//! Verified --lower--> Program --run(invocation, limits, host)--> Outcome
+//! ```
+//!
+//! The engine knows no storage, no file, no clock and no thread: everything outside an instance's own memory goes
+//! through [`dotvm_core::host::Host`].
+
+mod ext;
+mod inst;
+mod int;
+mod interp;
+mod lower;
+mod machine;
+mod memory;
+mod program;
+mod registers;
+
+pub use lower::LowerError;
+pub use program::{Program, lower, run, run_to_state};

@@ -1,0 +1,369 @@
+//! Operations on references, memory ranges and the host: in place, out of line.
+//!
+//! Word operands and results lie from `words[w]` on, references from `refs[r]` on. Like all operations these check
+//! their operands first, then charge, then take effect.
+
+use bytes::Bytes;
+use dotvm_arch::{W512, Word};
+use dotvm_core::env::{EnvField, EnvValue};
+use dotvm_core::gas;
+use dotvm_core::hash::HashAlg;
+use dotvm_core::host::SlotValue;
+use dotvm_core::limits::MAX_BYTES_LEN;
+use dotvm_core::opcode::Op;
+use dotvm_core::outcome::{Ref, exception_detail};
+use dotvm_core::trap::TrapKind;
+
+use crate::machine::{Machine, Stop};
+
+/// The byte string of a reference, or a Kind trap.
+fn bytes_of(reference: &Ref) -> Result<&Bytes, Stop> {
+    match reference {
+        Ref::Bytes(bytes) => Ok(bytes),
+        Ref::Null => Err(Stop::trap(TrapKind::Kind)),
+    }
+}
+
+fn optional_bytes(reference: &Ref) -> Option<&[u8]> {
+    match reference {
+        Ref::Bytes(bytes) => Some(bytes),
+        Ref::Null => None,
+    }
+}
+
+/// A word from a stored number, or an Overflow trap.
+fn word_of<W: Word>(value: &SlotValue) -> Result<W, Stop> {
+    W::from_be_slice(value.as_bytes()).ok_or(Stop::trap(TrapKind::Overflow))
+}
+
+/// A word from a count, or an Overflow trap.
+fn word_of_count<W: Word>(count: u64) -> Result<W, Stop> {
+    let word = W::from_u64(count);
+    if word.low_u64() == count { Ok(word) } else { Err(Stop::trap(TrapKind::Overflow)) }
+}
+
+/// The greatest word not above `count`.
+fn saturating_word<W: Word>(count: u64) -> W {
+    word_of_count(count).unwrap_or(W::MAX)
+}
+
+impl<W: Word> Machine<'_, W> {
+    /// Does the operation. `w` and `r` are indices in the two stacks.
+    #[inline(never)]
+    pub fn ext(&mut self, op: Op, w: usize, r: usize, imms: [u64; 2]) -> Result<(), Stop> {
+        let [a, b] = imms;
+        let mut key_buffer = [0; 64];
+        match op {
+            // Control
+            Op::Trap => return Err(Stop::trap(TrapKind::Unreachable)),
+            Op::Throw => {
+                let detail = exception_detail(&self.words[w].resize::<W512>(), &self.refs[r]);
+                return Err(Stop::Trap(TrapKind::User, Some(detail.into_boxed_str())));
+            }
+            Op::Halt => {
+                let code = self.words[w].resize::<W512>();
+                return Err(Stop::Halt(Box::new((code, self.refs[r].clone()))));
+            }
+            Op::Meter => self.meter(Some(a))?,
+            Op::Meterd => self.meter(self.words[w].try_u64())?,
+            Op::Meterq => self.words[w] = saturating_word(self.guest_gas),
+            Op::Gas => self.words[w] = saturating_word(self.gas.left()),
+
+            // Memory
+            Op::Load8 => self.words[w] = W::from_u64(self.memory.load::<W, 1>(self.words[w], a)?[0] as u64),
+            Op::Load16 => {
+                self.words[w] = W::from_u64(u16::from_le_bytes(*self.memory.load(self.words[w], a)?) as u64)
+            }
+            Op::Load32 => {
+                self.words[w] = W::from_u64(u32::from_le_bytes(*self.memory.load(self.words[w], a)?) as u64)
+            }
+            Op::Load64 => {
+                self.words[w] = W::from_u64(u64::from_le_bytes(*self.memory.load(self.words[w], a)?))
+            }
+            Op::Load => {
+                let range = self.memory.range(self.words[w], W::from_u64(W::BYTES as u64), a)?;
+                self.words[w] = W::read_le(&self.memory.bytes[range]);
+            }
+            Op::Loadx => self.load_format(w, a, b)?,
+            Op::Store8 => self.memory.store::<W, 1>(self.words[w], a)?[0] = self.words[w + 1].low_u64() as u8,
+            Op::Store16 => {
+                *self.memory.store(self.words[w], a)? = (self.words[w + 1].low_u64() as u16).to_le_bytes();
+            }
+            Op::Store32 => {
+                *self.memory.store(self.words[w], a)? = (self.words[w + 1].low_u64() as u32).to_le_bytes();
+            }
+            Op::Store64 => *self.memory.store(self.words[w], a)? = self.words[w + 1].low_u64().to_le_bytes(),
+            Op::Store => {
+                let range = self.memory.writable_range(self.words[w], W::from_u64(W::BYTES as u64), a)?;
+                self.words[w + 1].write_le(&mut self.memory.bytes[range]);
+            }
+            Op::Storex => self.store_format(w, a, b)?,
+            Op::Msize => self.words[w] = W::from_u64(self.memory.pages()),
+            Op::Mgrow => {
+                let old = self.memory.grow(self.words[w].try_u64(), &mut self.gas)?;
+                self.words[w] = old.map_or(W::MAX, W::from_u64);
+            }
+            Op::Mcopy => {
+                let (to, from, len) = (self.words[w], self.words[w + 1], self.words[w + 2]);
+                let from = self.memory.range(from, len, 0)?;
+                let to = self.memory.writable_range(to, len, 0)?;
+                self.gas.charge(gas::copy(from.len() as u64))?;
+                self.memory.bytes.copy_within(from, to.start);
+            }
+            Op::Mfill => {
+                let (to, byte, len) = (self.words[w], self.words[w + 1], self.words[w + 2]);
+                let to = self.memory.writable_range(to, len, 0)?;
+                self.gas.charge(gas::copy(to.len() as u64))?;
+                self.memory.bytes[to].fill(byte.low_u64() as u8);
+            }
+            Op::Alloc => {
+                let address = self.memory.alloc(self.words[w].try_u64(), &mut self.gas)?;
+                self.words[w] = W::from_u64(address);
+            }
+            Op::Free => self.memory.free(self.words[w].try_u64())?,
+
+            // References
+            Op::Rconst => {
+                let constant = &self.verified.module().ref_constants[a as usize];
+                self.refs[r] = Ref::Bytes(constant.clone());
+            }
+            Op::Rnull => self.refs[r] = Ref::Null,
+            Op::Rpop => self.refs[r] = Ref::Null,
+            Op::Rdup => self.refs[r + a as usize + 1] = self.refs[r].clone(),
+            Op::Rswap => self.refs.swap(r, r + a as usize),
+            Op::Rlget => self.refs[r] = self.refs[self.ref_start + a as usize].clone(),
+            Op::Rlset => self.refs[self.ref_start + a as usize] = std::mem::take(&mut self.refs[r]),
+            Op::Rgget => self.refs[r] = self.ref_globals[a as usize].clone(),
+            Op::Rgset => self.ref_globals[a as usize] = std::mem::take(&mut self.refs[r]),
+            Op::Rkind => {
+                self.words[w] = W::from_u64(self.refs[r].kind());
+                self.refs[r] = Ref::Null;
+            }
+            Op::Blen => {
+                self.words[w] = W::from_u64(bytes_of(&self.refs[r])?.len() as u64);
+                self.refs[r] = Ref::Null;
+            }
+            Op::Bget => {
+                let index = self.words[w].try_u64().and_then(|index| usize::try_from(index).ok());
+                let byte = index.and_then(|index| {
+                    bytes_of(&self.refs[r]).map(|bytes| bytes.get(index).copied()).transpose()
+                });
+                let byte = match byte {
+                    Some(byte) => byte?,
+                    None => {
+                        bytes_of(&self.refs[r])?;
+                        return Err(Stop::trap(TrapKind::Index));
+                    }
+                };
+                self.words[w] = W::from_u64(byte as u64);
+                self.refs[r] = Ref::Null;
+            }
+            Op::Bload => {
+                let range = self.memory.range(self.words[w], self.words[w + 1], 0)?;
+                let len = range.len() as u64;
+                if len > MAX_BYTES_LEN {
+                    return Err(Stop::trap(TrapKind::Size));
+                }
+                self.gas.charge(gas::copy(len))?;
+                self.refs[r] = Ref::Bytes(Bytes::copy_from_slice(&self.memory.bytes[range]));
+            }
+            Op::Bstore => {
+                let (to, from, len) = (self.words[w], self.words[w + 1], self.words[w + 2]);
+                let bytes = bytes_of(&self.refs[r])?;
+                let from = from.try_u64().zip(len.try_u64()).and_then(|(from, len)| {
+                    let end = from.checked_add(len).filter(|&end| end <= bytes.len() as u64)?;
+                    Some(from as usize..end as usize)
+                });
+                let from = from.ok_or(Stop::trap(TrapKind::Index))?;
+                let to = self.memory.writable_range(to, len, 0)?;
+                self.gas.charge(gas::copy(from.len() as u64))?;
+                self.memory.bytes[to].copy_from_slice(&bytes[from]);
+                self.refs[r] = Ref::Null;
+            }
+
+            // Database
+            Op::DbGet => {
+                let key = bytes_of(&self.refs[r])?;
+                let found = self.host.db_get(a as u32, key, &mut self.gas)?;
+                self.words[w] = W::from_bool(found.is_some());
+                self.refs[r] = found.map_or(Ref::Null, Ref::Bytes);
+            }
+            Op::DbPut => {
+                let (key, doc) = (bytes_of(&self.refs[r])?, bytes_of(&self.refs[r + 1])?);
+                let replaced = self.host.db_put(a as u32, key, doc, &mut self.gas)?;
+                self.words[w] = W::from_bool(replaced);
+                self.clear_refs(r, 2);
+            }
+            Op::DbDelete => {
+                let existed = self.host.db_delete(a as u32, bytes_of(&self.refs[r])?, &mut self.gas)?;
+                self.words[w] = W::from_bool(existed);
+                self.clear_refs(r, 1);
+            }
+            Op::DbExists => {
+                let exists = self.host.db_exists(a as u32, bytes_of(&self.refs[r])?, &mut self.gas)?;
+                self.words[w] = W::from_bool(exists);
+                self.clear_refs(r, 1);
+            }
+            Op::DbInsert => {
+                let key = self.host.db_insert(a as u32, bytes_of(&self.refs[r])?, &mut self.gas)?;
+                self.refs[r] = Ref::Bytes(key);
+            }
+            Op::DbCount => self.words[w] = word_of_count(self.host.db_count(a as u32, &mut self.gas)?)?,
+            Op::DbScan => {
+                let (from, to) = (optional_bytes(&self.refs[r]), optional_bytes(&self.refs[r + 1]));
+                let cursor = self.host.db_scan(a as u32, from, to, b & 1 != 0, &mut self.gas)?;
+                self.words[w] = word_of_count(cursor)?;
+                self.clear_refs(r, 2);
+            }
+            Op::DbNext => {
+                let cursor = self.words[w].try_u64().ok_or(Stop::trap(TrapKind::Index))?;
+                let entry = self.host.db_next(cursor, &mut self.gas)?;
+                self.words[w] = W::from_bool(entry.is_some());
+                (self.refs[r], self.refs[r + 1]) = match entry {
+                    Some((key, doc)) => (Ref::Bytes(key), Ref::Bytes(doc)),
+                    None => (Ref::Null, Ref::Null),
+                };
+            }
+            Op::DbClose => {
+                let cursor = self.words[w].try_u64().ok_or(Stop::trap(TrapKind::Index))?;
+                self.host.db_close(cursor)?;
+            }
+
+            // Contract state and transactions
+            Op::Sload => {
+                let value =
+                    self.host.slot_load(self.words[w].to_be_trimmed(&mut key_buffer), &mut self.gas)?;
+                self.words[w] = word_of(&value)?;
+            }
+            Op::Sstore => {
+                let mut value_buffer = [0; 64];
+                let key = self.words[w].to_be_trimmed(&mut key_buffer);
+                let value = self.words[w + 1].to_be_trimmed(&mut value_buffer);
+                self.host.slot_store(key, value, &mut self.gas)?;
+            }
+            Op::Sdelete => {
+                let existed =
+                    self.host.slot_delete(self.words[w].to_be_trimmed(&mut key_buffer), &mut self.gas)?;
+                self.words[w] = W::from_bool(existed);
+            }
+            Op::Sexists => {
+                let exists =
+                    self.host.slot_exists(self.words[w].to_be_trimmed(&mut key_buffer), &mut self.gas)?;
+                self.words[w] = W::from_bool(exists);
+            }
+            Op::Tload => {
+                let value = self.host.scratch_load(self.words[w].to_be_trimmed(&mut key_buffer))?;
+                self.words[w] = word_of(&value)?;
+            }
+            Op::Tstore => {
+                let mut value_buffer = [0; 64];
+                let key = self.words[w].to_be_trimmed(&mut key_buffer);
+                let value = self.words[w + 1].to_be_trimmed(&mut value_buffer);
+                self.host.scratch_store(key, value)?;
+            }
+            Op::TxBegin => self.host.tx_begin(a & 1 != 0)?,
+            Op::TxCommit => self.words[w] = W::from_bool(self.host.tx_commit(&mut self.gas)?),
+            Op::TxAbort => self.host.tx_abort()?,
+            Op::Savepoint => self.words[w] = word_of_count(self.host.savepoint()?)?,
+            Op::Rollback => {
+                let savepoint = self.words[w].try_u64();
+                self.host.rollback(savepoint.ok_or(Stop::trap(TrapKind::Tx))?)?;
+            }
+
+            // Cryptography
+            Op::Hash => {
+                let digest = self.digest_of_ref(a, r)?;
+                self.refs[r] = Ref::Bytes(Bytes::copy_from_slice(digest.as_bytes()));
+            }
+            Op::Hashw => {
+                let digest = self.digest_of_ref(a, r)?;
+                self.words[w] = W::from_be_slice(digest.as_bytes()).ok_or(Stop::trap(TrapKind::Overflow))?;
+                self.clear_refs(r, 1);
+            }
+            Op::Hashm => {
+                let range = self.memory.range(self.words[w], self.words[w + 1], 0)?;
+                let alg = hash_alg(a);
+                self.gas.charge(gas::hash(range.len() as u64, alg.block_bytes(), alg.block_weight()))?;
+                let digest = alg.digest(&self.memory.bytes[range]);
+                self.words[w] = W::from_be_slice(digest.as_bytes()).ok_or(Stop::trap(TrapKind::Overflow))?;
+            }
+
+            // System
+            Op::Env => {
+                let field = EnvField::from_code(a).expect("the verifier checked the field");
+                match self.host.env().get(field, W::BITS) {
+                    EnvValue::Word(value) => {
+                        if value.bit_len() > W::BITS {
+                            return Err(Stop::trap(TrapKind::Overflow));
+                        }
+                        self.words[w] = crate::lower::word_from(value);
+                    }
+                    EnvValue::Bytes(bytes) => self.refs[r] = Ref::Bytes(bytes),
+                }
+            }
+            Op::Emit => {
+                let data = bytes_of(&self.refs[r])?;
+                let topics: Vec<SlotValue> = self.words[w..w + a as usize]
+                    .iter()
+                    .map(|topic| {
+                        SlotValue::new(topic.to_be_trimmed(&mut key_buffer)).unwrap_or(SlotValue::ZERO)
+                    })
+                    .collect();
+                self.host.emit(&topics, data, &mut self.gas)?;
+                self.clear_refs(r, 1);
+            }
+            op => unreachable!("{op:?} has an instruction of its own"),
+        }
+        Ok(())
+    }
+
+    fn clear_refs(&mut self, from: usize, count: usize) {
+        self.refs[from..from + count].fill(Ref::Null);
+    }
+
+    fn meter(&mut self, amount: Option<u64>) -> Result<(), Stop> {
+        let left = amount.and_then(|amount| self.guest_gas.checked_sub(amount));
+        self.guest_gas = left.ok_or(Stop::trap(TrapKind::Meter))?;
+        Ok(())
+    }
+
+    fn digest_of_ref(&mut self, alg: u64, r: usize) -> Result<dotvm_core::hash::Digest, Stop> {
+        let bytes = bytes_of(&self.refs[r])?;
+        let alg = hash_alg(alg);
+        self.gas.charge(gas::hash(bytes.len() as u64, alg.block_bytes(), alg.block_weight()))?;
+        Ok(alg.digest(bytes))
+    }
+
+    /// LOADX: `1 << (format & 7)` bytes, big-endian if `format & 16`, sign-extended if `format & 8`.
+    fn load_format(&mut self, w: usize, format: u64, offset: u64) -> Result<(), Stop> {
+        let len = 1usize << (format & 7);
+        let range = self.memory.range(self.words[w], W::from_u64(len as u64), offset)?;
+        let mut buffer = [0; 64];
+        let bytes = &mut buffer[..W::BYTES];
+        bytes[..len].copy_from_slice(&self.memory.bytes[range]);
+        if format & 16 != 0 {
+            bytes[..len].reverse();
+        }
+        if format & 8 != 0 && bytes[len - 1] & 0x80 != 0 {
+            bytes[len..].fill(0xff);
+        }
+        self.words[w] = W::read_le(bytes);
+        Ok(())
+    }
+
+    fn store_format(&mut self, w: usize, format: u64, offset: u64) -> Result<(), Stop> {
+        let len = 1usize << (format & 7);
+        let range = self.memory.writable_range(self.words[w], W::from_u64(len as u64), offset)?;
+        let mut buffer = [0; 64];
+        self.words[w + 1].write_le(&mut buffer[..W::BYTES]);
+        if format & 16 != 0 {
+            buffer[..len].reverse();
+        }
+        self.memory.bytes[range].copy_from_slice(&buffer[..len]);
+        Ok(())
+    }
+}
+
+fn hash_alg(code: u64) -> HashAlg {
+    HashAlg::from_code(code).expect("the verifier checked the algorithm")
+}

@@ -1,0 +1,115 @@
+//! The register form: instructions of eight bytes over the slots of a frame.
+//!
+//! A frame's slots are its parameters, its locals, then its operand stack: the value at height `h` has the
+//! canonical slot `locals + h`. Lowering reads operands from wherever they are (locals, immediates, constants)
+//! and keeps all values in their canonical slots between blocks.
+
+use dotvm_core::opcode::{Op, Prefix};
+
+/// A slot of the current frame.
+pub type Slot = u16;
+
+/// An instruction of the register form. Jump distances count from the instruction behind the jump; every jump
+/// leads to a [`Inst::Gas`], and every conditional jump is followed by one, so that jumps charge for the block
+/// they enter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[rustfmt::skip]
+pub enum Inst {
+    /// Start of a block: charge its static gas.
+    Gas { cost: u32 },
+    /// End of the entry function.
+    Exit,
+
+    // Moves
+    Mov { d: Slot, a: Slot },
+    LoadI { d: Slot, imm: i32 },
+    LoadK { d: Slot, k: u32 },
+    Swap { a: Slot, b: Slot },
+    /// Brings the value at `from` to `from + n`, the ones between move down.
+    Rot { from: Slot, n: u16 },
+    /// d = c ≠ 0 ? d : b
+    Select { d: Slot, b: Slot, c: Slot },
+    GlobalGet { d: Slot, g: u16 },
+    GlobalSet { g: u16, a: Slot },
+
+    // Arithmetic: R = slots, I = sign-extended immediate, K = word constant
+    AddR { d: Slot, a: Slot, b: Slot }, AddI { d: Slot, a: Slot, imm: i16 }, AddK { d: Slot, a: Slot, k: u16 },
+    SubR { d: Slot, a: Slot, b: Slot },
+    MulR { d: Slot, a: Slot, b: Slot }, MulI { d: Slot, a: Slot, imm: i16 }, MulK { d: Slot, a: Slot, k: u16 },
+    AndR { d: Slot, a: Slot, b: Slot }, AndI { d: Slot, a: Slot, imm: i16 }, AndK { d: Slot, a: Slot, k: u16 },
+    OrR { d: Slot, a: Slot, b: Slot }, OrI { d: Slot, a: Slot, imm: i16 }, OrK { d: Slot, a: Slot, k: u16 },
+    XorR { d: Slot, a: Slot, b: Slot }, XorI { d: Slot, a: Slot, imm: i16 }, XorK { d: Slot, a: Slot, k: u16 },
+    ShlR { d: Slot, a: Slot, b: Slot }, ShlI { d: Slot, a: Slot, imm: i16 },
+    ShrR { d: Slot, a: Slot, b: Slot }, ShrI { d: Slot, a: Slot, imm: i16 },
+    SarR { d: Slot, a: Slot, b: Slot }, SarI { d: Slot, a: Slot, imm: i16 },
+    DivR { d: Slot, a: Slot, b: Slot },
+    ModR { d: Slot, a: Slot, b: Slot },
+    Not { d: Slot, a: Slot },
+
+    // Comparisons; the others are these with operands exchanged or the immediate moved by one
+    EqR { d: Slot, a: Slot, b: Slot }, EqI { d: Slot, a: Slot, imm: i16 },
+    NeR { d: Slot, a: Slot, b: Slot }, NeI { d: Slot, a: Slot, imm: i16 },
+    LtR { d: Slot, a: Slot, b: Slot }, LtI { d: Slot, a: Slot, imm: i16 },
+    GeR { d: Slot, a: Slot, b: Slot }, GeI { d: Slot, a: Slot, imm: i16 },
+    SltR { d: Slot, a: Slot, b: Slot }, SltI { d: Slot, a: Slot, imm: i16 },
+    SgeR { d: Slot, a: Slot, b: Slot }, SgeI { d: Slot, a: Slot, imm: i16 },
+
+    // Jumps
+    Jump { to: i32 },
+    JumpZ { a: Slot, to: i32 },
+    JumpNz { a: Slot, to: i32 },
+    JumpEqR { a: Slot, b: Slot, to: i16 }, JumpEqI { a: Slot, imm: i16, to: i16 },
+    JumpNeR { a: Slot, b: Slot, to: i16 }, JumpNeI { a: Slot, imm: i16, to: i16 },
+    JumpLtR { a: Slot, b: Slot, to: i16 }, JumpLtI { a: Slot, imm: i16, to: i16 },
+    JumpGeR { a: Slot, b: Slot, to: i16 }, JumpGeI { a: Slot, imm: i16, to: i16 },
+    JumpSltR { a: Slot, b: Slot, to: i16 }, JumpSltI { a: Slot, imm: i16, to: i16 },
+    JumpSgeR { a: Slot, b: Slot, to: i16 }, JumpSgeI { a: Slot, imm: i16, to: i16 },
+    /// Jump by the table at `start` of the program's jump tables: its length, then absolute targets.
+    JumpTable { a: Slot, start: u32 },
+
+    // Calls
+    /// Call `f`; its frame starts at slot `w` of this frame and at reference `r`.
+    Call { w: Slot, r: Slot, f: u16 },
+    /// Call through table `table` with signature `sig`; the index is in slot `w` + number of arguments.
+    CallIndirect { w: Slot, r: Slot, x: u16 },
+    /// Replace the frame by a frame of `f`; the arguments are at slot `w` and reference `r`.
+    TailCall { w: Slot, r: Slot, f: u16 },
+    Ret0,
+    Ret1 { a: Slot },
+    /// Return `n` words from slot `a` on.
+    RetN { a: Slot, n: u16 },
+    /// Return from a function that uses references: the results are at slot `w` and reference `r`.
+    RetRefs { w: Slot, r: Slot, f: u16 },
+
+    // Window functions: the frame pointer moves with the operand stack
+    /// Check that `need` values are there and `grow` more fit, then make the lowest of them slot 0.
+    Block { need: u16, grow: u16 },
+    /// Move slot 0 to the top of the stack, which is at slot `by`.
+    Shift { by: u16 },
+    /// Jump to where jump map `map` leads the address in slot `a`; slot 0 moves as by [`Inst::Shift`].
+    JumpMapped { a: Slot, map: u16, by: u16 },
+    /// Before a return: check that slot `w` is `n` above the frame's start, then move slot 0 back there.
+    WindowEnd { w: Slot, n: u16 },
+
+    // Memory: address in `p`, plus an offset
+    Load8 { d: Slot, p: Slot, off: u16 },
+    Load16 { d: Slot, p: Slot, off: u16 },
+    Load32 { d: Slot, p: Slot, off: u16 },
+    Load64 { d: Slot, p: Slot, off: u16 },
+    LoadW { d: Slot, p: Slot, off: u16 },
+    Store8 { p: Slot, a: Slot, off: u16 },
+    Store16 { p: Slot, a: Slot, off: u16 },
+    Store32 { p: Slot, a: Slot, off: u16 },
+    Store64 { p: Slot, a: Slot, off: u16 },
+    StoreW { p: Slot, a: Slot, off: u16 },
+
+    // The rest, in place on canonical slots: operands from word slot `w` and reference `r` on, results there too
+    /// An integer operation without its own instruction; `x` = index of its immediates.
+    Int { op: Op, w: Slot, x: u16 },
+    /// The same behind a width prefix.
+    Narrow { op: Op, prefix: Prefix, w: Slot, x: u16 },
+    /// An operation on references, memory or the host; `x` = index of its immediates.
+    Ext { op: Op, w: Slot, r: Slot, x: u16 },
+}
+
+const _: () = assert!(size_of::<Inst>() == 8);

@@ -1,0 +1,445 @@
+//! The interpreter: one `match` loop over the register form.
+
+use dotvm_arch::Word;
+use dotvm_core::gas::{self, Gas};
+use dotvm_core::host::Host;
+use dotvm_core::limits::Limits;
+use dotvm_core::outcome::{End, Invocation, Outcome};
+use dotvm_core::trap::{Trap, TrapKind};
+use dotvm_core::verify::Verified;
+
+use crate::inst::Inst;
+use crate::int;
+use crate::lower::word_from;
+use crate::machine::{Frame, Machine, Stop};
+use crate::program::{Lowered, LoweredFunction};
+use crate::registers::{Cursor, Registers};
+
+/// Runs a function to its end.
+pub(crate) fn run<'a, W: Word>(
+    verified: &'a Verified,
+    lowered: &'a Lowered<W>,
+    invocation: &Invocation,
+    limits: &Limits,
+    host: &'a mut dyn Host,
+) -> Result<(Outcome, Machine<'a, W>), String> {
+    invocation.check(verified)?;
+    let mut machine = Machine::new(verified, lowered, limits, host)?;
+    let function = &lowered.functions[invocation.function as usize];
+    let stopped = match enter_first(&mut machine, function, invocation) {
+        Ok(()) => execute(&mut machine, function),
+        Err(stop) => (Some(stop), function.entry as usize),
+    };
+    let end = match stopped {
+        (None, _) => End::Return {
+            words: machine.words[..function.words_out as usize].iter().map(|word| word.resize()).collect(),
+            refs: machine.refs.get(..function.refs_out as usize).unwrap_or_default().to_vec(),
+        },
+        (Some(Stop::Halt(halt)), _) => {
+            let (code, result) = *halt;
+            End::Halt { code, result }
+        }
+        (Some(Stop::Trap(kind, detail)), at) => {
+            let (function, offset) = machine.place_of(at);
+            End::Trap(Trap { kind, detail: detail.map(String::from), function, offset })
+        }
+    };
+    let outcome = Outcome {
+        end,
+        gas_used: Gas::new(limits.gas).left() - machine.gas.left(),
+        guest_gas_used: limits.guest_gas - machine.guest_gas,
+    };
+    Ok((outcome, machine))
+}
+
+/// Makes the frame of the entry function.
+fn enter_first<W: Word>(
+    machine: &mut Machine<'_, W>,
+    function: &LoweredFunction,
+    invocation: &Invocation,
+) -> Result<(), Stop> {
+    if machine.limits.call_depth == 0 {
+        return Err(Stop::trap(TrapKind::Depth));
+    }
+    if function.frame_words > machine.limits.stack_words {
+        return Err(Stop::trap(TrapKind::Stack));
+    }
+    machine.reserve_refs(0, function.frame_refs)?;
+    machine.grow_words((function.frame_words.max(function.words_out as u32)) as usize);
+    for (slot, argument) in machine.words.iter_mut().zip(&invocation.words) {
+        *slot = word_from(*argument);
+    }
+    machine.refs[..invocation.refs.len()].clone_from_slice(&invocation.refs);
+    machine.frames.push(Frame {
+        return_to: 0,
+        caller_slots: 0,
+        caller_refs: 0,
+        start: 0,
+        window: function.window as u32,
+    });
+    Ok(())
+}
+
+/// Interprets from the start of `function`, whose frame is made, until the entry function returns (`None`) or
+/// something stops it; answers the index of the instruction where it did.
+fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Option<Stop>, usize) {
+    let lowered = m.lowered;
+    let code = &lowered.code[..];
+    let slot_zero = if function.window > 0 { function.words_in as usize } else { 0 };
+    let mut regs = Registers::new(&mut m.words, slot_zero);
+    let mut cursor = Cursor::new(code, function.entry as usize);
+    let mut gas = m.gas;
+
+    /// Ends the run at the instruction before the cursor.
+    macro_rules! stop {
+        ($stop:expr) => {{
+            m.gas = gas;
+            return (Some($stop), cursor.index(code) - 1);
+        }};
+    }
+    /// The value of a `Result`, or the end of the run.
+    macro_rules! check {
+        ($result:expr) => {
+            match $result {
+                Ok(value) => value,
+                Err(error) => stop!(Stop::from(error)),
+            }
+        };
+    }
+    /// Charges for the block whose `Gas` the cursor has just passed.
+    macro_rules! charge {
+        ($cost:expr) => {{
+            let cost = $cost;
+            check!(gas.charge(cost as u64));
+        }};
+    }
+    macro_rules! binary {
+        ($operation:ident, $d:ident, $a:ident, $b:ident) => {{
+            let value = regs.get($a).$operation(regs.get($b));
+            regs.set($d, value);
+        }};
+    }
+    macro_rules! with_imm {
+        ($operation:ident, $d:ident, $a:ident, $imm:ident) => {{
+            let value = regs.get($a).$operation(W::from_i64($imm as i64));
+            regs.set($d, value);
+        }};
+    }
+    macro_rules! with_const {
+        ($operation:ident, $d:ident, $a:ident, $k:ident) => {{
+            let value = regs.get($a).$operation(lowered.constants[$k as usize]);
+            regs.set($d, value);
+        }};
+    }
+    macro_rules! compare {
+        ($operation:ident, $d:ident, $a:ident, $b:expr) => {{
+            let value = W::from_bool(regs.get($a).$operation($b));
+            regs.set($d, value);
+        }};
+    }
+    macro_rules! jump_if {
+        ($condition:expr, $to:ident) => {{
+            if $condition {
+                charge!(cursor.enter_by($to as isize));
+            } else {
+                charge!(cursor.enter());
+            }
+        }};
+    }
+    /// Does something with the machine as a whole; gas and frame are handed over and taken back.
+    macro_rules! out_of_line {
+        (|$start:ident| $body:expr) => {{
+            m.gas = gas;
+            let $start = regs.start(&m.words);
+            let result = $body;
+            gas = m.gas;
+            regs = Registers::new(&mut m.words, $start);
+            check!(result)
+        }};
+    }
+    macro_rules! call {
+        ($f:expr, $w:expr, $r:expr) => {{
+            let callee = &lowered.functions[$f as usize];
+            let caller_slots = regs.start(&m.words);
+            let start = caller_slots + $w as usize;
+            let end = start + callee.frame_words as usize;
+            if m.frames.len() >= m.limits.call_depth as usize {
+                stop!(Stop::trap(TrapKind::Depth));
+            }
+            if end > m.words.len() {
+                if end > m.limits.stack_words as usize {
+                    stop!(Stop::trap(TrapKind::Stack));
+                }
+                m.grow_words(end);
+            }
+            if callee.frame_refs > 0 {
+                check!(m.reserve_refs(m.ref_start + $r as usize, callee.frame_refs));
+            }
+            m.frames.push(Frame {
+                return_to: cursor.index(code) as u32,
+                caller_slots: caller_slots as u32,
+                caller_refs: m.ref_start as u32,
+                start: start as u32,
+                window: callee.window as u32,
+            });
+            m.ref_start += $r as usize;
+            enter_function!(callee, start)
+        }};
+    }
+    /// Goes to the start of a function whose frame starts at `start` and has room.
+    macro_rules! enter_function {
+        ($callee:expr, $start:expr) => {{
+            let first = $callee.words_in;
+            if $callee.window > 0 {
+                regs = Registers::new(&mut m.words, $start + first as usize);
+            } else {
+                regs = Registers::new(&mut m.words, $start);
+                for local in first..first + $callee.word_locals {
+                    regs.set(local, W::ZERO);
+                }
+            }
+            charge!(cursor.enter_at(code, $callee.entry as usize));
+        }};
+    }
+    macro_rules! ret {
+        () => {{
+            let Some(frame) = m.frames.pop() else { unreachable!("a return without a frame") };
+            m.ref_start = frame.caller_refs as usize;
+            regs = Registers::new(&mut m.words, frame.caller_slots as usize);
+            charge!(cursor.enter_at(code, frame.return_to as usize));
+        }};
+    }
+    macro_rules! load {
+        ($d:ident, $p:ident, $off:ident, $number:ident) => {{
+            let bytes = check!(m.memory.load(regs.get($p), $off as u64));
+            regs.set($d, W::from_u64($number::from_le_bytes(*bytes) as u64));
+        }};
+    }
+    macro_rules! store {
+        ($p:ident, $a:ident, $off:ident, $number:ident) => {{
+            let value = regs.get($a).low_u64() as $number;
+            *check!(m.memory.store(regs.get($p), $off as u64)) = value.to_le_bytes();
+        }};
+    }
+
+    loop {
+        match cursor.fetch() {
+            Inst::Gas { cost } => charge!(cost),
+            Inst::Exit => {
+                m.gas = gas;
+                return (None, 0);
+            }
+
+            Inst::Mov { d, a } => regs.set(d, regs.get(a)),
+            Inst::LoadI { d, imm } => regs.set(d, W::from_i64(imm as i64)),
+            Inst::LoadK { d, k } => regs.set(d, lowered.constants[k as usize]),
+            Inst::Swap { a, b } => {
+                let (x, y) = (regs.get(a), regs.get(b));
+                regs.set(a, y);
+                regs.set(b, x);
+            }
+            Inst::Rot { from, n } => {
+                let raised = regs.get(from);
+                for slot in from..from + n {
+                    regs.set(slot, regs.get(slot + 1));
+                }
+                regs.set(from + n, raised);
+            }
+            Inst::Select { d, b, c } => {
+                if regs.get(c).is_zero() {
+                    regs.set(d, regs.get(b));
+                }
+            }
+            Inst::GlobalGet { d, g } => regs.set(d, m.word_globals[g as usize]),
+            Inst::GlobalSet { g, a } => m.word_globals[g as usize] = regs.get(a),
+
+            Inst::AddR { d, a, b } => binary!(add, d, a, b),
+            Inst::AddI { d, a, imm } => with_imm!(add, d, a, imm),
+            Inst::AddK { d, a, k } => with_const!(add, d, a, k),
+            Inst::SubR { d, a, b } => binary!(sub, d, a, b),
+            Inst::MulR { d, a, b } => binary!(mul, d, a, b),
+            Inst::MulI { d, a, imm } => with_imm!(mul, d, a, imm),
+            Inst::MulK { d, a, k } => with_const!(mul, d, a, k),
+            Inst::AndR { d, a, b } => binary!(and, d, a, b),
+            Inst::AndI { d, a, imm } => with_imm!(and, d, a, imm),
+            Inst::AndK { d, a, k } => with_const!(and, d, a, k),
+            Inst::OrR { d, a, b } => binary!(or, d, a, b),
+            Inst::OrI { d, a, imm } => with_imm!(or, d, a, imm),
+            Inst::OrK { d, a, k } => with_const!(or, d, a, k),
+            Inst::XorR { d, a, b } => binary!(xor, d, a, b),
+            Inst::XorI { d, a, imm } => with_imm!(xor, d, a, imm),
+            Inst::XorK { d, a, k } => with_const!(xor, d, a, k),
+            Inst::ShlR { d, a, b } => binary!(shl, d, a, b),
+            Inst::ShlI { d, a, imm } => regs.set(d, regs.get(a).shl_u32(imm as u32)),
+            Inst::ShrR { d, a, b } => binary!(shr, d, a, b),
+            Inst::ShrI { d, a, imm } => regs.set(d, regs.get(a).shr_u32(imm as u32)),
+            Inst::SarR { d, a, b } => binary!(sar, d, a, b),
+            Inst::SarI { d, a, imm } => regs.set(d, regs.get(a).sar_u32(imm as u32)),
+            Inst::DivR { d, a, b } => match regs.get(a).div(regs.get(b)) {
+                Some(quotient) => regs.set(d, quotient),
+                None => stop!(Stop::trap(TrapKind::DivZero)),
+            },
+            Inst::ModR { d, a, b } => match regs.get(a).rem(regs.get(b)) {
+                Some(remainder) => regs.set(d, remainder),
+                None => stop!(Stop::trap(TrapKind::DivZero)),
+            },
+            Inst::Not { d, a } => regs.set(d, regs.get(a).not()),
+
+            Inst::EqR { d, a, b } => compare!(eq, d, a, regs.get(b)),
+            Inst::EqI { d, a, imm } => compare!(eq, d, a, W::from_i64(imm as i64)),
+            Inst::NeR { d, a, b } => compare!(ne, d, a, regs.get(b)),
+            Inst::NeI { d, a, imm } => compare!(ne, d, a, W::from_i64(imm as i64)),
+            Inst::LtR { d, a, b } => compare!(lt, d, a, regs.get(b)),
+            Inst::LtI { d, a, imm } => compare!(lt, d, a, W::from_i64(imm as i64)),
+            Inst::GeR { d, a, b } => compare!(ge, d, a, regs.get(b)),
+            Inst::GeI { d, a, imm } => compare!(ge, d, a, W::from_i64(imm as i64)),
+            Inst::SltR { d, a, b } => compare!(slt, d, a, regs.get(b)),
+            Inst::SltI { d, a, imm } => compare!(slt, d, a, W::from_i64(imm as i64)),
+            Inst::SgeR { d, a, b } => compare!(sge, d, a, regs.get(b)),
+            Inst::SgeI { d, a, imm } => compare!(sge, d, a, W::from_i64(imm as i64)),
+
+            Inst::Jump { to } => charge!(cursor.enter_by(to as isize)),
+            Inst::JumpZ { a, to } => jump_if!(regs.get(a).is_zero(), to),
+            Inst::JumpNz { a, to } => jump_if!(!regs.get(a).is_zero(), to),
+            Inst::JumpEqR { a, b, to } => jump_if!(regs.get(a).eq(regs.get(b)), to),
+            Inst::JumpEqI { a, imm, to } => jump_if!(regs.get(a).eq(W::from_i64(imm as i64)), to),
+            Inst::JumpNeR { a, b, to } => jump_if!(regs.get(a).ne(regs.get(b)), to),
+            Inst::JumpNeI { a, imm, to } => jump_if!(regs.get(a).ne(W::from_i64(imm as i64)), to),
+            Inst::JumpLtR { a, b, to } => jump_if!(regs.get(a).lt(regs.get(b)), to),
+            Inst::JumpLtI { a, imm, to } => jump_if!(regs.get(a).lt(W::from_i64(imm as i64)), to),
+            Inst::JumpGeR { a, b, to } => jump_if!(regs.get(a).ge(regs.get(b)), to),
+            Inst::JumpGeI { a, imm, to } => jump_if!(regs.get(a).ge(W::from_i64(imm as i64)), to),
+            Inst::JumpSltR { a, b, to } => jump_if!(regs.get(a).slt(regs.get(b)), to),
+            Inst::JumpSltI { a, imm, to } => jump_if!(regs.get(a).slt(W::from_i64(imm as i64)), to),
+            Inst::JumpSgeR { a, b, to } => jump_if!(regs.get(a).sge(regs.get(b)), to),
+            Inst::JumpSgeI { a, imm, to } => jump_if!(regs.get(a).sge(W::from_i64(imm as i64)), to),
+            Inst::JumpTable { a, start } => {
+                let table = &lowered.tables[start as usize..];
+                let last = table[0] as u64 - 1;
+                let entry = regs.get(a).try_u64().map_or(last, |index| index.min(last));
+                charge!(cursor.enter_at(code, table[1 + entry as usize] as usize));
+            }
+
+            Inst::Call { w, r, f } => call!(f, w, r),
+            Inst::CallIndirect { w, r, x } => {
+                let [sig, table] = lowered.immediates[x as usize];
+                let module = m.verified.module();
+                let wanted = module.signatures[sig as usize];
+                let table = &module.tables[table as usize];
+                let index = regs.get(w + wanted.words_in).try_u64();
+                let Some(entry) = index.and_then(|index| table.get(usize::try_from(index).ok()?)) else {
+                    stop!(Stop::trap(TrapKind::Index));
+                };
+                let Some(f) = *entry else { stop!(Stop::trap(TrapKind::Null)) };
+                if m.verified.signature(f) != wanted {
+                    stop!(Stop::trap(TrapKind::Sig));
+                }
+                check!(gas.charge(gas::locals(lowered.functions[f as usize].word_locals as u32)));
+                call!(f, w, r)
+            }
+            Inst::TailCall { w, r, f } => {
+                let callee = &lowered.functions[f as usize];
+                let Some(frame) = m.frames.last_mut() else { unreachable!("code runs in a frame") };
+                let start = frame.start as usize;
+                let end = start + callee.frame_words as usize;
+                if end > m.limits.stack_words as usize {
+                    stop!(Stop::trap(TrapKind::Stack));
+                }
+                frame.window = callee.window as u32;
+                let arguments = regs.start(&m.words) + w as usize;
+                check!(m.replace_refs(r as usize, callee));
+                m.words.copy_within(arguments..arguments + callee.words_in as usize, start);
+                if end > m.words.len() {
+                    m.grow_words(end);
+                }
+                enter_function!(callee, start)
+            }
+            Inst::Ret0 => ret!(),
+            Inst::Ret1 { a } => {
+                regs.set(0, regs.get(a));
+                ret!()
+            }
+            Inst::RetN { a, n } => {
+                for result in 0..n {
+                    regs.set(result, regs.get(a + result));
+                }
+                ret!()
+            }
+            Inst::RetRefs { w, r, f } => {
+                let function = &lowered.functions[f as usize];
+                for result in 0..function.words_out {
+                    regs.set(result, regs.get(w + result));
+                }
+                m.return_refs(r as usize, function);
+                ret!()
+            }
+
+            Inst::Block { need, grow } => {
+                let Some(frame) = m.frames.last() else { unreachable!("code runs in a frame") };
+                let top = regs.start(&m.words);
+                let height = top - frame.start as usize;
+                if height < need as usize || height + grow as usize > frame.window as usize {
+                    stop!(Stop::trap(TrapKind::Stack));
+                }
+                regs = Registers::new(&mut m.words, top - need as usize);
+            }
+            Inst::Shift { by } => {
+                let start = regs.start(&m.words);
+                regs = Registers::new(&mut m.words, start + by as usize);
+            }
+            Inst::JumpMapped { a, map, by } => {
+                let target =
+                    regs.get(a).try_u64().and_then(|address| lowered.maps[map as usize].get(&address));
+                let Some(&target) = target else { stop!(Stop::trap(TrapKind::Jump)) };
+                let start = regs.start(&m.words);
+                regs = Registers::new(&mut m.words, start + by as usize);
+                charge!(cursor.enter_at(code, target as usize));
+            }
+            Inst::WindowEnd { w, n } => {
+                let Some(frame) = m.frames.last() else { unreachable!("code runs in a frame") };
+                let start = frame.start as usize;
+                if regs.start(&m.words) + w as usize != start + n as usize {
+                    stop!(Stop::trap(TrapKind::Stack));
+                }
+                regs = Registers::new(&mut m.words, start);
+            }
+
+            Inst::Load8 { d, p, off } => load!(d, p, off, u8),
+            Inst::Load16 { d, p, off } => load!(d, p, off, u16),
+            Inst::Load32 { d, p, off } => load!(d, p, off, u32),
+            Inst::Load64 { d, p, off } => load!(d, p, off, u64),
+            Inst::LoadW { d, p, off } => {
+                let bytes = check!(m.memory.word(regs.get(p), off as u64));
+                regs.set(d, W::read_le(bytes));
+            }
+            Inst::Store8 { p, a, off } => store!(p, a, off, u8),
+            Inst::Store16 { p, a, off } => store!(p, a, off, u16),
+            Inst::Store32 { p, a, off } => store!(p, a, off, u32),
+            Inst::Store64 { p, a, off } => store!(p, a, off, u64),
+            Inst::StoreW { p, a, off } => {
+                let bytes = check!(m.memory.word_mut(regs.get(p), off as u64));
+                regs.get(a).write_le(bytes);
+            }
+
+            Inst::Int { op, w, x } => {
+                let imms = lowered.immediates[x as usize];
+                out_of_line!(|start| int::integer(op, &mut m.words[start + w as usize..], imms, &mut m.gas))
+            }
+            Inst::Narrow { op, prefix, w, x } => {
+                let imms = lowered.immediates[x as usize];
+                out_of_line!(|start| int::narrow(
+                    op,
+                    prefix,
+                    &mut m.words[start + w as usize..],
+                    imms,
+                    &mut m.gas
+                ))
+            }
+            Inst::Ext { op, w, r, x } => {
+                let imms = lowered.immediates[x as usize];
+                let r = m.ref_start + r as usize;
+                out_of_line!(|start| m.ext(op, start + w as usize, r, imms))
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! A program: a verified module together with its register form.
+
+use std::collections::HashMap;
+
+use dotvm_arch::{W32, W64, W128, W256, W512, Word, with_arch};
+use dotvm_core::host::Host;
+use dotvm_core::limits::Limits;
+use dotvm_core::outcome::{FinalState, Invocation, Outcome};
+use dotvm_core::verify::Verified;
+
+use crate::inst::Inst;
+use crate::interp;
+use crate::lower::{self, LowerError};
+
+/// A verified module, lowered for its width and ready to run any number of times.
+#[derive(Debug)]
+pub struct Program {
+    verified: Verified,
+    lowered: AnyLowered,
+}
+
+/// The register form of a module at its width.
+#[derive(Debug)]
+enum AnyLowered {
+    W32(Lowered<W32>),
+    W64(Lowered<W64>),
+    W128(Lowered<W128>),
+    W256(Lowered<W256>),
+    W512(Lowered<W512>),
+}
+
+/// Calls a generic function with the register form, whatever its width.
+macro_rules! with_lowered {
+    ($any:expr, $lowered:ident => $body:expr) => {
+        match $any {
+            AnyLowered::W32($lowered) => $body,
+            AnyLowered::W64($lowered) => $body,
+            AnyLowered::W128($lowered) => $body,
+            AnyLowered::W256($lowered) => $body,
+            AnyLowered::W512($lowered) => $body,
+        }
+    };
+}
+
+/// The register form of a module.
+#[derive(Debug)]
+pub(crate) struct Lowered<W> {
+    /// Instructions of all functions, in order; the first two are the return address of the entry function.
+    pub code: Vec<Inst>,
+    /// For each instruction the index of the source instruction it comes from.
+    pub origin: Vec<u32>,
+    pub functions: Vec<LoweredFunction>,
+    /// Word constants: the module's, then those that lowering added.
+    pub constants: Vec<W>,
+    /// Pairs of immediates of operations that keep them aside.
+    pub immediates: Vec<[u64; 2]>,
+    /// Jump tables: the number of targets, then the targets.
+    pub tables: Vec<u32>,
+    pub maps: Vec<HashMap<u64, u32>>,
+}
+
+/// What a call needs to know about a function.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LoweredFunction {
+    /// Index of its first instruction, a [`Inst::Gas`].
+    pub entry: u32,
+    pub frame_words: u32,
+    pub frame_refs: u32,
+    pub words_in: u16,
+    pub words_out: u16,
+    pub refs_in: u16,
+    pub refs_out: u16,
+    pub word_locals: u16,
+    pub window: u16,
+}
+
+/// Lowers a verified module to the register form.
+pub fn lower(verified: Verified) -> Result<Program, LowerError> {
+    trait Wrap: Word {
+        fn wrap(lowered: Lowered<Self>) -> AnyLowered;
+    }
+    macro_rules! wrap {
+        ($($width:ident)*) => {
+            $(impl Wrap for $width {
+                fn wrap(lowered: Lowered<Self>) -> AnyLowered {
+                    AnyLowered::$width(lowered)
+                }
+            })*
+        };
+    }
+    wrap!(W32 W64 W128 W256 W512);
+    let lowered = with_arch!(verified.module().width, W => lower::lower::<W>(&verified).map(W::wrap))?;
+    Ok(Program { verified, lowered })
+}
+
+impl Program {
+    /// The module.
+    pub fn verified(&self) -> &Verified {
+        &self.verified
+    }
+
+    /// The register form of a function, one instruction a line.
+    pub fn dump(&self, function: u32) -> String {
+        with_lowered!(&self.lowered, lowered => {
+            let start = lowered.functions[function as usize].entry as usize;
+            let end = lowered.functions.get(function as usize + 1).map_or(lowered.code.len(), |next| next.entry as usize);
+            let mut text = String::new();
+            for (index, inst) in lowered.code[start..end].iter().enumerate() {
+                text.push_str(&format!("{index:5}  {inst:?}\n"));
+            }
+            text
+        })
+    }
+}
+
+/// Runs a function of a program to its end. An invocation that does not fit the function, or memory that starts
+/// larger than the limit, is an error sentence, and nothing ran.
+pub fn run(
+    program: &Program,
+    invocation: &Invocation,
+    limits: &Limits,
+    host: &mut dyn Host,
+) -> Result<Outcome, String> {
+    with_lowered!(&program.lowered, lowered => {
+        interp::run(&program.verified, lowered, invocation, limits, host).map(|(outcome, _)| outcome)
+    })
+}
+
+/// Like [`run`], and gives back what is left in the instance.
+pub fn run_to_state(
+    program: &Program,
+    invocation: &Invocation,
+    limits: &Limits,
+    host: &mut dyn Host,
+) -> Result<(Outcome, FinalState), String> {
+    with_lowered!(&program.lowered, lowered => {
+        interp::run(&program.verified, lowered, invocation, limits, host)
+            .map(|(outcome, machine)| (outcome, machine.into_final_state()))
+    })
+}
