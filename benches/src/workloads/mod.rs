@@ -1,0 +1,154 @@
+//! The workloads: what is computed, who computes it, and the one right answer.
+//!
+//! To let DotVM take part in one, fill its `fn dotvm`, marked `DOTVM SLOT`: return a
+//! [`Contender`](crate::harness::Contender) whose name starts with [`OURS`](crate::harness::OURS), with
+//! assembling, verifying and lowering in its constructor, everything that restores the starting state in
+//! `prepare`, and the bare call in `run`. Goals and losses are then reported without further ado.
+
+mod arith256;
+mod arith64;
+mod db_get;
+mod fib64;
+mod keccak;
+mod sieve64;
+pub mod token;
+mod token_durable;
+mod verify_lower;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use ruint::Uint;
+use ruint::aliases::U256;
+
+use crate::harness::Workload;
+
+/// How large the workloads are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// The sizes whose figures are published.
+    Full,
+    /// About a tenth of the work, to see that everything runs and agrees.
+    Quick,
+}
+
+/// What a workload is made from.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// How large.
+    pub scale: Scale,
+    /// Where durable stores keep their files.
+    pub store_directory: PathBuf,
+}
+
+impl Setup {
+    /// `full` or `quick`, whichever the scale asks for.
+    fn pick<T>(&self, full: T, quick: T) -> T {
+        match self.scale {
+            Scale::Full => full,
+            Scale::Quick => quick,
+        }
+    }
+}
+
+/// A workload that can be made.
+pub struct Entry {
+    /// The name of the workload, as given to `--only`.
+    pub name: &'static str,
+    /// Makes it, with all its contenders.
+    pub build: fn(&Setup) -> Result<Workload>,
+}
+
+/// All workloads, in table order.
+pub const ALL: &[Entry] = &[
+    Entry { name: arith64::NAME, build: arith64::build },
+    Entry { name: fib64::NAME, build: fib64::build },
+    Entry { name: sieve64::NAME, build: sieve64::build },
+    Entry { name: arith256::NAME, build: arith256::build },
+    Entry { name: keccak::NAME, build: keccak::build },
+    Entry { name: token::NAME_EACH, build: token::build_each },
+    Entry { name: token::NAME_ALL, build: token::build_all },
+    Entry { name: token_durable::NAME_EACH, build: token_durable::build_each },
+    Entry { name: token_durable::NAME_ALL, build: token_durable::build_all },
+    Entry { name: db_get::NAME, build: db_get::build },
+    Entry { name: verify_lower::NAME, build: verify_lower::build },
+];
+
+/// A 256-bit result as a checksum: its four 64-bit limbs, exclusive-ored.
+pub fn fold(word: U256) -> u64 {
+    word.as_limbs().iter().fold(0, |folded, limb| folded ^ limb)
+}
+
+/// What `s` is after `s = s*k + i` for every `i` below `n`, from zero, modulo 2^`BITS`.
+///
+/// By repeated squaring of the step as a 3x3 matrix on (s, i, 1), so that it shares nothing with the
+/// loops that it is there to check.
+fn affine_sum<const BITS: usize, const LIMBS: usize>(k: Uint<BITS, LIMBS>, mut n: u64) -> Uint<BITS, LIMBS> {
+    type Matrix<const BITS: usize, const LIMBS: usize> = [[Uint<BITS, LIMBS>; 3]; 3];
+    let (zero, one) = (Uint::<BITS, LIMBS>::ZERO, Uint::<BITS, LIMBS>::ONE);
+    let product = |a: &Matrix<BITS, LIMBS>, b: &Matrix<BITS, LIMBS>| -> Matrix<BITS, LIMBS> {
+        std::array::from_fn(|row| {
+            std::array::from_fn(|column| {
+                (0..3).fold(zero, |sum, i| sum.wrapping_add(a[row][i].wrapping_mul(b[i][column])))
+            })
+        })
+    };
+    let mut step = [[k, one, zero], [zero, one, one], [zero, zero, one]];
+    let mut power = [[one, zero, zero], [zero, one, zero], [zero, zero, one]];
+    while n > 0 {
+        if n & 1 == 1 {
+            power = product(&power, &step);
+        }
+        step = product(&step, &step);
+        n >>= 1;
+    }
+    // Applied to (0, 0, 1).
+    power[0][2]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::harness::measure;
+
+    #[test]
+    fn every_contender_gives_the_right_answer_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let setup = Setup { scale: Scale::Quick, store_directory: directory.path().to_path_buf() };
+        for entry in ALL {
+            let mut workload = (entry.build)(&setup).unwrap();
+            assert_eq!(workload.name, entry.name);
+            assert!(workload.operations > 0, "{}", workload.name);
+            measure(&mut workload, 2).unwrap();
+            let names: Vec<&str> = workload.contenders.iter().map(|contender| contender.name()).collect();
+            assert!(
+                names.is_empty() || names.contains(&workload.baseline),
+                "the baseline {} of {} is not among {names:?}",
+                workload.baseline,
+                workload.name
+            );
+            assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let names: BTreeSet<&str> = ALL.iter().map(|entry| entry.name).collect();
+        assert_eq!(names.len(), ALL.len());
+    }
+
+    #[test]
+    fn affine_sums_of_few_steps() {
+        // 0*31+0 = 0, 0*31+1 = 1, 1*31+2 = 33, 33*31+3 = 1026.
+        let k = Uint::<64, 1>::from(31);
+        let sums: Vec<u64> = (0..=4).map(|n| affine_sum(k, n).to::<u64>()).collect();
+        assert_eq!(sums, [0, 0, 1, 33, 1026]);
+    }
+
+    #[test]
+    fn folding_mixes_every_limb() {
+        assert_eq!(fold(U256::from_limbs([1, 2, 4, 8])), 15);
+    }
+}
