@@ -137,7 +137,7 @@ fn divisions_trap() {
 #[test]
 fn wide_modular_arithmetic() {
     let one = BigUint::from(1u32);
-    let p = (&one << 255) - 19u32;
+    let p: BigUint = (&one << 255) - 19u32;
     let power = integer(Op::Modpow, 256, &[BigUint::from(3u32), &p - 1u32, p.clone()], [0, 0]);
     assert_eq!(power, Ok(vec![one.clone()]));
     let inverse = integer(Op::Modinv, 256, &[BigUint::from(2u32), p.clone()], [0, 0]);

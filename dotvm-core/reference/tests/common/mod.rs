@@ -30,7 +30,13 @@ impl Program {
         self.0.signatures.len() as u32 - 1
     }
 
-    fn add(&mut self, shape: Shape, locals: (u16, u16), window: u16, build: impl FnOnce(&mut CodeBuilder)) -> Code {
+    fn add(
+        &mut self,
+        shape: Shape,
+        locals: (u16, u16),
+        window: u16,
+        build: impl FnOnce(&mut CodeBuilder),
+    ) -> Code {
         let signature = self.signature(shape);
         let mut builder = CodeBuilder::new();
         build(&mut builder);
@@ -46,7 +52,12 @@ impl Program {
     }
 
     /// Adds a function with word and reference locals; answers its index.
-    pub fn function(&mut self, shape: Shape, locals: (u16, u16), build: impl FnOnce(&mut CodeBuilder)) -> u32 {
+    pub fn function(
+        &mut self,
+        shape: Shape,
+        locals: (u16, u16),
+        build: impl FnOnce(&mut CodeBuilder),
+    ) -> u32 {
         self.add(shape, locals, 0, build);
         self.0.functions.len() as u32 - 1
     }
