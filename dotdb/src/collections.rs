@@ -87,8 +87,12 @@ impl CollectionState {
         let value: [u8; 21] = value.try_into().map_err(|_| corrupt(key, "is not a collection"))?;
         let [n0, n1, n2, n3, kind, rest @ ..] = value;
         let [c0, c1, c2, c3, c4, c5, c6, c7, next_key @ ..] = rest;
+        let number = u32::from_be_bytes([n0, n1, n2, n3]);
+        if number == 0 {
+            return Err(corrupt(key, "is a collection without a number"));
+        }
         Ok(CollectionState {
-            number: u32::from_be_bytes([n0, n1, n2, n3]),
+            number,
             kind: match kind {
                 0 => ValueKind::Bytes,
                 1 => ValueKind::Document,

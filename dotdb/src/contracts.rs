@@ -1,8 +1,9 @@
 //! Contracts: names, numbers and code.
 
+use std::ops::Bound;
+
 use bytes::Bytes;
 use dotdb_store::Direction;
-use std::ops::Bound;
 
 use crate::cursor::MergedRange;
 use crate::error::DbError;

@@ -1,13 +1,13 @@
 //! A database: DotDB over one store.
 
+use std::ops::Bound;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use bytes::Bytes;
 use dotdb_store::{Batch, Direction, Durability, Store, StoreError, StoreStats};
-use std::ops::Bound;
 
 use crate::error::DbError;
-use crate::keys::{META_SCHEMA, SCHEMA_VERSION, decode_u32};
+use crate::keys::{META_SCHEMA, SCHEMA_VERSION, corrupt, decode_u32};
 use crate::tx::Tx;
 
 /// What a transaction may do.
@@ -41,8 +41,10 @@ impl Database {
         match snapshot.get(META_SCHEMA)? {
             Some(value) => {
                 let found = decode_u32(META_SCHEMA, &value)?;
-                if found > SCHEMA_VERSION {
-                    return Err(StoreError::NewerFormat { found, supported: SCHEMA_VERSION }.into());
+                match found {
+                    SCHEMA_VERSION => {}
+                    0 => return Err(corrupt(META_SCHEMA, "is not a schema version")),
+                    _ => return Err(StoreError::NewerFormat { found, supported: SCHEMA_VERSION }.into()),
                 }
             }
             None => {

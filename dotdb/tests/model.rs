@@ -5,7 +5,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use dotdb::{
-    CollectionId, ContractId, Database, DbError, Direction, Durability, Mode, Store, Touch, Tx, ValueKind,
+    CollectionId, ContractId, CursorId, Database, DbError, Direction, Durability, Mode, Store, Touch, Tx,
+    ValueKind,
 };
 use dotdb_memory::MemoryStore;
 use dotdb_redb::RedbStore;
@@ -15,6 +16,7 @@ const CONTRACTS: [&str; 2] = ["one", "two"];
 const COLLECTIONS: [&str; 2] = ["a", "b"];
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+type RowsToCome = std::vec::IntoIter<(Vec<u8>, Vec<u8>)>;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -103,7 +105,7 @@ struct Run {
     state: State,
     savepoints: Vec<(u64, State)>,
     /// Id, rows to come, last savepoint when it was opened.
-    cursors: Vec<(dotdb::CursorId, std::vec::IntoIter<(Vec<u8>, Vec<u8>)>, u64)>,
+    cursors: Vec<(CursorId, RowsToCome, u64)>,
     last_savepoint: u64,
 }
 
