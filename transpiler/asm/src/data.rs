@@ -115,7 +115,8 @@ pub(crate) fn document(json: &str) -> Result<Vec<u8>, DocumentProblem> {
             let lines = json.split_inclusive('\n').take(line.saturating_sub(1) as usize);
             let line_start: usize = lines.map(str::len).sum();
             let mut rest = json[line_start..].char_indices();
-            let at = rest.nth(column.saturating_sub(1) as usize).map_or(json.len(), |(at, _)| line_start + at);
+            let at =
+                rest.nth(column.saturating_sub(1) as usize).map_or(json.len(), |(at, _)| line_start + at);
             DocumentProblem { at, message: problem }
         }
         DocumentError::Cbor { .. } => DocumentProblem { at: 0, message: error.to_string() },

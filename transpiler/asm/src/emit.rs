@@ -244,8 +244,14 @@ pub(crate) fn emit(
         return Err(context.problems);
     }
     if !source.no_debug {
-        debug.word_constants.resize(module.word_constants.len(), String::new());
-        debug.ref_constants.resize(module.ref_constants.len(), String::new());
+        for (names, count) in [
+            (&mut debug.word_constants, module.word_constants.len()),
+            (&mut debug.ref_constants, module.ref_constants.len()),
+        ] {
+            if !names.is_empty() {
+                names.resize(count, String::new());
+            }
+        }
         module.debug = Some(debug);
     }
     let spans = bodies.into_iter().map(|body| body.spans).collect();
@@ -267,24 +273,27 @@ fn choose_width(source: &SourceModule, options: &Options, problems: &mut Vec<Pro
     }
 }
 
+/// The names of a list of the debug section: one for each declaration, or none if none has a name.
+pub(crate) fn name_list<'d>(decls: impl Iterator<Item = &'d Decl>) -> Vec<String> {
+    let names: Vec<String> = decls.map(|decl| decl.name.clone()).collect();
+    if names.iter().all(String::is_empty) { Vec::new() } else { names }
+}
+
 /// The debug section without its functions.
 fn debug_section(source: &SourceModule, text: &str, options: &Options) -> Debug {
     let (source_name, source_hash) = match &source.file {
         Some((name, hash)) => (name.clone(), *hash),
         None => (options.file.clone(), *blake3::hash(text.as_bytes()).as_bytes()),
     };
-    fn names<'d>(decls: impl Iterator<Item = &'d Decl>) -> Vec<String> {
-        decls.map(|decl| decl.name.clone()).collect()
-    }
     Debug {
         source_name,
         source_hash,
         functions: Vec::with_capacity(source.functions.len()),
-        word_globals: names(source.globals.iter().map(|global| &global.0)),
-        ref_globals: names(source.ref_globals.iter()),
-        word_constants: names(source.word_constants.iter().map(|constant| &constant.0)),
-        ref_constants: names(source.ref_constants.iter().map(|constant| &constant.0)),
-        tables: names(source.tables.iter().map(|table| &table.0)),
+        word_globals: name_list(source.globals.iter().map(|global| &global.0)),
+        ref_globals: name_list(source.ref_globals.iter()),
+        word_constants: name_list(source.word_constants.iter().map(|constant| &constant.0)),
+        ref_constants: name_list(source.ref_constants.iter().map(|constant| &constant.0)),
+        tables: name_list(source.tables.iter().map(|table| &table.0)),
     }
 }
 

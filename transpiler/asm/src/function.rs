@@ -9,7 +9,7 @@ use dotvm_core::opcode::{Flow, Imm, Op, Prefix};
 
 use crate::data;
 use crate::diagnostics::{Problem, nearest};
-use crate::emit::{Context, too_wide};
+use crate::emit::{Context, name_list, too_wide};
 use crate::keywords::keywords;
 use crate::lexer::Span;
 use crate::names::Scope;
@@ -374,7 +374,6 @@ impl<'c, 's> Emitter<'c, 's> {
                 let message = format!("{} takes a name or a number here", op.mnemonic());
                 Err(Some(Problem::new(span.clone(), message)))
             }
-            OperandKind::Bad => Err(None),
         }
     }
 
@@ -438,7 +437,6 @@ impl<'c, 's> Emitter<'c, 's> {
 
     fn finish(self, source: &FunctionSource, problems_before: usize) -> Body {
         let signature = source.signature;
-        let names = |decls: &[Decl]| decls.iter().map(|decl| decl.name.clone()).collect();
         let mut body = Body {
             function: Function {
                 signature: 0,
@@ -449,8 +447,8 @@ impl<'c, 's> Emitter<'c, 's> {
             },
             debug: FunctionDebug {
                 name: source.decl.name.clone(),
-                words: names(&source.words),
-                refs: names(&source.refs),
+                words: name_list(source.words.iter()),
+                refs: name_list(source.refs.iter()),
                 lines: Vec::new(),
                 labels: Vec::new(),
             },

@@ -1,16 +1,20 @@
 //! The assembler and disassembler of `.dasm` source, described in `docs/assembly.md`.
 //!
-//! [`assemble`] turns text into a [`Module`] or into every error of the text at once.
+//! [`assemble`] turns text into a [`Module`] or into every error of the text at once; [`disassemble`] turns a
+//! module into the text from which [`assemble`] makes the same module again.
 //!
 //! ```
 //! let source = ".func pub double [x] -> [y]\n  LGET x PUSH 2 MUL RET\n.end\n";
 //! let assembled = dotvm_asm::assemble(source, &dotvm_asm::Options::default()).unwrap();
-//! assert_eq!(assembled.module.functions.len(), 1);
+//! let text = dotvm_asm::disassemble(&assembled.module).unwrap();
+//! let again = dotvm_asm::assemble(&text, &dotvm_asm::Options::default()).unwrap();
+//! assert_eq!(again.module, assembled.module);
 //! ```
 
 mod data;
 mod diagnostics;
 mod directives;
+mod disasm;
 mod emit;
 mod explain;
 mod function;
@@ -27,6 +31,7 @@ use dotvm_arch::Width;
 use dotvm_core::module::Module;
 
 pub use diagnostics::{AssembleError, Diagnostic};
+pub use disasm::{DisassembleError, disassemble};
 pub use explain::{explain_verify_error, locate_verify_error};
 
 /// What the assembler is told besides the source text.

@@ -46,8 +46,6 @@ pub(crate) enum OperandKind {
     Text(Vec<u8>),
     /// `[a b c]`.
     List(Vec<Operand>),
-    /// Already reported.
-    Bad,
 }
 
 /// A part of a function's body.

@@ -1,0 +1,83 @@
+//! Names, byte strings and numbers as the lexer reads them back.
+
+use dotvm_arch::{W512, Word};
+
+use crate::lexer::{continues_word, starts_word};
+
+/// A name: plain where the lexer takes it as one word, otherwise in backquotes.
+pub(crate) fn name(name: &str) -> String {
+    let mut characters = name.chars();
+    // `_` means "no name", and a leading `@` keeps a label out of the debug section.
+    let plain = characters.next().is_some_and(|first| starts_word(first) && first != '@')
+        && characters.all(continues_word)
+        && name != "_";
+    if plain { name.to_owned() } else { quote(name, '`') }
+}
+
+/// Text in quotes, with escapes for what is not plainly visible.
+pub(crate) fn quote(text: &str, quote: char) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push(quote);
+    for character in text.chars() {
+        match character {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\0' => out.push_str("\\0"),
+            _ if character == quote || character == '\\' => {
+                out.push('\\');
+                out.push(character);
+            }
+            ' '..='~' => out.push(character),
+            _ if character.is_alphanumeric() => out.push(character),
+            _ => out.push_str(&format!("\\u{{{:x}}}", u32::from(character))),
+        }
+    }
+    out.push(quote);
+    out
+}
+
+/// A byte string: as text where it is text without control characters, otherwise in hexadecimal.
+pub(crate) fn bytes(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text)
+            if text
+                .chars()
+                .all(|character| !character.is_control() || matches!(character, '\n' | '\r' | '\t')) =>
+        {
+            quote(text, '"')
+        }
+        _ => hex(bytes),
+    }
+}
+
+/// `0x` and two digits for each byte.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    let mut out = String::with_capacity(2 * bytes.len() + 2);
+    out.push_str("0x");
+    for byte in bytes {
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
+}
+
+/// A word: decimal below 2^64, hexadecimal beyond.
+pub(crate) fn word(word: W512) -> String {
+    match Word::try_u64(word) {
+        Some(small) => small.to_string(),
+        None => format!("{word:#x}"),
+    }
+}
+
+/// The contents of a constant: JSON where the bytes are a document that is a map or a list.
+pub(crate) fn constant(contents: &[u8]) -> String {
+    // Major types 4 and 5; such a first byte starts no UTF-8 text.
+    if matches!(contents.first(), Some(0x80..=0xBF))
+        && let Ok(json) = dotdb::document::to_json(contents)
+        && dotdb::document::from_json(&json).is_ok_and(|document| document == contents)
+    {
+        return format!("doc {json}");
+    }
+    format!("bytes {}", bytes(contents))
+}
