@@ -20,7 +20,8 @@ use num_bigint::BigUint;
 
 /// Runs a function of a verified module.
 ///
-/// Errors: a sentence, if the invocation does not fit the module; then nothing was run.
+/// Errors: a sentence, if the invocation does not fit the module or the module's memory starts larger than the limit;
+/// then nothing was run.
 pub fn run(
     verified: &Verified,
     invocation: &Invocation,
@@ -40,7 +41,7 @@ pub fn run_with(
     inspect: &mut dyn FnMut(u32, &Inst),
 ) -> Result<(Outcome, FinalState), String> {
     invocation.check(verified)?;
-    Ok(machine::run(verified, invocation, limits, host, inspect))
+    machine::run(verified, invocation, limits, host, inspect)
 }
 
 /// A word as it crosses the boundary of the machine.

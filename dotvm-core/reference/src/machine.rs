@@ -73,11 +73,9 @@ pub fn run(
     limits: &Limits,
     host: &mut dyn Host,
     inspect: &mut dyn FnMut(u32, &Inst),
-) -> (Outcome, FinalState) {
+) -> Result<(Outcome, FinalState), String> {
     let module = verified.module();
     let gas = Gas::new(limits.gas);
-    let memory = Memory::new(module, limits.memory_pages);
-    let fits = memory.is_some();
     let mut machine = Machine {
         verified,
         limits,
@@ -85,13 +83,15 @@ pub fn run(
         host,
         gas,
         guest_gas: limits.guest_gas,
-        memory: memory.unwrap_or_else(Memory::empty),
+        memory: Memory::new(module, limits.memory_pages)?,
         word_globals: module.word_globals.iter().map(from_w512).collect(),
         ref_globals: vec![Ref::Null; module.ref_globals as usize],
         frames: Vec::new(),
     };
-    let end = if fits { machine.run(invocation, inspect) } else { Err(TrapKind::OutOfMemory.into()) };
-    let end = end.unwrap_or_else(|fault| machine.entry_trap(invocation.function, fault));
+    // What keeps the entry function from starting is a trap of its first instruction.
+    let end = machine.run(invocation, inspect).unwrap_or_else(|Fault { kind, detail }| {
+        End::Trap(Trap { kind, detail, function: invocation.function, offset: 0 })
+    });
     let outcome = Outcome {
         end,
         gas_used: gas.left() - machine.gas.left(),
@@ -102,15 +102,10 @@ pub fn run(
         word_globals: machine.word_globals.iter().map(to_w512).collect(),
         ref_globals: machine.ref_globals,
     };
-    (outcome, state)
+    Ok((outcome, state))
 }
 
 impl Machine<'_> {
-    /// What kept the entry function from starting, as a trap of its first instruction.
-    fn entry_trap(&self, function: u32, fault: Fault) -> End {
-        End::Trap(Trap { kind: fault.kind, detail: fault.detail, function, offset: 0 })
-    }
-
     /// Err: the entry function does not start.
     fn run(&mut self, invocation: &Invocation, inspect: &mut dyn FnMut(u32, &Inst)) -> Result<End, Fault> {
         let words = invocation.words.iter().map(from_w512).collect();

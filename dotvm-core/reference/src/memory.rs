@@ -44,16 +44,14 @@ impl Format {
 }
 
 impl Memory {
-    /// No memory at all.
-    pub fn empty() -> Memory {
-        Memory { bytes: Vec::new(), read_only_end: 0, page_limit: 0, heap: Heap::new(0) }
-    }
-
-    /// The memory of a verified module, or `None` if its first pages exceed the host's limit.
-    pub fn new(module: &Module, limit_pages: u64) -> Option<Memory> {
+    /// The memory that a verified module starts with, or a sentence why it cannot.
+    pub fn new(module: &Module, limit_pages: u64) -> Result<Memory, String> {
         let page_limit = module.memory.max_pages.min(limit_pages);
-        if module.memory.min_pages > page_limit {
-            return None;
+        let min_pages = module.memory.min_pages;
+        if min_pages > page_limit {
+            return Err(format!(
+                "The module needs {min_pages} pages of memory, but the limit is {page_limit}."
+            ));
         }
         let read_only_end = module
             .data
@@ -64,14 +62,14 @@ impl Memory {
             .unwrap_or(0);
         let mut memory =
             Memory { bytes: Vec::new(), read_only_end, page_limit, heap: Heap::new(module.memory.heap_base) };
-        if !memory.extend(module.memory.min_pages * PAGE_BYTES) {
-            return None;
+        if !memory.extend(min_pages * PAGE_BYTES) {
+            return Err(format!("There is no room for the module's {min_pages} pages of memory."));
         }
         for segment in &module.data {
             let start = segment.address as usize;
             memory.bytes[start..start + segment.bytes.len()].copy_from_slice(&segment.bytes);
         }
-        Some(memory)
+        Ok(memory)
     }
 
     /// Its bytes.

@@ -75,10 +75,19 @@ impl Program {
     }
 
     pub fn run_all(&self, function: u32, words: &[u64], limits: Limits) -> (Outcome, FinalState) {
+        self.try_run(function, words, limits).unwrap()
+    }
+
+    pub fn try_run(
+        &self,
+        function: u32,
+        words: &[u64],
+        limits: Limits,
+    ) -> Result<(Outcome, FinalState), String> {
         let verified = verify(self.0.clone()).unwrap_or_else(|error| panic!("{error}"));
         let words = words.iter().map(|&word| W512::from(word)).collect();
         let invocation = Invocation { function, words, refs: Vec::new() };
-        dotvm_reference::run(&verified, &invocation, &limits, &mut NoHost(Env::default())).unwrap()
+        dotvm_reference::run(&verified, &invocation, &limits, &mut NoHost(Env::default()))
     }
 
     pub fn run(&self, function: u32, words: &[u64], limits: Limits) -> Outcome {
