@@ -6,6 +6,7 @@
 //! run time: memory bounds, division by zero, kinds of references, gas, call depth, the signatures of indirect
 //! calls, jump-map misses, and the heights of window functions, one check per block.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use dotvm_arch::W512;
@@ -176,9 +177,10 @@ fn check_tables(module: &Module) -> Result<(), String> {
             return Err(format!("jump map {index} is not in ascending order of addresses"));
         }
     }
-    for (index, collection) in module.collections.iter().enumerate() {
+    let mut collection_names = HashSet::new();
+    for collection in &module.collections {
         check_name("a collection's name", &collection.name)?;
-        if module.collections[..index].iter().any(|other| other.name == collection.name) {
+        if !collection_names.insert(&collection.name) {
             return Err(format!("collection `{}` is declared twice", collection.name));
         }
     }
@@ -242,7 +244,7 @@ fn check_memory(module: &Module) -> Result<(), String> {
             }
         };
     }
-    if memory.heap_base % 16 != 0 || memory.heap_base < end {
+    if !memory.heap_base.is_multiple_of(16) || memory.heap_base < end {
         return Err(format!(
             "the heap starts at {}, which is not a multiple of 16 behind all data",
             memory.heap_base
@@ -318,6 +320,8 @@ struct FunctionVerifier<'a> {
     window: u32,
     max: Heights,
     granted: [bool; Capability::ALL.len()],
+    /// Reference height with which the entries of a jump map were entered.
+    entered_maps: HashMap<u64, u32>,
     index: u32,
 }
 
@@ -348,6 +352,7 @@ impl<'a> FunctionVerifier<'a> {
             window: function.window as u32,
             max: Heights { words: 0, refs: 0 },
             granted,
+            entered_maps: HashMap::new(),
             index,
         })
     }
@@ -508,6 +513,10 @@ impl<'a> FunctionVerifier<'a> {
             heights.words = heights.words - effect.words_in + effect.words_out;
             heights.refs = heights.refs - effect.refs_in + effect.refs_out;
             highest = highest.max(heights.words);
+            if heights.words > limits::module::FRAME_WORDS || heights.refs > limits::module::FRAME_REFS {
+                let message = format!("the stacks grow beyond the limit of {}", limits::module::FRAME_WORDS);
+                return Err(self.error(&inst, message));
+            }
             self.max.words = self.max.words.max(heights.words);
             self.max.refs = self.max.refs.max(heights.refs);
             match info.flow {
@@ -565,6 +574,10 @@ impl<'a> FunctionVerifier<'a> {
         let map = &self.module.jump_maps[inst.a as usize];
         if map.function != self.index {
             return Err(self.error(inst, format!("jump map {} belongs to function {}", inst.a, map.function)));
+        }
+        // All entries were entered with one reference height; a later JMAP with the same has nothing to add.
+        if self.entered_maps.insert(inst.a, heights.refs) == Some(heights.refs) {
+            return Ok(());
         }
         for &(address, offset) in &map.entries {
             let target =

@@ -147,7 +147,8 @@ impl Runtime {
             return Ok(program);
         }
         let code = tx.code(&hash)?.ok_or_else(|| DbError::UnknownCode { hash: hex(&hash) })?;
-        let program = Program::load(&code)?;
+        let program = Program::load(&code)
+            .map_err(|source| RuntimeError::StoredCode { name: name.to_owned(), source: Box::new(source) })?;
         self.remember(program.clone());
         Ok(program)
     }

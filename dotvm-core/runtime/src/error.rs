@@ -39,6 +39,14 @@ pub enum RuntimeError {
         /// A deployed contract with a name much like it.
         nearest: Option<String>,
     },
+    /// The code kept for a contract is refused, which other versions of this program may have accepted.
+    #[error("the code kept for the contract {name:?} is refused: {source}")]
+    StoredCode {
+        /// Name of the contract.
+        name: String,
+        /// Why it is refused.
+        source: Box<RuntimeError>,
+    },
     /// Other code is deployed under the name.
     #[error("the name {name:?} already belongs to other code, with hash {deployed}")]
     NameTaken {
