@@ -193,3 +193,47 @@ impl Tx {
         Ok(next)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dotdb_memory::MemoryStore;
+
+    use super::*;
+    use crate::{Database, Mode};
+
+    #[test]
+    fn the_undo_log_does_not_grow_with_calls() {
+        let database = Database::open(Arc::new(MemoryStore::new())).unwrap();
+        let mut tx = database.begin(Mode::ReadWrite).unwrap();
+        let contract = tx.contract_id("c").unwrap();
+        let call = |tx: &mut Tx| {
+            let savepoint = tx.savepoint();
+            tx.slot_set(contract, &[1], &[1]).unwrap();
+            tx.release(savepoint).unwrap();
+        };
+        for _ in 0..100 {
+            call(&mut tx);
+        }
+        tx.slot_set(contract, &[2], &[1]).unwrap();
+        assert_eq!(tx.slots.mark(), 0, "without a savepoint there is nothing to go back to");
+        let outer = tx.savepoint();
+        for _ in 0..100 {
+            call(&mut tx);
+            let inner = tx.savepoint();
+            tx.slot_set(contract, &[1], &[2]).unwrap();
+            tx.rollback_to(inner).unwrap();
+            tx.rollback_to(outer).unwrap();
+            tx.slot_set(contract, &[1], &[3]).unwrap();
+            tx.slot_set(contract, &[2], &[3]).unwrap();
+        }
+        assert_eq!(tx.slots.mark(), 2, "one for each slot since the savepoint");
+    }
+
+    #[test]
+    fn transactions_move_between_threads() {
+        fn send<T: Send>() {}
+        fn share<T: Send + Sync>() {}
+        send::<Tx>();
+        share::<Database>();
+    }
+}

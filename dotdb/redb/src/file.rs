@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use dotdb_store::StoreError;
 use redb::Builder;
@@ -38,12 +39,13 @@ pub(crate) fn create(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// `NAME.tmp-PID`, which only this process uses. What an earlier process with the same number left
-/// there when it was killed is removed.
+/// `NAME.tmp-PID-COUNT`, which only this call uses. What an earlier process with the same number
+/// left there when it was killed is removed.
 fn temporary_name(path: &Path) -> io::Result<PathBuf> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
     let mut name: OsString =
         path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?.to_owned();
-    name.push(format!(".tmp-{}", std::process::id()));
+    name.push(format!(".tmp-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
     let temporary = path.with_file_name(name);
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

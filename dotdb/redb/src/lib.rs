@@ -2,7 +2,8 @@
 //!
 //! On disk: table `dotdb.meta` holds `format`, the [`FORMAT_VERSION`]; table `dotdb.data` holds the
 //! pairs. Each value ends in the CRC-32 (IEEE, little-endian) of key and value, checked at every
-//! read: redb verifies its own checksums only when it repairs a file.
+//! read: redb verifies its own checksums only when it repairs a file. So a damaged value is never
+//! given out. A damaged key or inner page can still hide a pair without an error.
 //!
 //! What is promised: [`Durability::Sync`] is redb's immediate durability, one flush to the disk
 //! before `apply` returns. A new file is made beside its name, synced and only then given its name,

@@ -73,3 +73,30 @@ fn places_where_no_store_can_be() {
     assert!(message(directory.path()).starts_with("opening "), "{}", message(directory.path()));
     assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
 }
+
+#[test]
+fn many_create_the_same_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.db");
+    let opened = std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                loop {
+                    match RedbStore::open_or_create(&path) {
+                        Ok(store) => {
+                            let key = opened.fetch_add(1, std::sync::atomic::Ordering::SeqCst).to_be_bytes();
+                            store.apply(Batch::new().put(key.to_vec(), "v"), Durability::Sync).unwrap();
+                            return;
+                        }
+                        Err(StoreError::Locked { .. }) => std::thread::yield_now(),
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+        }
+    });
+    // Had one replaced the file of another, a commit would be gone.
+    assert_eq!(RedbStore::open(&path).unwrap().stats().unwrap().keys, 8);
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+}
