@@ -132,8 +132,8 @@ impl<'a> Lines<'a> {
         Lines { source, line: 1, line_start: 0, at: 0 }
     }
 
-    /// Line and column, from 1, of a position that is not before the last one asked for.
-    pub(crate) fn locate(&mut self, position: usize) -> (u32, u32) {
+    /// Line, from 1, of a position that is not before the last one asked for.
+    pub(crate) fn line(&mut self, position: usize) -> u32 {
         for (offset, byte) in self.source.as_bytes()[self.at..position].iter().enumerate() {
             if *byte == b'\n' {
                 self.line += 1;
@@ -141,7 +141,13 @@ impl<'a> Lines<'a> {
             }
         }
         self.at = position;
-        (self.line, self.source[self.line_start..position].chars().count() as u32 + 1)
+        self.line
+    }
+
+    /// Line and column, from 1, of a position that is not before the last one asked for.
+    pub(crate) fn locate(&mut self, position: usize) -> (u32, u32) {
+        let line = self.line(position);
+        (line, self.source[self.line_start..position].chars().count() as u32 + 1)
     }
 }
 

@@ -174,12 +174,10 @@ impl Context {
     }
 }
 
-/// The error for a value that the words cannot hold.
+/// The error for a value that words of some bits cannot hold.
 pub(crate) fn too_wide(span: Span, bits: u32) -> Problem {
-    Problem::new(span, format!("the value does not fit a word of {bits} bits")).hint(format!(
-        "values go from -2^{} to 2^{bits} - 1; a module of wider words says so with `.arch`",
-        bits - 1
-    ))
+    let problem = Problem::new(span, format!("the value does not fit a word of {bits} bits"));
+    problem.hint(format!("values go from -2^{} to 2^{bits} - 1", bits - 1))
 }
 
 /// Builds the module, or adds to the problems why there is none.

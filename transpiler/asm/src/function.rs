@@ -419,7 +419,8 @@ impl<'c, 's> Emitter<'c, 's> {
                     Some("a word local") => Some(format!("`{name}` is a word local: LGET pushes it")),
                     Some("a word global") => Some(format!("`{name}` is a word global: GGET pushes it")),
                     Some(what) => Some(format!("`{name}` is {what}")),
-                    None => nearest(name, known.iter().map(|(name, _)| name.as_str())),
+                    None => nearest(name, known.iter().map(|(name, _)| name.as_str()))
+                        .or_else(|| list_keywords(&known)),
                 };
                 problem.maybe_hint(instead)
             }
@@ -499,4 +500,10 @@ impl<'c, 's> Emitter<'c, 's> {
         body.debug.lines = code.lines;
         body
     }
+}
+
+/// The words an immediate knows, if they are few enough to list.
+fn list_keywords(known: &[(String, u64)]) -> Option<String> {
+    let names: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
+    (1..=12).contains(&names.len()).then(|| format!("known are {}", names.join(", ")))
 }

@@ -55,12 +55,12 @@ impl Token {
 
 /// Whether a character can start a name that needs no backquotes.
 pub(crate) fn starts_word(character: char) -> bool {
-    character.is_ascii_alphabetic() || matches!(character, '_' | '@' | '$')
+    character.is_alphabetic() || matches!(character, '_' | '@' | '$')
 }
 
 /// Whether a character can stand inside a name that needs no backquotes (`-` can too, before one of these).
 pub(crate) fn continues_word(character: char) -> bool {
-    character.is_ascii_alphanumeric() || matches!(character, '_' | '@' | '$' | '.')
+    character.is_alphanumeric() || matches!(character, '_' | '@' | '$' | '.')
 }
 
 /// Reads tokens from left to right.
@@ -135,8 +135,6 @@ impl<'a> Lexer<'a> {
                 self.problems.push(match first {
                     ',' => problem.hint("operands are separated by spaces"),
                     '#' | '/' => problem.hint("a comment starts with `;`"),
-                    _ if first.is_alphabetic() => problem
-                        .hint("a name with other characters than A-Z a-z 0-9 _ . @ $ - stands in backquotes"),
                     _ => problem,
                 });
                 Token::Bad

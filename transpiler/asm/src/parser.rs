@@ -195,7 +195,7 @@ impl<'a> Parser<'a> {
     fn push_item(&mut self, kind: ItemKind, span: Span) -> Parse<()> {
         let line = match self.line_override {
             Some(line) => line,
-            None => self.lines.locate(span.start).0,
+            None => self.lines.line(span.start),
         };
         match &mut self.function {
             Some(function) => {

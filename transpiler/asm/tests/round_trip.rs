@@ -142,19 +142,17 @@ fn raw_inst() -> impl Strategy<Value = RawInst> {
 
 struct Encoded {
     code: Vec<u8>,
-    lines: Vec<(u32, u32)>,
     /// Offsets of the instructions, and of the end.
     offsets: Vec<u32>,
 }
 
-/// Encodes raw instructions: every jump leads to one of them. `lines` gives each a source line.
-fn encode(insts: &[RawInst], lines: &[u8], width: Width) -> Encoded {
+/// Encodes raw instructions: every jump leads to one of them.
+fn encode(insts: &[RawInst], width: Width) -> Encoded {
     let mut builder = CodeBuilder::new();
     let labels: Vec<_> = (0..=insts.len()).map(|_| builder.label()).collect();
     let label = |value: u64| labels[(value % insts.len() as u64) as usize];
     for (index, &(prefix, op, a, b)) in insts.iter().enumerate() {
         builder.bind(labels[index]);
-        builder.line(u32::from(lines[index % lines.len()]));
         let info = op.info();
         let prefix = prefix.filter(|prefix| info.prefixable && prefix.bits() < width.bits());
         match info.imms {
@@ -176,20 +174,18 @@ fn encode(insts: &[RawInst], lines: &[u8], width: Width) -> Encoded {
     builder.bind(labels[insts.len()]);
     let code = builder.finish();
     let offsets = labels.iter().map(|&label| code.offset_of(label)).collect();
-    Encoded { code: code.bytes, lines: code.lines, offsets }
+    Encoded { code: code.bytes, offsets }
 }
 
-/// What a random function is made of: instructions, lines, signature, locals, window, picks.
-type RawFunction = (Vec<RawInst>, Vec<u8>, prop::sample::Index, (u16, u16), u16, [prop::sample::Index; 4]);
+/// What a random function is made of: instructions, signature, locals, window.
+type RawFunction = (Vec<RawInst>, prop::sample::Index, (u16, u16), u16);
 
 fn raw_function() -> impl Strategy<Value = RawFunction> {
     (
         prop::collection::vec(raw_inst(), 1..12),
-        prop::collection::vec(0..5u8, 1..5),
         any::<prop::sample::Index>(),
         (0..3u16, 0..3u16),
         prop_oneof![3 => Just(0u16), 1 => 1..100u16],
-        any::<[prop::sample::Index; 4]>(),
     )
 }
 
@@ -227,8 +223,8 @@ prop_compose! {
     ) -> Module {
         let mut module = Module::new("random", width);
         let mut offsets = Vec::new();
-        for (insts, lines, signature, locals, window, _) in &functions {
-            let encoded = encode(insts, lines, width);
+        for (insts, signature, locals, window) in &functions {
+            let encoded = encode(insts, width);
             module.functions.push(Function {
                 signature: signature.index(signatures.len()) as u32,
                 word_locals: if *window > 0 { 0 } else { locals.0 },
