@@ -151,12 +151,20 @@ impl<'a> Lines<'a> {
     }
 }
 
+/// Longest name, in characters, for which a similar one is searched.
+const LONGEST_GUESS: usize = 64;
+
 /// "did you mean `x`?" for the candidate nearest to a misspelt name, if one is near.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let folded = name.to_lowercase();
-    let limit = (name.chars().count() / 3).max(1);
+    let len = folded.chars().count();
+    let limit = (len / 3).max(1);
+    if len > LONGEST_GUESS {
+        return None;
+    }
     candidates
         .into_iter()
+        .filter(|candidate| candidate.chars().count().abs_diff(len) <= limit)
         .map(|candidate| (strsim::damerau_levenshtein(&folded, &candidate.to_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)

@@ -257,7 +257,7 @@ fn map(p: &mut Parser, span: Span) -> Parse<()> {
         p.expect(':')?;
         entries.push((address, p.operand(false)?));
     }
-    p.module.jump_maps.push((decl, function, entries));
+    p.module.jump_maps.push(JumpMapSource { decl, function, entries });
     Ok(())
 }
 

@@ -103,7 +103,7 @@ impl Context {
             jump_maps: Scope::of(
                 "a jump map",
                 "declare one with `.map NAME FUNCTION { ADDRESS: LABEL ... }`",
-                source.jump_maps.iter().map(|map| &map.0),
+                source.jump_maps.iter().map(|map| &map.decl),
                 out,
             ),
             collections: Scope::of(
@@ -329,10 +329,9 @@ fn jump_map(
     map: &(Decl, Operand, Vec<(Number, Operand)>),
     bodies: &[Body],
 ) -> JumpMap {
-    let (decl, function, sources) = map;
-    let function = context.function(function);
-    let mut entries = Vec::with_capacity(sources.len());
-    for (address, label) in sources {
+    let function = context.function(&map.function);
+    let mut entries = Vec::with_capacity(map.entries.len());
+    for (address, label) in &map.entries {
         let Some(address) = address.to_u64() else {
             context.problem(Problem::new(label.span.clone(), "a guest address is a number below 2^64"));
             continue;
@@ -353,7 +352,7 @@ fn jump_map(
     entries.sort_by_key(|entry| entry.0);
     if let Some(pair) = entries.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         let message = format!("the jump map has the address {:#x} twice", pair[0].0);
-        context.problem(Problem::new(decl.span.clone(), message));
+        context.problem(Problem::new(map.decl.span.clone(), message));
     }
     JumpMap { function, entries }
 }

@@ -45,6 +45,8 @@ enum StepKind<'s> {
     Bind(Label, Option<usize>),
     /// A jump of a structured form.
     Jump(Op, Label),
+    /// The start of a loop: the jump to its test, then its body, which the test leads back to.
+    Loop { test: Label, body: Label },
 }
 
 /// A structured form that is open.
@@ -149,8 +151,7 @@ impl<'c, 's> Emitter<'c, 's> {
                     }
                     (Form::While, _) => {
                         let (test, body) = (self.builder.label(), self.builder.label());
-                        sink.push(step(StepKind::Jump(Op::Jmp, test)));
-                        sink.push(step(StepKind::Bind(body, None)));
+                        sink.push(step(StepKind::Loop { test, body }));
                         open.push(Open::While { span: item.span.clone(), test, body, test_steps: None });
                         sinks.push(Vec::new());
                     }
@@ -200,18 +201,30 @@ impl<'c, 's> Emitter<'c, 's> {
                 }
                 StepKind::Jump(op, label) if reachable => {
                     form_targets.insert(*label);
-                    self.builder.jump(*op, *label);
-                    self.spans.push(step.span.clone());
-                    self.targets.push((*label, step.span.clone()));
+                    self.form_jump(*op, *label, &step.span);
                     reachable = *op != Op::Jmp;
                 }
                 StepKind::Jump(..) => {}
+                StepKind::Loop { test, body } => {
+                    if reachable {
+                        form_targets.insert(*test);
+                        self.form_jump(Op::Jmp, *test, &step.span);
+                    }
+                    self.builder.bind(*body);
+                }
                 StepKind::Inst(prefix, op, operands) => {
                     self.instruction(*prefix, *op, operands, &step.span);
                     reachable = !matches!(op.info().flow, Flow::Jump | Flow::Multi | Flow::Leave);
                 }
             }
         }
+    }
+
+    /// Appends a jump of a structured form.
+    fn form_jump(&mut self, op: Op, label: Label, span: &Span) {
+        self.builder.jump(op, label);
+        self.spans.push(span.clone());
+        self.targets.push((label, span.clone()));
     }
 
     fn instruction(&mut self, prefix: Option<Prefix>, op: Op, operands: &[Operand], span: &Span) {
@@ -234,12 +247,12 @@ impl<'c, 's> Emitter<'c, 's> {
             _ => {}
         }
         let bits = prefix.map_or(self.context.width.bits(), Prefix::bits);
-        if op == Op::Push {
-            if let Some(word) = self.wide_word(&operands[0], bits) {
-                let index = self.context.word_pool.intern(word);
-                self.plain(None, Op::Pushc, &[index], span);
-                return;
-            }
+        if op == Op::Push
+            && let Some(word) = self.wide_word(&operands[0], bits)
+        {
+            let index = self.context.word_pool.intern(word);
+            self.plain(None, Op::Pushc, &[index], span);
+            return;
         }
         let mut values = Vec::with_capacity(operands.len());
         for (&imm, operand) in op.info().imms.iter().zip(operands) {

@@ -132,6 +132,15 @@ pub(crate) enum DataPlace {
     Named(Decl),
 }
 
+/// A jump map.
+#[derive(Clone, Debug)]
+pub(crate) struct JumpMapSource {
+    pub(crate) decl: Decl,
+    pub(crate) function: Operand,
+    /// Guest addresses and labels.
+    pub(crate) entries: Vec<(Number, Operand)>,
+}
+
 /// `.arch`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ArchSource {
@@ -159,7 +168,7 @@ pub(crate) struct SourceModule {
     pub(crate) data: Vec<DataSource>,
     pub(crate) tables: Vec<(Decl, Vec<Option<Operand>>)>,
     pub(crate) signatures: Vec<(Decl, Signature)>,
-    pub(crate) jump_maps: Vec<(Decl, Operand, Vec<(Number, Operand)>)>,
+    pub(crate) jump_maps: Vec<JumpMapSource>,
     pub(crate) exports: Vec<(Decl, Operand)>,
     pub(crate) functions: Vec<FunctionSource>,
     pub(crate) file: Option<(String, [u8; 32])>,

@@ -195,18 +195,16 @@ fn instruction(
     }
     let label_at = |target: u64| labels.at(code.insts[target as usize].offset).unwrap_or("?");
     let inline = is_inline(names, inst.op, inst.a);
-    if inst.op == Op::Pushc && inline {
-        if let Some(word) = module.word_constants.get(inst.a as usize) {
-            let _ = write!(out, "PUSH {}", text::word(*word));
-            return;
-        }
+    let word = module.word_constants.get(inst.a as usize).filter(|_| inline && inst.op == Op::Pushc);
+    let contents = module.ref_constants.get(inst.a as usize).filter(|_| inline && inst.op == Op::Rconst);
+    if let Some(word) = word {
+        let _ = write!(out, "{} {}", Op::Push.mnemonic(), text::word(*word));
+        return;
     }
     out.push_str(inst.op.mnemonic());
-    if inst.op == Op::Rconst && inline {
-        if let Some(contents) = module.ref_constants.get(inst.a as usize) {
-            let _ = write!(out, " {}", text::bytes(contents));
-            return;
-        }
+    if let Some(contents) = contents {
+        let _ = write!(out, " {}", text::bytes(contents));
+        return;
     }
     let bits = inst.prefix.map_or(module.width.bits(), Prefix::bits);
     for (position, &imm) in inst.op.info().imms.iter().enumerate() {
