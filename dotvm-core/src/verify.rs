@@ -57,7 +57,11 @@ pub struct VerifiedFunction {
     pub frame_refs: u32,
 }
 
-/// A basic block: entered only at its start, and charged there.
+/// A basic block: entered only at its start.
+///
+/// Gas is charged where control is transferred: entering a block by a jump, a call, a return, a branch (taken or
+/// not) or behind an operation that reports gas costs everything up to the next such transfer. Falling into a
+/// block costs nothing more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
     /// Index of its first instruction.
@@ -67,7 +71,7 @@ pub struct Block {
     pub words: u32,
     /// Height of the reference stack on entry, locals not counted.
     pub refs: u32,
-    /// Static gas of the block.
+    /// Static gas of this block and of those it falls into, charged when control is transferred to it.
     pub gas: u64,
     /// Whether a jump leads here.
     pub is_target: bool,
@@ -436,6 +440,14 @@ impl<'a> FunctionVerifier<'a> {
             let cost = static_gas(self.module, inst, bits);
             if let Some(block) = self.blocks.last_mut() {
                 block.gas += cost;
+            }
+        }
+        // What a block falls into is paid together with it.
+        for index in (1..self.blocks.len()).rev() {
+            let next = self.blocks[index];
+            let last = &self.code.insts[next.start as usize - 1];
+            if last.op.info().flow == Flow::Next {
+                self.blocks[index - 1].gas += next.gas;
             }
         }
         Ok(())

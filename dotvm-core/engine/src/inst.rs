@@ -9,13 +9,15 @@ use dotvm_core::opcode::{Op, Prefix};
 /// A slot of the current frame.
 pub type Slot = u16;
 
-/// An instruction of the register form. Jump distances count from the instruction behind the jump; every jump
-/// leads to a [`Inst::Gas`], and every conditional jump is followed by one, so that jumps charge for the block
-/// they enter.
+/// An instruction of the register form. Jump distances count from the instruction behind the jump.
+///
+/// The instructions of a program are followed by as many [`Inst::Gas`]: the one that lies as far behind an
+/// instruction as the program is long says what a transfer of control to that instruction costs. So a jump finds
+/// the cost of what it enters at a fixed distance, and falling through costs nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[rustfmt::skip]
 pub enum Inst {
-    /// Start of a block: charge its static gas.
+    /// Charge; among the instructions only behind operations that report gas.
     Gas { cost: u32 },
     /// End of the entry function.
     Exit,

@@ -11,7 +11,7 @@ use dotvm_core::verify::Verified;
 use crate::inst::Inst;
 use crate::int;
 use crate::lower::word_from;
-use crate::machine::{Frame, Machine, Stop};
+use crate::machine::{Frame, Machine, Place, Stop};
 use crate::program::{Lowered, LoweredFunction};
 use crate::registers::{Cursor, Registers};
 
@@ -28,7 +28,7 @@ pub(crate) fn run<'a, W: Word>(
     let function = &lowered.functions[invocation.function as usize];
     let stopped = match enter_first(&mut machine, function, invocation) {
         Ok(()) => execute(&mut machine, function),
-        Err(stop) => (Some(stop), function.entry as usize),
+        Err(stop) => (Some(stop), Place::Entry(function.entry as usize)),
     };
     let end = match stopped {
         (None, _) => End::Return {
@@ -40,7 +40,7 @@ pub(crate) fn run<'a, W: Word>(
             End::Halt { code, result }
         }
         (Some(Stop::Trap(kind, detail)), at) => {
-            let (function, offset) = machine.place_of(at);
+            let (function, offset) = machine.locate(at);
             End::Trap(Trap { kind, detail: detail.map(String::from), function, offset })
         }
     };
@@ -81,20 +81,23 @@ fn enter_first<W: Word>(
 }
 
 /// Interprets from the start of `function`, whose frame is made, until the entry function returns (`None`) or
-/// something stops it; answers the index of the instruction where it did.
-fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Option<Stop>, usize) {
+/// something stops it; answers where it did.
+fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Option<Stop>, Place) {
     let lowered = m.lowered;
     let code = &lowered.code[..];
     let slot_zero = if function.window > 0 { function.words_in as usize } else { 0 };
     let mut regs = Registers::new(&mut m.words, slot_zero);
     let mut cursor = Cursor::new(code, function.entry as usize);
     let mut gas = m.gas;
+    if gas.charge(cursor.enter() as u64).is_err() {
+        return (Some(Stop::trap(TrapKind::Gas)), Place::Entry(function.entry as usize));
+    }
 
     /// Ends the run at the instruction before the cursor.
     macro_rules! stop {
         ($stop:expr) => {{
             m.gas = gas;
-            return (Some($stop), cursor.index(code) - 1);
+            return (Some($stop), Place::Inst(cursor.index(code) - 1));
         }};
     }
     /// The value of a `Result`, or the end of the run.
@@ -106,11 +109,14 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Opti
             }
         };
     }
-    /// Charges for the block whose `Gas` the cursor has just passed.
+    /// Charges for what the cursor enters.
     macro_rules! charge {
         ($cost:expr) => {{
             let cost = $cost;
-            check!(gas.charge(cost as u64));
+            if gas.charge(cost as u64).is_err() {
+                m.gas = gas;
+                return (Some(Stop::trap(TrapKind::Gas)), Place::Entry(cursor.index(code)));
+            }
         }};
     }
     macro_rules! binary {
@@ -223,11 +229,11 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Opti
     }
 
     loop {
-        match cursor.fetch() {
+        match *cursor.fetch() {
             Inst::Gas { cost } => charge!(cost),
             Inst::Exit => {
                 m.gas = gas;
-                return (None, 0);
+                return (None, Place::Inst(0));
             }
 
             Inst::Mov { d, a } => regs.set(d, regs.get(a)),

@@ -74,6 +74,8 @@ struct Lowerer<'a, W> {
     producer: Option<usize>,
     /// Code index of each block of the current function that was emitted.
     block_starts: Vec<u32>,
+    /// Cost of entering at each instruction of the code so far.
+    costs: Vec<u32>,
     patches: Vec<(Patch, u32)>,
     origin: u32,
     is_window: bool,
@@ -85,8 +87,9 @@ pub(crate) fn lower<W: Word>(verified: &Verified) -> Result<Lowered<W>, LowerErr
     let mut lowerer = Lowerer {
         verified,
         out: Lowered {
-            code: Vec::with_capacity(instructions + 2),
+            code: Vec::with_capacity(2 * instructions + 2),
             origin: Vec::with_capacity(instructions + 2),
+            entries: Vec::new(),
             functions: Vec::with_capacity(module.functions.len()),
             constants: module.word_constants.iter().map(|word| word_from::<W>(*word)).collect(),
             immediates: Vec::new(),
@@ -100,11 +103,11 @@ pub(crate) fn lower<W: Word>(verified: &Verified) -> Result<Lowered<W>, LowerErr
         base: 0,
         producer: None,
         block_starts: Vec::new(),
+        costs: Vec::with_capacity(instructions + 2),
         patches: Vec::new(),
         origin: 0,
         is_window: false,
     };
-    lowerer.emit(Inst::Gas { cost: 0 });
     lowerer.emit(Inst::Exit);
     for index in 0..module.functions.len() {
         lowerer.function(index)?;
@@ -112,6 +115,7 @@ pub(crate) fn lower<W: Word>(verified: &Verified) -> Result<Lowered<W>, LowerErr
     if lowerer.out.code.len() > i32::MAX as usize {
         return Err(LowerError::TooManyInstructions);
     }
+    lowerer.out.code.extend(lowerer.costs.iter().map(|&cost| Inst::Gas { cost }));
     Ok(lowerer.out)
 }
 
@@ -178,12 +182,10 @@ impl<W: Word> Lowerer<'_, W> {
         block: &Block,
         end: usize,
     ) -> Result<(), LowerError> {
-        self.block_starts.push(self.out.code.len() as u32);
-        self.origin = block.start;
-        let cost = u32::try_from(block.gas).map_err(|_| LowerError::BlockTooLarge {
-            function: self.verified.module().function_name(index as u32),
-        })?;
-        self.emit(Inst::Gas { cost });
+        let start = self.out.code.len();
+        self.block_starts.push(start as u32);
+        self.out.entries.push((start as u32, block.start));
+        let cost = self.cost(index, block)?;
         self.stack.clear();
         self.stack.resize(block.words as usize, Value::Canonical);
         self.pending_locals = 0;
@@ -195,17 +197,35 @@ impl<W: Word> Lowerer<'_, W> {
             self.inst(index, source, inst, &mut refs)?;
         }
         let last = source.code.insts[end - 1].op;
-        if matches!(last.info().flow, Flow::Next | Flow::NextBlock | Flow::Branch) {
+        let flow = last.info().flow;
+        if matches!(flow, Flow::Next | Flow::NextBlock | Flow::Branch) {
             self.flush();
+            let next_cost = match source.blocks.get(self.block_starts.len()) {
+                Some(next) => self.cost(index, next)?,
+                None => 0,
+            };
+            if matches!(last, Op::Gas | Op::Meterq) {
+                self.emit(Inst::Gas { cost: next_cost });
+            }
             if self.falls_into_blk(source, end) {
-                if matches!(last, Op::Call | Op::Calli) {
-                    // A return charges for the block it enters: the Shift belongs to one that costs nothing.
-                    self.emit(Inst::Gas { cost: 0 });
-                }
-                self.emit(Inst::Shift { by: self.stack.len() as u16 });
+                // Behind a call or branch, control is transferred to the Shift.
+                let at = self.emit(Inst::Shift { by: self.stack.len() as u16 });
+                self.costs[at] = next_cost;
+                self.out.entries.push((at as u32, end as u32));
             }
         }
+        if self.out.code.len() == start {
+            // Two blocks that are entered at different costs need two places.
+            self.emit(Inst::Gas { cost: 0 });
+        }
+        self.costs[start] = cost;
         Ok(())
+    }
+
+    fn cost(&self, index: usize, block: &Block) -> Result<u32, LowerError> {
+        u32::try_from(block.gas).map_err(|_| LowerError::BlockTooLarge {
+            function: self.verified.module().function_name(index as u32),
+        })
     }
 
     fn ref_base(&self, function: usize) -> Slot {
@@ -223,6 +243,7 @@ impl<W: Word> Lowerer<'_, W> {
         self.producer = None;
         self.out.code.push(inst);
         self.out.origin.push(self.origin);
+        self.costs.push(0);
         self.out.code.len() - 1
     }
 
@@ -440,7 +461,7 @@ impl<W: Word> Lowerer<'_, W> {
                 let at = self.emit(Inst::Jump { to: 0 });
                 self.patches.push((Patch::Jump(at), inst.a as u32));
             }
-            Op::Jz | Op::Jnz => self.branch(source, inst),
+            Op::Jz | Op::Jnz => self.branch(inst),
             Op::Jtab => self.jump_table(inst, source),
             Op::Jmap => {
                 let a = self.slot(top - 1);
@@ -664,13 +685,13 @@ impl<W: Word> Lowerer<'_, W> {
     }
 
     /// JZ and JNZ, fused with the comparison before them.
-    fn branch(&mut self, source: &VerifiedFunction, inst: &Source) {
+    fn branch(&mut self, inst: &Source) {
         let position = self.stack.len() - 1;
         let producer = self.producer.filter(|&at| at + 1 == self.out.code.len());
         let jump_if = inst.op == Op::Jnz;
         // The jump is emitted before its target is known to be near: forward targets wait for a patch. Whether the
-        // distance fits is judged by the distance in source instructions: each becomes at most three, its own, the start of its
-        // block, and the move of what it pushed.
+        // distance fits is judged by the distance in source instructions: each becomes at most three, its own, the move
+        // of what it pushed, and a filler where it is a block.
         let distance = (inst.a as i64 - self.origin as i64).unsigned_abs() * 3 + 8;
         let mut fused = None;
         if distance < i16::MAX as u64 && !self.is_window {
@@ -679,6 +700,7 @@ impl<W: Word> Lowerer<'_, W> {
         if fused.is_some() {
             self.out.code.pop();
             self.out.origin.pop();
+            self.costs.pop();
             self.drop_values(1);
             self.flush();
         } else {
@@ -694,21 +716,14 @@ impl<W: Word> Lowerer<'_, W> {
             return;
         }
         // In a window function the taken path moves slot 0: jump over it where the branch is not taken.
-        let over = match jump {
-            Inst::JumpNz { a, .. } => Inst::JumpZ { a, to: 3 },
-            Inst::JumpZ { a, .. } => Inst::JumpNz { a, to: 3 },
+        self.emit(match jump {
+            Inst::JumpNz { a, .. } => Inst::JumpZ { a, to: 2 },
+            Inst::JumpZ { a, .. } => Inst::JumpNz { a, to: 2 },
             other => other,
-        };
-        self.emit(over);
-        self.emit(Inst::Gas { cost: 0 });
+        });
         self.leave_window();
         let at = self.emit(Inst::Jump { to: 0 });
         self.patches.push((Patch::Jump(at), inst.a as u32));
-        let next = self.origin as usize + 1;
-        if self.falls_into_blk(source, next) {
-            // The Shift that follows the block is not a block's start: the branch needs one.
-            self.emit(Inst::Gas { cost: 0 });
-        }
     }
 
     fn leave_window(&mut self) {
@@ -731,7 +746,6 @@ impl<W: Word> Lowerer<'_, W> {
             if self.is_window {
                 // Each entry leads to a stub that moves slot 0.
                 self.out.tables[at] = self.out.code.len() as u32;
-                self.emit(Inst::Gas { cost: 0 });
                 self.leave_window();
                 let jump = self.emit(Inst::Jump { to: 0 });
                 self.patches.push((Patch::Jump(jump), target));

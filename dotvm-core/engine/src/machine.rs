@@ -41,6 +41,15 @@ impl From<HostError> for Stop {
     }
 }
 
+/// Where a run stopped, as an index in the code.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// At this instruction.
+    Inst(usize),
+    /// Before entering at this instruction.
+    Entry(usize),
+}
+
 /// Where to go on after a return.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame {
@@ -143,14 +152,22 @@ impl<'a, W: Word> Machine<'a, W> {
         frame[results..].fill(Ref::Null);
     }
 
-    /// The function and source instruction of a code index.
-    pub fn place_of(&self, code_index: usize) -> (u32, u32) {
-        let functions = &self.lowered.functions;
-        let function =
-            functions.partition_point(|function| function.entry as usize <= code_index).saturating_sub(1);
-        let inst = self.lowered.origin[code_index] as usize;
+    /// The function and the byte offset of the source instruction where a run stopped.
+    pub fn locate(&self, place: Place) -> (u32, u32) {
+        let lowered = self.lowered;
+        let (code_index, inst) = match place {
+            Place::Inst(index) => (index, lowered.origin[index]),
+            Place::Entry(index) => {
+                let entry =
+                    lowered.entries.partition_point(|entry| entry.0 as usize <= index).saturating_sub(1);
+                (index, lowered.entries[entry].1)
+            }
+        };
+        let functions = &lowered.functions;
+        let after = functions.partition_point(|function| function.entry as usize <= code_index);
+        let function = after.saturating_sub(1);
         let source = &self.verified.functions()[function].code.insts;
-        (function as u32, source.get(inst).map_or(0, |inst| inst.offset))
+        (function as u32, source.get(inst as usize).map_or(0, |inst| inst.offset))
     }
 
     pub fn into_final_state(self) -> FinalState {

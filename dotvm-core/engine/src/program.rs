@@ -45,10 +45,13 @@ macro_rules! with_lowered {
 /// The register form of a module.
 #[derive(Debug)]
 pub(crate) struct Lowered<W> {
-    /// Instructions of all functions, in order; the first two are the return address of the entry function.
+    /// Instructions of all functions, in order, the first being the return address of the entry function; then the
+    /// cost of entering at each of them.
     pub code: Vec<Inst>,
     /// For each instruction the index of the source instruction it comes from.
     pub origin: Vec<u32>,
+    /// Where control is transferred to: code index and index of the source instruction, ascending.
+    pub entries: Vec<(u32, u32)>,
     pub functions: Vec<LoweredFunction>,
     /// Word constants: the module's, then those that lowering added.
     pub constants: Vec<W>,
@@ -62,7 +65,7 @@ pub(crate) struct Lowered<W> {
 /// What a call needs to know about a function.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LoweredFunction {
-    /// Index of its first instruction, a [`Inst::Gas`].
+    /// Index of its first instruction.
     pub entry: u32,
     pub frame_words: u32,
     pub frame_refs: u32,
@@ -103,7 +106,7 @@ impl Program {
     pub fn dump(&self, function: u32) -> String {
         with_lowered!(&self.lowered, lowered => {
             let start = lowered.functions[function as usize].entry as usize;
-            let end = lowered.functions.get(function as usize + 1).map_or(lowered.code.len(), |next| next.entry as usize);
+            let end = lowered.functions.get(function as usize + 1).map_or(lowered.origin.len(), |next| next.entry as usize);
             let mut text = String::new();
             for (index, inst) in lowered.code[start..end].iter().enumerate() {
                 text.push_str(&format!("{index:5}  {inst:?}\n"));

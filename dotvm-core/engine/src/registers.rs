@@ -12,6 +12,8 @@
 //! - **Validity.** After anything that may touch the word stack through its owner (calls that grow it, operations
 //!   out of line) the pointer is derived anew.
 
+use std::marker::PhantomData;
+
 use crate::inst::{Inst, Slot};
 
 /// Slot 0 of the current frame in the word stack.
@@ -70,39 +72,46 @@ impl<W: Copy> Registers<W> {
 }
 
 /// The place in the code.
-pub(crate) struct Cursor {
+pub(crate) struct Cursor<'a> {
     next: *const Inst,
+    /// Number of instructions: the distance to the costs.
+    count: usize,
+    code: PhantomData<&'a [Inst]>,
     #[cfg(debug_assertions)]
     bounds: (*const Inst, *const Inst),
 }
 
-impl Cursor {
-    /// Before instruction `index`.
+impl<'a> Cursor<'a> {
+    /// Before instruction `index` of code that is one half instructions and one half costs.
     #[inline(always)]
-    pub fn new(code: &[Inst], index: usize) -> Cursor {
-        assert!(index < code.len());
+    pub fn new(code: &'a [Inst], index: usize) -> Cursor<'a> {
+        let count = code.len() / 2;
+        assert!(index < count);
         Cursor {
+            count,
             // SAFETY: the index is within the code.
             next: unsafe { code.as_ptr().add(index) },
+            code: PhantomData,
             #[cfg(debug_assertions)]
-            bounds: (code.as_ptr_range().start, code.as_ptr_range().end),
+            bounds: (code.as_ptr(), code[count..].as_ptr()),
         }
     }
 
-    /// The next instruction; the cursor moves behind it.
+    /// The next instruction; the cursor moves behind it. A reference, so that each field is loaded by itself:
+    /// loading the instruction whole costs shifts and masks in every handler.
     #[inline(always)]
-    pub fn fetch(&mut self) -> Inst {
+    pub fn fetch(&mut self) -> &'a Inst {
         self.check();
         // SAFETY: the cursor is within the code (see the module's text); behind the last instruction it is never
         // used, since that one leaves its function.
         unsafe {
-            let inst = *self.next;
+            let inst = &*self.next;
             self.next = self.next.add(1);
             inst
         }
     }
 
-    /// Moves to a block by a distance from here, and behind its `Gas`, whose cost it answers.
+    /// Moves by a distance; answers the cost of what is entered.
     #[inline(always)]
     pub fn enter_by(&mut self, distance: isize) -> u32 {
         // SAFETY: jump distances lead to instructions of the same program.
@@ -110,24 +119,26 @@ impl Cursor {
         self.enter()
     }
 
-    /// Moves to the block at an index, and behind its `Gas`, whose cost it answers.
+    /// Moves to an index; answers the cost of what is entered.
     #[inline(always)]
-    pub fn enter_at(&mut self, code: &[Inst], index: usize) -> u32 {
-        debug_assert!(index < code.len());
+    pub fn enter_at(&mut self, code: &'a [Inst], index: usize) -> u32 {
+        debug_assert!(index < self.count);
         // SAFETY: entries of functions, return addresses and targets of tables are indices of instructions.
         self.next = unsafe { code.as_ptr().add(index) };
         self.enter()
     }
 
-    /// Moves behind the `Gas` that is next, and answers its cost.
+    /// The cost of entering at the next instruction.
     #[inline(always)]
     pub fn enter(&mut self) -> u32 {
-        match self.fetch() {
-            Inst::Gas { cost } => cost,
+        self.check();
+        // SAFETY: the second half of the code holds a `Gas` for each instruction of the first.
+        match unsafe { &*self.next.add(self.count) } {
+            Inst::Gas { cost } => *cost,
             _other => {
                 #[cfg(debug_assertions)]
-                unreachable!("a jump leads to {_other:?}");
-                // SAFETY: lowering leads every jump to a `Gas` and puts one behind every conditional jump and call.
+                unreachable!("the cost of an instruction is {_other:?}");
+                // SAFETY: as above.
                 #[cfg(not(debug_assertions))]
                 unsafe {
                     std::hint::unreachable_unchecked()

@@ -5,7 +5,7 @@ use dotvm_core::env::{EnvField, EnvValue};
 use dotvm_core::gas::{self, Gas};
 use dotvm_core::host::{Host, HostError};
 use dotvm_core::limits::Limits;
-use dotvm_core::opcode::Op;
+use dotvm_core::opcode::{Flow, Op};
 use dotvm_core::outcome::{End, FinalState, Invocation, Outcome, Ref, exception_detail};
 use dotvm_core::trap::{Trap, TrapKind};
 use dotvm_core::verify::{Verified, VerifiedFunction};
@@ -21,6 +21,8 @@ struct Frame {
     function: u32,
     /// Index of the instruction to execute next.
     next: usize,
+    /// Whether control comes here by a transfer, which is where gas is charged, or by falling through.
+    transferred: bool,
     /// Parameters and locals; empty in window functions, whose parameters lie on the stack.
     locals: Vec<BigUint>,
     ref_locals: Vec<Ref>,
@@ -117,7 +119,9 @@ impl Machine<'_> {
             let function = &verified.functions()[index as usize];
             let inst = &function.code.insts[next];
             frame.next += 1;
-            let step = self.enter_block(function, next).and_then(|()| {
+            let transferred = std::mem::replace(&mut frame.transferred, inst.op.info().flow != Flow::Next);
+            let paid = if transferred { self.enter_block(function, next) } else { Ok(()) };
+            let step = paid.and_then(|()| {
                 inspect(index, inst);
                 self.step(function, inst)
             });
@@ -131,7 +135,7 @@ impl Machine<'_> {
         }
     }
 
-    /// Takes the gas of the block that starts at the instruction, if one does.
+    /// Takes the gas up to the next transfer of control, behind one.
     fn enter_block(&mut self, function: &VerifiedFunction, inst: usize) -> Result<(), Fault> {
         match function.blocks.binary_search_by_key(&inst, |block| block.start as usize) {
             Ok(block) => self.charge(function.blocks[block].gas),
@@ -169,7 +173,15 @@ impl Machine<'_> {
         } else {
             locals.resize(locals.len() + declaration.word_locals as usize, BigUint::zero());
         }
-        self.frames.push(Frame { function, next: 0, locals, ref_locals, words, refs: Vec::new() });
+        self.frames.push(Frame {
+            function,
+            next: 0,
+            transferred: true,
+            locals,
+            ref_locals,
+            words,
+            refs: Vec::new(),
+        });
         Ok(())
     }
 

@@ -256,7 +256,7 @@ fn gas_of_a_loop_and_the_block_where_it_ends() {
     assert!(full.end.is_success());
     assert_eq!(full.gas_used, 2 + 3 * 4 + 1);
     assert!(run(15).end.is_success());
-    for (gas, offset, used) in [(14, 12, 14), (13, 4, 10), (2, 4, 2), (1, 0, 0), (0, 0, 0)] {
+    for (gas, offset, used) in [(14, 12, 14), (13, 4, 10), (6, 4, 6), (5, 0, 0), (0, 0, 0)] {
         let outcome = run(gas);
         let trap = Trap { kind: TrapKind::Gas, detail: None, function: 0, offset };
         assert_eq!((outcome.end, outcome.gas_used), (End::Trap(trap), used), "{gas}");

@@ -133,11 +133,14 @@ pub fn parse_invocation<S: AsRef<str>>(
     let (words, refs) = (signature.words_in as usize, signature.refs_in as usize);
     if texts.len() != words + refs {
         return Err(ArgumentError(format!(
-            "`{}` takes {}, but {} {} given",
+            "`{}` takes {}, but {} given",
             module.function_name(function),
             parameters(module, function, words, refs),
-            texts.len(),
-            if texts.len() == 1 { "was" } else { "were" },
+            match texts.len() {
+                0 => "none was".to_owned(),
+                1 => "1 was".to_owned(),
+                len => format!("{len} were"),
+            },
         )));
     }
     let (word_texts, ref_texts) = texts.split_at(words);
