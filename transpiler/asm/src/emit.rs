@@ -324,11 +324,7 @@ fn signature_number(
     })
 }
 
-fn jump_map(
-    context: &mut Context,
-    map: &(Decl, Operand, Vec<(Number, Operand)>),
-    bodies: &[Body],
-) -> JumpMap {
+fn jump_map(context: &mut Context, map: &JumpMapSource, bodies: &[Body]) -> JumpMap {
     let function = context.function(&map.function);
     let mut entries = Vec::with_capacity(map.entries.len());
     for (address, label) in &map.entries {
