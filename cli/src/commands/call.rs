@@ -1,0 +1,54 @@
+//! `dotvm call`.
+
+use dotvm_runtime::Runtime;
+use dotvm_runtime::args::{find_function, parse_invocation};
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::options::{ExecutionOptions, StoreOption};
+use crate::output::Output;
+use crate::report;
+use crate::store::{self, Access};
+
+/// Call a function of a deployed contract in one transaction
+///
+/// If it succeeds, its changes are durable before the command ends; otherwise nothing is changed. Results go to
+/// standard output, a line each; events, gas and errors to standard error.
+#[derive(clap::Args)]
+#[command(after_help = crate::docs::ARGUMENTS_HELP)]
+pub(crate) struct Args {
+    /// The contract
+    contract: String,
+
+    /// The function
+    #[arg(value_name = "FN")]
+    function: String,
+
+    /// Arguments: words first, then references; behind -- they may start with -
+    #[arg(value_name = "ARGS", allow_negative_numbers = true)]
+    arguments: Vec<String>,
+
+    #[command(flatten)]
+    store: StoreOption,
+
+    /// Answer with one JSON object
+    #[arg(long, help_heading = "Output")]
+    pub(super) json: bool,
+
+    #[command(flatten)]
+    execution: ExecutionOptions,
+}
+
+pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
+    let options = args.execution.runtime()?;
+    let runtime = Runtime::new(store::open(&args.store.db, Access::Write)?);
+    let (program, execution) = runtime.call(
+        &args.contract,
+        |program| {
+            let function = find_function(program.module(), Some(&args.function))?;
+            Ok(parse_invocation(program.verified(), function, &args.arguments)?)
+        },
+        &options,
+    )?;
+    report::print(program.module(), None, &execution, args.json, output)
+}

@@ -1,0 +1,62 @@
+//! The commands, one file each.
+
+mod asm;
+mod call;
+mod completions;
+mod db;
+mod deploy;
+mod disasm;
+pub mod isa;
+mod run;
+mod verify;
+
+use clap::Subcommand;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// A command with its arguments.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Asm(asm::Args),
+    Disasm(disasm::Args),
+    Verify(verify::Args),
+    Run(run::Args),
+    Deploy(deploy::Args),
+    Call(call::Args),
+    Db(db::Args),
+    Isa(isa::Args),
+    Completions(completions::Args),
+}
+
+impl Command {
+    /// Whether the answer, errors included, is one JSON object.
+    pub(crate) fn json(&self) -> bool {
+        match self {
+            Command::Asm(args) => args.json,
+            Command::Verify(args) => args.json,
+            Command::Run(args) => args.json,
+            Command::Deploy(args) => args.json,
+            Command::Call(args) => args.json,
+            Command::Db(args) => args.json,
+            Command::Isa(args) => args.json,
+            Command::Disasm(_) | Command::Completions(_) => false,
+        }
+    }
+
+    /// Does it.
+    pub(crate) fn run(&self, output: &Output) -> Result<Exit, Failure> {
+        match self {
+            Command::Asm(args) => asm::run(args, output),
+            Command::Disasm(args) => disasm::run(args, output),
+            Command::Verify(args) => verify::run(args, output),
+            Command::Run(args) => run::run(args, output),
+            Command::Deploy(args) => deploy::run(args, output),
+            Command::Call(args) => call::run(args, output),
+            Command::Db(args) => db::run(args, output),
+            Command::Isa(args) => isa::run(args, output),
+            Command::Completions(args) => completions::run(args, output),
+        }
+    }
+}

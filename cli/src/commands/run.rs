@@ -1,0 +1,96 @@
+//! `dotvm run`.
+
+use std::path::PathBuf;
+
+use clap::ValueHint;
+use dotvm_core::module::Module;
+use dotvm_runtime::Runtime;
+use dotvm_runtime::args::{find_function, parse_invocation};
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::input::Input;
+use crate::options::{ArchOption, ExecutionOptions};
+use crate::output::Output;
+use crate::report;
+use crate::store::{self, Access, Location};
+
+/// Run a function of a program in one transaction
+///
+/// Results go to standard output, a line each; events, gas and errors to standard error. State is kept in the
+/// store of --db, durably before the command ends, if the program succeeds; without --db it is thrown away.
+#[derive(clap::Args)]
+#[command(after_help = crate::docs::ARGUMENTS_HELP)]
+pub(crate) struct Args {
+    /// Source text (.dasm) or module (.dotvm); - is standard input
+    #[arg(value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+
+    /// The function to run [default: the program's entry]
+    #[arg(long = "fn", value_name = "NAME")]
+    function: Option<String>,
+
+    /// An argument (can be repeated): words first, then references
+    #[arg(long = "arg", value_name = "V", allow_hyphen_values = true)]
+    arguments: Vec<String>,
+
+    /// The store: a path (made if nothing is there), redb:PATH, or mem: for memory
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    db: Option<Location>,
+
+    /// The name that the state is kept under [default: the module's]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    #[command(flatten)]
+    arch: ArchOption,
+
+    /// Answer with one JSON object
+    #[arg(long, help_heading = "Output")]
+    pub(super) json: bool,
+
+    #[command(flatten)]
+    execution: ExecutionOptions,
+}
+
+pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
+    let options = args.execution.runtime()?;
+    let input = Input::read(&args.file, args.arch.arch)?;
+    let program = input.program(&args.file)?;
+    let function = find_function(program.module(), args.function.as_deref())?;
+    let invocation = parse_invocation(program.verified(), function, &args.arguments)?;
+    let location = args.db.as_ref().unwrap_or(&Location::Memory);
+    let runtime = Runtime::new(store::open(location, Access::Create)?);
+    let name = args.name.clone().unwrap_or_else(|| contract_name(program.module()));
+    let execution = runtime.run(&name, &program, &invocation, &options)?;
+    let exit = report::print(program.module(), input.source.as_deref(), &execution, args.json, output)?;
+    if *location == Location::Memory && execution.changed_keys > 0 && !args.json {
+        output.remark("nothing is kept: the state was in memory (--db PATH keeps it)");
+    }
+    Ok(exit)
+}
+
+/// The name of a module as the name of a contract: in lower case, other characters than a-z 0-9 _ - . becoming
+/// `-`, with `m-` before what does not start with a letter, cut to the length that names have.
+pub(super) fn contract_name(module: &Module) -> String {
+    let fits = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-' | '.');
+    let name: String = module.name.to_lowercase().chars().map(|c| if fits(c) { c } else { '-' }).collect();
+    let name = if name.starts_with(|c: char| c.is_ascii_lowercase()) { name } else { format!("m-{name}") };
+    name.chars().take(dotdb::MAX_NAME_BYTES).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dotvm_arch::Width;
+
+    #[test]
+    fn names_of_modules_become_names_of_contracts() {
+        let name = |module: &str| contract_name(&Module::new(module, Width::W64));
+        assert_eq!(name("token"), "token");
+        assert_eq!(name("My Token 2.1"), "my-token-2.1");
+        assert_eq!(name("2fast"), "m-2fast");
+        assert_eq!(name("\u{fc}ber"), "m--ber");
+        assert_eq!(name(&"x".repeat(200)).len(), 64);
+    }
+}

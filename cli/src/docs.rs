@@ -1,0 +1,61 @@
+//! Documents made from the program itself.
+
+use std::fmt::Write;
+
+/// How arguments are written, shown under `run` and `call`.
+pub(crate) const ARGUMENTS_HELP: &str = "\
+Arguments:
+  words       decimal, 0x… or 0b…, _ between digits, a leading - for two's complement
+  references  null, 0x… (bytes in hexadecimal), @FILE (a file's bytes), text:… or else the text itself";
+
+/// Columns of the help in the document.
+const COLUMNS: usize = 100;
+
+/// `docs/cli.md`.
+pub fn cli_markdown() -> String {
+    let mut command = crate::command().term_width(COLUMNS).disable_help_subcommand(true);
+    command.build();
+    let mut text = String::from(
+        "# The command line\n\n\
+         Written from the program's own `--help` (`DOTVM_BLESS=1 cargo test -p dotvm-cli --test docs`); do not edit.\n\n\
+         ## Exit codes\n\n| code | meaning |\n|---|---|\n",
+    );
+    for (code, meaning) in crate::exit::TABLE {
+        let _ = writeln!(text, "| {code} | {meaning} |");
+    }
+    text.push_str(JSON);
+    section(&mut command, &mut text);
+    text
+}
+
+/// What `--json` answers.
+const JSON: &str = "
+## JSON
+
+With `--json` standard output is exactly one object, errors before a run included, and the exit code is the same.
+`run` and `call` answer:
+
+| field | value |
+|---|---|
+| `status` | `ok`, `halted` (HALT with another code than 0), `trapped`, or `error` (nothing ran) |
+| `result` | `words`: decimal texts; `refs`: null or `hex` and, for text, `text`; null unless the program returned or halted |
+| `halt_code` | the code of HALT as a decimal text, or null |
+| `gas_used`, `guest_gas_used` | numbers; `gas_used` is null if nothing ran |
+| `state_root` | null, reserved |
+| `committed`, `changed_keys` | whether the changes were kept, and how many keys they are |
+| `events` | each with `topics`, decimal texts, and `data`, `hex` and `text` |
+| `trap` | null, or `kind`, `function`, `offset`, `file`, `line`, `detail`, `sentence` |
+| `error` | null, or one sentence; `diagnostics` then lists the errors of a source text one by one |
+
+The other commands answer `status` `ok` and fields of their own, or `status` `error` and `error`.
+";
+
+fn section(command: &mut clap::Command, text: &mut String) {
+    let name = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
+    let help = command.render_long_help().to_string();
+    let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+    let _ = write!(text, "\n## `{name}`\n\n```text\n{}\n```\n", lines.join("\n").trim_end());
+    for subcommand in command.get_subcommands_mut() {
+        section(subcommand, text);
+    }
+}

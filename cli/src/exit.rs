@@ -1,0 +1,34 @@
+//! Exit codes.
+
+use std::process::ExitCode;
+
+macro_rules! exits {
+    ($($code:literal $variant:ident $meaning:literal;)*) => {
+        /// How the process ends.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Exit {
+            $(#[doc = concat!($meaning, ".")] $variant = $code,)*
+        }
+
+        /// Every exit code with its meaning, as `--help` and `docs/cli.md` list them.
+        pub const TABLE: &[(u8, &str)] = &[$(($code, $meaning)),*, (101, "a bug in dotvm")];
+
+        /// The table as text for `--help`.
+        pub const HELP: &str = concat!("Exit codes:\n", $("  ", $code, "    ", $meaning, "\n",)* "  101  a bug in dotvm");
+    };
+}
+
+exits! {
+    0 Success "success";
+    1 Program "the program trapped, ran out of gas or halted not with 0; `db get` found nothing";
+    2 Usage "usage: options, a function's name, arguments";
+    3 Input "an input file: not readable, wrong, refused, or in need of a capability";
+    4 Database "the database: missing, in use, damaged, too new; or no such contract in it";
+    5 Output "the output cannot be written";
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}

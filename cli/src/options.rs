@@ -1,0 +1,164 @@
+//! Options that several commands share.
+
+use clap::builder::PossibleValuesParser;
+use clap::builder::TypedValueParser;
+use clap::{Args, ValueEnum, ValueHint};
+use dotdb::Durability;
+use dotvm_arch::{W512, Width};
+use dotvm_core::capability::Capability;
+use dotvm_core::env::Env;
+use dotvm_core::gas::Gas;
+use dotvm_core::limits::Limits;
+use dotvm_core::outcome::Ref;
+use dotvm_runtime::Options;
+use dotvm_runtime::args::{parse_hex, parse_reference, parse_word};
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::store::Location;
+
+/// `--arch`.
+#[derive(Args)]
+pub struct ArchOption {
+    /// Word width in bits for source that fixes none: 32, 64, 128, 256 or 512
+    #[arg(long, value_name = "BITS", value_parser = parse_width)]
+    pub arch: Option<Width>,
+}
+
+fn parse_width(text: &str) -> Result<Width, String> {
+    text.parse().map_err(|error: dotvm_arch::ParseWidthError| error.to_string())
+}
+
+/// `--db`, where it must be given.
+#[derive(Args)]
+pub struct StoreOption {
+    /// The store: a path, redb:PATH, or mem: for memory
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub db: Location,
+}
+
+/// When a commit is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DurabilityOption {
+    Sync,
+    None,
+}
+
+impl From<DurabilityOption> for Durability {
+    fn from(option: DurabilityOption) -> Durability {
+        match option {
+            DurabilityOption::Sync => Durability::Sync,
+            DurabilityOption::None => Durability::None,
+        }
+    }
+}
+
+/// Limits, environment and rights of an execution.
+#[derive(Args)]
+pub struct ExecutionOptions {
+    /// Gas limit
+    #[arg(long, value_name = "N", default_value_t = Limits::default().gas, value_parser = clap::value_parser!(u64).range(..=Gas::MAX), help_heading = "Limits")]
+    gas: u64,
+
+    /// Guest gas that METER takes from
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Limits")]
+    guest_gas: u64,
+
+    /// Linear memory, in pages of 64 KiB
+    #[arg(long, value_name = "PAGES", default_value_t = Limits::default().memory_pages, help_heading = "Limits")]
+    memory: u64,
+
+    /// Nested calls
+    #[arg(long, value_name = "N", default_value_t = Limits::default().call_depth, help_heading = "Limits")]
+    depth: u32,
+
+    /// Do not grant a capability (can be repeated)
+    #[arg(long, value_name = "CAP", value_parser = capability(), help_heading = "Limits")]
+    deny: Vec<Capability>,
+
+    /// Who calls, as a number
+    #[arg(long, value_name = "WORD", default_value = "0", value_parser = parse_wide, help_heading = "Environment")]
+    caller: W512,
+
+    /// Amount sent along
+    #[arg(long, value_name = "WORD", default_value = "0", value_parser = parse_wide, help_heading = "Environment")]
+    value: W512,
+
+    /// Input bytes: text, 0x…, @FILE or text:…
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value = "",
+        hide_default_value = true,
+        help_heading = "Environment"
+    )]
+    input: String,
+
+    /// Height of the history
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Environment")]
+    height: u64,
+
+    /// Time in seconds since 1970; the clock is never read
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, help_heading = "Environment")]
+    time: u64,
+
+    /// Identifier of the history
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Environment")]
+    chain: u64,
+
+    /// Seed: 0x and 64 hexadecimal digits [default: zeros]
+    #[arg(long, value_name = "HEX", value_parser = parse_seed, help_heading = "Environment")]
+    seed: Option<[u8; 32]>,
+
+    /// When a commit is acknowledged: sync is once it survives a power cut, none is at once
+    #[arg(long, value_name = "WHEN", value_enum, default_value = "sync")]
+    durability: DurabilityOption,
+}
+
+impl ExecutionOptions {
+    /// The options as the runtime takes them.
+    pub fn runtime(&self) -> Result<Options, Failure> {
+        let Ref::Bytes(input) = parse_reference(&self.input)? else {
+            return Err(Failure::new(Exit::Usage, "the input is bytes and cannot be null"));
+        };
+        let granted = Capability::ALL.iter().copied().filter(|capability| !self.deny.contains(capability));
+        Ok(Options {
+            limits: Limits {
+                gas: self.gas,
+                guest_gas: self.guest_gas,
+                memory_pages: self.memory,
+                call_depth: self.depth,
+                ..Limits::default()
+            },
+            env: Env {
+                caller: self.caller,
+                value: self.value,
+                height: self.height,
+                time: self.time,
+                chain: self.chain,
+                input,
+                seed: self.seed.unwrap_or_default(),
+                ..Env::default()
+            },
+            granted: granted.collect(),
+            durability: self.durability.into(),
+        })
+    }
+}
+
+fn capability() -> impl TypedValueParser<Value = Capability> {
+    let names = Capability::ALL.iter().map(|capability| capability.name());
+    PossibleValuesParser::new(names)
+        .try_map(|name| Capability::from_name(&name).ok_or_else(|| format!("there is no capability {name}")))
+}
+
+/// Reads a number of up to 512 bits.
+pub fn parse_wide(text: &str) -> Result<W512, String> {
+    parse_word(text, Width::W512).map_err(|error| error.to_string())
+}
+
+fn parse_seed(text: &str) -> Result<[u8; 32], String> {
+    let bytes = parse_hex(text.strip_prefix("0x").unwrap_or(text))?;
+    let len = bytes.len();
+    bytes.try_into().map_err(|_| format!("a seed has 32 bytes, and these are {len}"))
+}

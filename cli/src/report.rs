@@ -1,0 +1,215 @@
+//! How an execution ended, for people and as one JSON object.
+
+use dotvm_core::module::Module;
+use dotvm_core::outcome::{End, Ref};
+use dotvm_runtime::{Event, Execution, show};
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::failure::{Failure, SourceError};
+use crate::input::{exit_of, explain_trap, trap_sentence};
+use crate::output::Output;
+
+/// The one JSON object of `run --json` and `call --json`.
+#[derive(Serialize)]
+pub struct ExecutionReport {
+    /// `ok`, `halted` or `trapped`.
+    status: &'static str,
+    result: Option<Results>,
+    /// The code of HALT, in decimal.
+    halt_code: Option<String>,
+    gas_used: u64,
+    guest_gas_used: u64,
+    /// Reserved for the root of the state.
+    state_root: Option<String>,
+    /// Whether the state changes were kept.
+    committed: bool,
+    changed_keys: u64,
+    events: Vec<EventReport>,
+    trap: Option<TrapReport>,
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Results {
+    /// In decimal.
+    words: Vec<String>,
+    refs: Vec<Option<BytesReport>>,
+}
+
+/// A byte string in JSON.
+#[derive(Serialize)]
+pub struct BytesReport {
+    /// `0x` and hexadecimal digits.
+    hex: String,
+    /// The text it is, if it is text.
+    text: Option<String>,
+}
+
+impl BytesReport {
+    /// These bytes.
+    pub fn new(bytes: &[u8]) -> BytesReport {
+        BytesReport { hex: format!("0x{}", show::hex(bytes)), text: show::text_of(bytes).map(str::to_owned) }
+    }
+}
+
+#[derive(Serialize)]
+struct EventReport {
+    topics: Vec<String>,
+    data: BytesReport,
+}
+
+#[derive(Serialize)]
+struct TrapReport {
+    kind: &'static str,
+    function: String,
+    offset: u32,
+    file: Option<String>,
+    line: Option<u32>,
+    detail: Option<String>,
+    sentence: &'static str,
+}
+
+impl ExecutionReport {
+    fn new(module: &Module, execution: &Execution) -> ExecutionReport {
+        let results = |words: &[dotvm_arch::W512], refs: &[Ref]| Results {
+            words: words.iter().map(ToString::to_string).collect(),
+            refs: refs
+                .iter()
+                .map(|reference| match reference {
+                    Ref::Null => None,
+                    Ref::Bytes(bytes) => Some(BytesReport::new(bytes)),
+                })
+                .collect(),
+        };
+        let end = &execution.outcome.end;
+        let (status, result, halt_code, trap, error) = match end {
+            End::Return { words, refs } => ("ok", Some(results(words, refs)), None, None, None),
+            End::Halt { code, result } => {
+                let status = if end.is_success() { "ok" } else { "halted" };
+                let result = results(&[], std::slice::from_ref(result));
+                (status, Some(result), Some(code.to_string()), None, halt_sentence(end))
+            }
+            End::Trap(trap) => {
+                let report = TrapReport {
+                    kind: trap.kind.name(),
+                    function: module.function_name(trap.function),
+                    offset: trap.offset,
+                    file: module.debug.as_ref().map(|debug| debug.source_name.clone()),
+                    line: module.source_line(trap.function, trap.offset),
+                    detail: trap.detail.clone(),
+                    sentence: trap.kind.sentence(),
+                };
+                ("trapped", None, None, Some(report), Some(trap_sentence(module, trap)))
+            }
+        };
+        ExecutionReport {
+            status,
+            result,
+            halt_code,
+            gas_used: execution.outcome.gas_used,
+            guest_gas_used: execution.outcome.guest_gas_used,
+            state_root: None,
+            committed: execution.committed,
+            changed_keys: execution.changed_keys,
+            events: execution.events.iter().map(EventReport::new).collect(),
+            trap,
+            error,
+        }
+    }
+}
+
+impl EventReport {
+    fn new(event: &Event) -> EventReport {
+        EventReport {
+            topics: event.topics.iter().map(ToString::to_string).collect(),
+            data: BytesReport::new(&event.data),
+        }
+    }
+}
+
+/// The one JSON object of a command that failed.
+#[derive(Serialize)]
+pub struct ErrorReport<'a> {
+    status: &'static str,
+    result: Option<Results>,
+    gas_used: Option<u64>,
+    state_root: Option<String>,
+    events: Vec<EventReport>,
+    trap: Option<TrapReport>,
+    error: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    diagnostics: &'a [SourceError],
+}
+
+impl ErrorReport<'_> {
+    /// This failure.
+    pub fn new(failure: &Failure) -> ErrorReport<'_> {
+        ErrorReport {
+            status: "error",
+            result: None,
+            gas_used: None,
+            state_root: None,
+            events: Vec::new(),
+            trap: None,
+            error: &failure.sentence,
+            diagnostics: &failure.diagnostics,
+        }
+    }
+}
+
+fn halt_sentence(end: &End) -> Option<String> {
+    match end {
+        End::Halt { code, .. } if !end.is_success() => {
+            Some(format!("the program halted with code {code}, and its changes are undone"))
+        }
+        _ => None,
+    }
+}
+
+/// Prints how an execution ended: results on standard output, a line each; events, gas and what went wrong on
+/// standard error.
+pub fn print(
+    module: &Module,
+    source: Option<&str>,
+    execution: &Execution,
+    json: bool,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let end = &execution.outcome.end;
+    if json {
+        output.print_json(&ExecutionReport::new(module, execution))?;
+        return Ok(exit_of(end));
+    }
+    match end {
+        End::Return { words, refs } => {
+            let words = words.iter().map(ToString::to_string);
+            let refs = refs.iter().map(show::reference);
+            let lines: String = words.chain(refs).map(|line| line + "\n").collect();
+            output.print(&lines)?;
+        }
+        End::Halt { result: Ref::Null, .. } | End::Trap(_) => {}
+        End::Halt { result, .. } => output.print(&format!("{}\n", show::reference(result)))?,
+    }
+    match end {
+        End::Trap(trap) => output.complain(&explain_trap(module, source, trap)),
+        _ => {
+            if let Some(sentence) = halt_sentence(end) {
+                let style = crate::input::ERROR;
+                output.complain(&format!("{}error{}: {sentence}", style.render(), style.render_reset()));
+            }
+        }
+    }
+    for event in &execution.events {
+        let mut line = "event".to_owned();
+        for topic in &event.topics {
+            line.push_str(&format!(" {topic}"));
+        }
+        output.remark(&format!("{line} {}", show::bytes(&event.data)));
+    }
+    output.remark(&format!("gas {}", execution.outcome.gas_used));
+    if execution.outcome.guest_gas_used > 0 {
+        output.remark(&format!("guest gas {}", execution.outcome.guest_gas_used));
+    }
+    Ok(exit_of(end))
+}
