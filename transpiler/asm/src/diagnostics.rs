@@ -83,7 +83,7 @@ pub(crate) fn render(file: &str, source: &str, diagnostic: &Diagnostic, color: b
     let to = (diagnostic.span.end.saturating_sub(start)).clamp(from, line.len());
     let snippet = Snippet::source(line)
         .line_start(diagnostic.line as usize)
-        .path(file)
+        .path(if file.is_empty() { "source" } else { file })
         .annotation(AnnotationKind::Primary.span(from..to));
     let mut group = Level::ERROR.primary_title(diagnostic.message.as_str()).element(snippet);
     if let Some(hint) = &diagnostic.hint {

@@ -38,8 +38,10 @@ pub(crate) const DIRECTIVES: &[(&str, Directive)] = &[
     ("table", table),
 ];
 
-/// Word or reference entries that a function can have.
+/// Parameters and locals of a kind that a function can have.
 const MAX_ENTRIES: usize = u16::MAX as usize;
+/// Parameters and locals of a module: as many as the module format has room for names.
+const MAX_MODULE_ENTRIES: usize = 4 << 20;
 
 fn outside_functions(p: &mut Parser, span: &Span) -> Parse<()> {
     if p.function.is_none() {
@@ -401,6 +403,11 @@ fn names(p: &mut Parser, names: &mut Vec<Decl>, close: Option<char>) -> Parse<()
         if matches!(p.token, Token::Number(_)) {
             let count = p.unsigned("the number of entries", MAX_ENTRIES as u64)? as usize;
             let span = start..p.previous_end;
+            p.entries += count;
+            if p.entries > MAX_MODULE_ENTRIES {
+                let message = format!("a module has at most {MAX_MODULE_ENTRIES} parameters and locals");
+                return p.fail(Problem::new(span, message));
+            }
             let unnamed = Decl { name: String::new(), in_scope: false, span };
             names.resize(names.len() + count, unnamed);
         } else {

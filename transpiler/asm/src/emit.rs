@@ -281,7 +281,7 @@ pub(crate) fn name_list<'d>(decls: impl Iterator<Item = &'d Decl>) -> Vec<String
 fn debug_section(source: &SourceModule, text: &str, options: &Options) -> Debug {
     let (source_name, source_hash) = match &source.file {
         Some((name, hash)) => (name.clone(), *hash),
-        None => (options.file.clone(), *blake3::hash(text.as_bytes()).as_bytes()),
+        None => (options.source_name(), *blake3::hash(text.as_bytes()).as_bytes()),
     };
     Debug {
         source_name,

@@ -28,6 +28,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use dotvm_arch::Width;
+use dotvm_core::limits::module::NAME_BYTES;
 use dotvm_core::module::Module;
 
 pub use diagnostics::{AssembleError, Diagnostic};
@@ -39,7 +40,8 @@ pub use explain::{explain_verify_error, locate_verify_error};
 pub struct Options {
     /// Word width for source that fixes none; 64 bits without it. Source that fixes another one is refused.
     pub width: Option<Width>,
-    /// Name of the source file, for messages and the debug section.
+    /// Name of the source file, for messages and the debug section (there without its folders if it is longer
+    /// than a name may be).
     pub file: String,
     /// Name of a module that does not state its own; the stem of the file's name without it.
     pub module_name: Option<String>,
@@ -49,6 +51,15 @@ impl Options {
     /// Options for a source file.
     pub fn for_file(file: &str) -> Options {
         Options { file: file.to_owned(), ..Options::default() }
+    }
+
+    /// The file's name for the debug section.
+    fn source_name(&self) -> String {
+        if self.file.len() <= NAME_BYTES {
+            return self.file.clone();
+        }
+        let name = Path::new(&self.file).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name[..name.floor_char_boundary(NAME_BYTES)].to_owned()
     }
 
     fn default_module_name(&self) -> String {

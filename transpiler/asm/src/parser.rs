@@ -32,6 +32,8 @@ pub(crate) struct Parser<'a> {
     pub(crate) function_span: Span,
     /// `.loc`: the line to record instead of the one in this text.
     pub(crate) line_override: Option<u32>,
+    /// Parameters and locals of all functions so far.
+    pub(crate) entries: usize,
     lines: Lines<'a>,
     pub(crate) problems: Vec<Problem>,
 }
@@ -47,6 +49,7 @@ pub(crate) fn parse(source: &str) -> (SourceModule, Vec<Problem>) {
         function: None,
         function_span: 0..0,
         line_override: None,
+        entries: 0,
         lines: Lines::new(source),
         problems: Vec::new(),
     };

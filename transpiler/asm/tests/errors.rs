@@ -74,6 +74,15 @@ fn reading_stops_after_a_thousand_errors() {
 }
 
 #[test]
+fn a_short_text_does_not_ask_for_much_memory() {
+    let source: String = (0..10_000).map(|number| format!(".func f{number} [65535]\nRET\n.end\n")).collect();
+    let error = assemble(&source, &Options::default()).unwrap_err();
+    // 64 times 65,535 still fit.
+    assert_eq!(error.diagnostics[0].line, 1 + 3 * 64);
+    assert_eq!(error.diagnostics[0].message, "a module has at most 4194304 parameters and locals");
+}
+
+#[test]
 fn deep_nesting_needs_no_stack() {
     let depth = 100_000;
     let body = ".if ".repeat(depth) + &".end_if ".repeat(depth);

@@ -1,5 +1,7 @@
 //! What the language means: structured forms, values at each width, constants, data, lines and labels.
 
+use std::path::{Path, PathBuf};
+
 use dotvm_arch::{W512, Width};
 use dotvm_asm::{Options, assemble, disassemble};
 use dotvm_core::decode::{Inst, decode};
@@ -185,6 +187,11 @@ fn the_debug_section_knows_lines_labels_and_source() {
     assert_eq!(debug.functions[0].labels, [(4, "later".to_owned())]);
     assert_eq!(debug.functions[0].words, ["a"]);
 
+    // A path that is longer than a name may be is recorded without its folders.
+    let path = format!("{}/name.dasm", "x".repeat(300));
+    let long = assemble(source, &Options::for_file(&path)).unwrap().module;
+    assert_eq!(long.debug.unwrap().source_name, "name.dasm");
+
     let module = self::module(&format!(".nodebug\n{source}"));
     assert_eq!(module.debug, None);
     assert_eq!(module.name, "module");
@@ -240,6 +247,63 @@ fn the_documentation_is_true() {
             }
             let text = disassemble(&module).unwrap();
             assert_eq!(module_at(width, &text), module);
+        }
+    }
+}
+
+/// Every program of the repository, at every width it allows.
+#[test]
+fn the_examples_come_back_from_their_text() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = vec![root.join("tests/data/everything.dasm")];
+    collect_sources(&root.join("../../examples"), &mut files);
+    let mut modules = 0;
+    for file in &files {
+        let source = std::fs::read_to_string(file).unwrap();
+        for width in Width::ALL {
+            let options = Options { width: Some(width), ..Options::for_file("example.dasm") };
+            match assemble(&source, &options) {
+                Ok(assembled) => {
+                    let module = assembled.module;
+                    let text = disassemble(&module).unwrap();
+                    assert_eq!(module_at(width, &text), module, "{}", file.display());
+                    let bare = Module { debug: None, ..module };
+                    assert_eq!(module_at(width, &disassemble(&bare).unwrap()), bare, "{}", file.display());
+                    modules += 1;
+                }
+                // A source for one width is refused at the others, and for no other reason.
+                Err(error) => {
+                    let messages: Vec<_> =
+                        error.diagnostics.iter().map(|error| error.message.as_str()).collect();
+                    assert!(
+                        messages.iter().any(|message| message.starts_with("this source is for words of")),
+                        "{error}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(modules >= files.len());
+}
+
+fn collect_sources(folder: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            collect_sources(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "dasm") {
+            files.push(path);
+        }
+    }
+}
+
+#[test]
+fn a_source_with_every_declaration_verifies_at_every_width() {
+    let source = include_str!("data/everything.dasm");
+    for width in Width::ALL {
+        let module = module_at(width, source);
+        if let Err(error) = verify(module.clone()) {
+            panic!("{width} bits: {}", dotvm_asm::explain_verify_error(source, &module, &error, false));
         }
     }
 }
