@@ -38,6 +38,8 @@ pub enum Inst {
     AddR { d: Slot, a: Slot, b: Slot }, AddI { d: Slot, a: Slot, imm: i16 }, AddK { d: Slot, a: Slot, k: u16 },
     SubR { d: Slot, a: Slot, b: Slot },
     MulR { d: Slot, a: Slot, b: Slot }, MulI { d: Slot, a: Slot, imm: i16 }, MulK { d: Slot, a: Slot, k: u16 },
+    /// d = a · imm + b
+    MulAddI { imm: i8, d: Slot, a: Slot, b: Slot },
     AndR { d: Slot, a: Slot, b: Slot }, AndI { d: Slot, a: Slot, imm: i16 }, AndK { d: Slot, a: Slot, k: u16 },
     OrR { d: Slot, a: Slot, b: Slot }, OrI { d: Slot, a: Slot, imm: i16 }, OrK { d: Slot, a: Slot, k: u16 },
     XorR { d: Slot, a: Slot, b: Slot }, XorI { d: Slot, a: Slot, imm: i16 }, XorK { d: Slot, a: Slot, k: u16 },
@@ -104,6 +106,11 @@ pub enum Inst {
     Store32 { p: Slot, a: Slot, off: u16 },
     Store64 { p: Slot, a: Slot, off: u16 },
     StoreW { p: Slot, a: Slot, off: u16 },
+    Store8I { p: Slot, imm: i16, off: u16 },
+    Store16I { p: Slot, imm: i16, off: u16 },
+    Store32I { p: Slot, imm: i16, off: u16 },
+    Store64I { p: Slot, imm: i16, off: u16 },
+    StoreWI { p: Slot, imm: i16, off: u16 },
 
     // The rest, in place on canonical slots: operands from word slot `w` and reference `r` on, results there too
     /// An integer operation without its own instruction; `x` = index of its immediates.

@@ -82,6 +82,7 @@ fn enter_first<W: Word>(
 
 /// Interprets from the start of `function`, whose frame is made, until the entry function returns (`None`) or
 /// something stops it; answers where it did.
+#[inline(never)]
 fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Option<Stop>, Place) {
     let lowered = m.lowered;
     let code = &lowered.code[..];
@@ -222,8 +223,8 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Opti
         }};
     }
     macro_rules! store {
-        ($p:ident, $a:ident, $off:ident, $number:ident) => {{
-            let value = regs.get($a).low_u64() as $number;
+        ($p:ident, $value:expr, $off:ident, $number:ident) => {{
+            let value = $value as $number;
             *check!(m.memory.store(regs.get($p), $off as u64)) = value.to_le_bytes();
         }};
     }
@@ -266,6 +267,10 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Opti
             Inst::MulR { d, a, b } => binary!(mul, d, a, b),
             Inst::MulI { d, a, imm } => with_imm!(mul, d, a, imm),
             Inst::MulK { d, a, k } => with_const!(mul, d, a, k),
+            Inst::MulAddI { imm, d, a, b } => {
+                let value = regs.get(a).mul(W::from_i64(imm as i64)).add(regs.get(b));
+                regs.set(d, value);
+            }
             Inst::AndR { d, a, b } => binary!(and, d, a, b),
             Inst::AndI { d, a, imm } => with_imm!(and, d, a, imm),
             Inst::AndK { d, a, k } => with_const!(and, d, a, k),
@@ -418,13 +423,21 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Opti
                 let bytes = check!(m.memory.word(regs.get(p), off as u64));
                 regs.set(d, W::read_le(bytes));
             }
-            Inst::Store8 { p, a, off } => store!(p, a, off, u8),
-            Inst::Store16 { p, a, off } => store!(p, a, off, u16),
-            Inst::Store32 { p, a, off } => store!(p, a, off, u32),
-            Inst::Store64 { p, a, off } => store!(p, a, off, u64),
+            Inst::Store8 { p, a, off } => store!(p, regs.get(a).low_u64(), off, u8),
+            Inst::Store16 { p, a, off } => store!(p, regs.get(a).low_u64(), off, u16),
+            Inst::Store32 { p, a, off } => store!(p, regs.get(a).low_u64(), off, u32),
+            Inst::Store64 { p, a, off } => store!(p, regs.get(a).low_u64(), off, u64),
             Inst::StoreW { p, a, off } => {
                 let bytes = check!(m.memory.word_mut(regs.get(p), off as u64));
                 regs.get(a).write_le(bytes);
+            }
+            Inst::Store8I { p, imm, off } => store!(p, imm, off, u8),
+            Inst::Store16I { p, imm, off } => store!(p, imm, off, u16),
+            Inst::Store32I { p, imm, off } => store!(p, imm, off, u32),
+            Inst::Store64I { p, imm, off } => store!(p, imm, off, u64),
+            Inst::StoreWI { p, imm, off } => {
+                let bytes = check!(m.memory.word_mut(regs.get(p), off as u64));
+                W::from_i64(imm as i64).write_le(bytes);
             }
 
             Inst::Int { op, w, x } => {

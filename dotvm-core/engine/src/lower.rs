@@ -70,8 +70,8 @@ struct Lowerer<'a, W> {
     pending_locals: usize,
     /// Number of word locals: the first canonical slot.
     base: Slot,
-    /// The instruction that computed the value on top into its canonical slot, if it was the last one emitted.
-    producer: Option<usize>,
+    /// The last instruction emitted and the stack position whose value it computed into its canonical slot.
+    producer: Option<(usize, usize)>,
     /// Code index of each block of the current function that was emitted.
     block_starts: Vec<u32>,
     /// Cost of entering at each instruction of the code so far.
@@ -249,10 +249,24 @@ impl<W: Word> Lowerer<'_, W> {
 
     /// Emits an instruction that computes the value to be pushed into its canonical slot, and pushes it.
     fn emit_result(&mut self, make: impl FnOnce(Slot) -> Inst) {
-        let d = self.canonical(self.stack.len());
+        let position = self.stack.len();
+        let d = self.canonical(position);
         let at = self.emit(make(d));
         self.stack.push(Value::Canonical);
-        self.producer = Some(at);
+        self.producer = Some((at, position));
+    }
+
+    /// The last instruction emitted, if it computed the value at a position.
+    fn producer_of(&self, position: usize) -> Option<usize> {
+        self.producer.filter(|producer| producer.1 == position).map(|producer| producer.0)
+    }
+
+    /// Takes back the last instruction.
+    fn retract(&mut self) {
+        self.out.code.pop();
+        self.out.origin.pop();
+        self.costs.pop();
+        self.producer = None;
     }
 
     fn canonical(&self, position: usize) -> Slot {
@@ -281,14 +295,15 @@ impl<W: Word> Lowerer<'_, W> {
 
     fn push(&mut self, value: Value) {
         self.pending_locals += matches!(value, Value::Local(_)) as usize;
-        self.producer = None;
         self.stack.push(value);
     }
 
     fn pop(&mut self) -> Value {
         let value = self.stack.pop().expect("the verifier checked the heights");
         self.pending_locals -= matches!(value, Value::Local(_)) as usize;
-        self.producer = None;
+        if self.producer_of(self.stack.len()).is_some() {
+            self.producer = None;
+        }
         value
     }
 
@@ -443,8 +458,22 @@ impl<W: Word> Lowerer<'_, W> {
                 });
             }
             Op::Store8 | Op::Store16 | Op::Store32 | Op::Store64 | Op::Store if inst.a <= u16::MAX as u64 => {
-                let (p, a) = (self.slot(top - 2), self.slot(top - 1));
+                let p = self.slot(top - 2);
                 let off = inst.a as u16;
+                if let Value::Imm(imm) = self.stack[top - 1]
+                    && let Ok(imm) = i16::try_from(imm)
+                {
+                    self.drop_values(2);
+                    self.emit(match inst.op {
+                        Op::Store8 => Inst::Store8I { p, imm, off },
+                        Op::Store16 => Inst::Store16I { p, imm, off },
+                        Op::Store32 => Inst::Store32I { p, imm, off },
+                        Op::Store64 => Inst::Store64I { p, imm, off },
+                        _ => Inst::StoreWI { p, imm, off },
+                    });
+                    return Ok(());
+                }
+                let a = self.slot(top - 1);
                 self.drop_values(2);
                 self.emit(match inst.op {
                     Op::Store8 => Inst::Store8 { p, a, off },
@@ -522,7 +551,6 @@ impl<W: Word> Lowerer<'_, W> {
         let top = self.stack.len() - 1;
         let (high, low) = (self.stack[top], self.stack[top - n]);
         if high != Value::Canonical && low != Value::Canonical {
-            self.producer = None;
             self.stack.swap(top, top - n);
         } else {
             let (a, b) = (self.settle(top), self.settle(top - n));
@@ -534,7 +562,6 @@ impl<W: Word> Lowerer<'_, W> {
     fn rotate(&mut self, n: usize) {
         let from = self.stack.len() - 1 - n;
         if self.stack[from..].iter().all(|value| *value != Value::Canonical) {
-            self.producer = None;
             self.stack[from..].rotate_left(1);
         } else if n > 0 {
             self.settle_from(from);
@@ -544,7 +571,7 @@ impl<W: Word> Lowerer<'_, W> {
 
     fn set_local(&mut self, local: Slot, keep: bool) {
         let position = self.stack.len() - 1;
-        let producer = self.producer.filter(|&at| at + 1 == self.out.code.len());
+        let producer = self.producer_of(position);
         let value = self.stack[position];
         // Entries that still mean the old value of the local must be saved first.
         let is_pending = self.pending_locals > 0 && self.stack[..position].contains(&Value::Local(local));
@@ -573,8 +600,29 @@ impl<W: Word> Lowerer<'_, W> {
         }
     }
 
+    /// An addition to a product by a small number that was computed just before: both in one.
+    fn multiply_add(&mut self) -> bool {
+        let top = self.stack.len();
+        for (product, other) in [(top - 1, top - 2), (top - 2, top - 1)] {
+            let multiply = self.producer_of(product).map(|at| self.out.code[at]);
+            let Some(Inst::MulI { a, imm, .. }) = multiply else { continue };
+            let (Ok(imm), Value::Canonical | Value::Local(_)) = (i8::try_from(imm), self.stack[other]) else {
+                continue;
+            };
+            self.retract();
+            let b = self.slot(other);
+            self.drop_values(2);
+            self.emit_result(|d| Inst::MulAddI { imm, d, a, b });
+            return true;
+        }
+        false
+    }
+
     fn binary(&mut self, op: Op) {
         let top = self.stack.len();
+        if op == Op::Add && self.multiply_add() {
+            return;
+        }
         // An operand that is exchanged must be in a slot; so must the first one.
         let (op, a, b) = match op {
             Op::Gt | Op::Le | Op::Sgt | Op::Sle => {
@@ -687,7 +735,7 @@ impl<W: Word> Lowerer<'_, W> {
     /// JZ and JNZ, fused with the comparison before them.
     fn branch(&mut self, inst: &Source) {
         let position = self.stack.len() - 1;
-        let producer = self.producer.filter(|&at| at + 1 == self.out.code.len());
+        let producer = self.producer_of(position);
         let jump_if = inst.op == Op::Jnz;
         // The jump is emitted before its target is known to be near: forward targets wait for a patch. Whether the
         // distance fits is judged by the distance in source instructions: each becomes at most three, its own, the move
@@ -698,9 +746,7 @@ impl<W: Word> Lowerer<'_, W> {
             fused = producer.and_then(|at| fuse(self.out.code[at], jump_if));
         }
         if fused.is_some() {
-            self.out.code.pop();
-            self.out.origin.pop();
-            self.costs.pop();
+            self.retract();
             self.drop_values(1);
             self.flush();
         } else {
@@ -784,7 +830,6 @@ impl<W: Word> Lowerer<'_, W> {
         for _ in 0..words_out {
             self.stack.push(Value::Canonical);
         }
-        self.producer = None;
     }
 
     fn in_place_integer(&mut self, inst: &Source) -> Result<(), LowerError> {
@@ -874,6 +919,7 @@ fn retarget(inst: Inst, to: Slot) -> Option<Inst> {
         | Inst::MulR { d, .. }
         | Inst::MulI { d, .. }
         | Inst::MulK { d, .. }
+        | Inst::MulAddI { d, .. }
         | Inst::AndR { d, .. }
         | Inst::AndI { d, .. }
         | Inst::AndK { d, .. }
