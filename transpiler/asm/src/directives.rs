@@ -450,3 +450,30 @@ fn end(p: &mut Parser, span: Span) -> Parse<()> {
     p.end_function();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use dotvm_core::env::EnvField;
+    use dotvm_core::hash::HashAlg;
+
+    use super::*;
+
+    #[test]
+    fn the_documentation_names_every_word_of_the_language() {
+        let text = include_str!("../../../docs/assembly.md");
+        for (name, _) in DIRECTIVES {
+            assert!(text.contains(&format!("`.{name}")), ".{name}");
+        }
+        for form in Form::names() {
+            assert!(text.contains(&format!(".{form}")), ".{form}");
+        }
+        let algs = HashAlg::ALL.iter().map(|alg| alg.name());
+        for name in algs.chain(EnvField::ALL.iter().map(|field| field.name())) {
+            assert!(text.contains(&format!("`{name}`")), "{name}");
+        }
+        for capability in Capability::ALL {
+            assert!(text.contains(capability.name()), "{}", capability.name());
+        }
+        assert!(DIRECTIVES.is_sorted_by_key(|(name, _)| *name));
+    }
+}

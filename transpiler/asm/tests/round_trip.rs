@@ -103,7 +103,7 @@ fn names(count: usize) -> impl Strategy<Value = Vec<String>> {
     let name = prop_oneof![
         4 => "[a-c]{1,2}",
         1 => Just(String::new()),
-        1 => prop::sample::select(vec!["_", "@L0", "@x", "add", "W8", "-", "1", "a.len", "`", "\\", "\n", "g0", "f1"])
+        1 => prop::sample::select(vec!["_", "@L0", "@x", "add", "W8", "-", "1", "a.len", "`", "\\", "\n", "g0", "f1", "pub", "window", "sig", "doc", "ro", "größe", "ß-"])
             .prop_map(str::to_owned),
         1 => "\\PC{1,6}",
         1 => any::<String>().prop_map(|name| name.chars().take(20).collect()),

@@ -7,10 +7,10 @@ use crate::lexer::{continues_word, starts_word};
 /// A name: plain where the lexer takes it as one word, otherwise in backquotes.
 pub(crate) fn name(name: &str) -> String {
     let mut characters = name.chars();
-    // `_` means "no name", and a leading `@` keeps a label out of the debug section.
+    // `_` means "no name", a leading `@` keeps a label out of the debug section, `pub` exports a function.
     let plain = characters.next().is_some_and(|first| starts_word(first) && first != '@')
         && characters.all(continues_word)
-        && name != "_";
+        && !matches!(name, "_" | "pub");
     if plain { name.to_owned() } else { quote(name, '`') }
 }
 
