@@ -48,12 +48,8 @@ fn asm_at_every_width() {
 #[test]
 fn standard_input_and_output() {
     let place = Place::new();
-    let mut child = place
-        .command(&["asm", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        place.command(&["asm", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(common::BANK.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success() && output.stdout.starts_with(b"DOTV"));
@@ -147,8 +143,20 @@ fn deploy_and_call() {
 fn the_environment_and_limits_are_options() {
     let place = Place::deployed();
     let words = [
-        "call", "bank", "words_of_env", "--caller", "0x0a", "--value", "11", "--height", "12", "--time", "13",
-        "--chain", "14", "-q",
+        "call",
+        "bank",
+        "words_of_env",
+        "--caller",
+        "0x0a",
+        "--value",
+        "11",
+        "--height",
+        "12",
+        "--time",
+        "13",
+        "--chain",
+        "14",
+        "-q",
     ];
     assert_eq!(place.ok(&with_db(&words)), "10\n11\n12\n13\n14\n64\n");
     let seed = format!("0x{}", "ab".repeat(32));
@@ -243,7 +251,10 @@ fn db_shows_what_is_there() {
     assert!(listing.starts_with("bank  code "), "{listing}");
     assert!(listing.contains("bank/notes  bytes, 3 records\nbank/people  doc, 1 record\n"), "{listing}");
     let json = place.json(0, &with_db(&["db", "ls", "--json"]));
-    assert_eq!(json["contracts"][0]["collections"][1], json!({"name": "people", "kind": "doc", "records": 1}));
+    assert_eq!(
+        json["contracts"][0]["collections"][1],
+        json!({"name": "people", "kind": "doc", "records": 1})
+    );
 
     assert_eq!(place.ok(&with_db(&["db", "get", "bank", "0"])), "42\n");
     assert_eq!(place.ok(&with_db(&["db", "get", "bank", "1"])), "0\n");

@@ -68,7 +68,7 @@ pub fn parse_hex(digits: &str) -> Result<Vec<u8>, String> {
     if let Some(character) = digits.chars().find(|character| !character.is_ascii_hexdigit()) {
         return Err(format!("{character:?} is no hexadecimal digit"));
     }
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return Err(format!("{} hexadecimal digits do not make whole bytes", digits.len()));
     }
     let value = |digit: u8| match digit {
