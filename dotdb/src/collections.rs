@@ -10,13 +10,13 @@ use imbl::OrdMap;
 use crate::Touch;
 use crate::contracts::ContractId;
 use crate::cursor::MergedRange;
-use crate::document;
 use crate::error::DbError;
 use crate::keys::{
     COLLECTION, MAX_KEY_BYTES, MAX_VALUE_BYTES, META_COLLECTIONS, PREFIX_BYTES, RECORD, check_len,
     check_name, corrupt, prefix, prefix_end, prefixed,
 };
 use crate::tx::Tx;
+use dotdb_document as document;
 
 /// Handle of a collection in the transaction that opened it: 0, 1 and so on in the order of opening.
 /// It stays good after a rollback that undoes the collection's creation: the next use of the handle

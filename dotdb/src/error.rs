@@ -3,7 +3,7 @@
 use dotdb_store::StoreError;
 
 use crate::collections::ValueKind;
-use crate::document::DocumentError;
+use dotdb_document::DocumentError;
 
 /// An error of DotDB: each message is one sentence for people.
 #[derive(Debug, thiserror::Error)]

@@ -34,7 +34,6 @@ mod collections;
 mod contracts;
 mod cursor;
 mod database;
-pub mod document;
 mod error;
 mod keys;
 mod slots;
@@ -44,6 +43,7 @@ pub use collections::{CollectionId, CollectionInfo, RecordEntry, ValueKind};
 pub use contracts::{CodeHash, Contract, ContractId};
 pub use cursor::{CursorEntry, CursorId};
 pub use database::{Database, Mode};
+pub use dotdb_document as document;
 pub use dotdb_store::{Direction, Durability, Store, StoreError, StoreStats};
 pub use error::DbError;
 pub use keys::{

@@ -1,6 +1,6 @@
 //! Contents of memory and of constants: where data segments go, and documents from JSON.
 
-use dotdb::document::DocumentError;
+use dotdb_document::DocumentError;
 use dotvm_core::limits::PAGE_BYTES;
 use dotvm_core::module::{DataSegment, Memory};
 
@@ -110,7 +110,7 @@ pub(crate) fn symbol(layout: &Layout, name: &str) -> Option<u64> {
 
 /// A JSON text as a document: deterministic CBOR (RFC 8949 section 4.2).
 pub(crate) fn document(json: &str) -> Result<Vec<u8>, DocumentProblem> {
-    dotdb::document::from_json(json).map_err(|error| match error {
+    dotdb_document::from_json(json).map_err(|error| match error {
         DocumentError::Json { line, column, problem } => {
             let lines = json.split_inclusive('\n').take(line.saturating_sub(1) as usize);
             let line_start: usize = lines.map(str::len).sum();

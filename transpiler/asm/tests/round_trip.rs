@@ -123,7 +123,7 @@ fn contents() -> impl Strategy<Value = Vec<u8>> {
             r#"[{"": 12345678901234567890123}]"#,
             r#""text""#,
         ])
-        .prop_map(|json| dotdb::document::from_json(json).unwrap()),
+        .prop_map(|json| dotdb_document::from_json(json).unwrap()),
     ]
 }
 

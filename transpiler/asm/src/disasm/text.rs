@@ -74,8 +74,8 @@ pub(crate) fn word(word: W512) -> String {
 pub(crate) fn constant(contents: &[u8]) -> String {
     // Major types 4 and 5; such a first byte starts no UTF-8 text.
     if matches!(contents.first(), Some(0x80..=0xBF))
-        && let Ok(json) = dotdb::document::to_json(contents)
-        && dotdb::document::from_json(&json).is_ok_and(|document| document == contents)
+        && let Ok(json) = dotdb_document::to_json(contents)
+        && dotdb_document::from_json(&json).is_ok_and(|document| document == contents)
     {
         return format!("doc {json}");
     }

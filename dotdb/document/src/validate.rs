@@ -4,7 +4,7 @@ use half::f16;
 use minicbor::data::Type;
 use minicbor::decode::{Decoder, Error};
 
-use super::{DocumentError, MAX_BIGNUM_BYTES, MAX_DEPTH};
+use crate::{DocumentError, MAX_BIGNUM_BYTES, MAX_DEPTH};
 
 /// Checks that `bytes` are exactly one document.
 ///

@@ -13,8 +13,8 @@ use minicbor::data::{Int, Tag, Type};
 use minicbor::{Decoder, Encoder};
 use num_bigint::{BigInt, BigUint, Sign};
 
-use super::validate::problem_of;
-use super::{DocumentError, MAX_BIGNUM_BYTES, MAX_DEPTH, validate};
+use crate::validate::problem_of;
+use crate::{DocumentError, MAX_BIGNUM_BYTES, MAX_DEPTH, validate};
 
 /// Encodes JSON text as a document.
 ///

@@ -1,6 +1,6 @@
 //! Documents against the examples of RFC 8949, appendix A, and against mutilated ones.
 
-use dotdb::document::{DocumentError, MAX_DEPTH, from_json, to_json, validate};
+use dotdb_document::{DocumentError, MAX_DEPTH, from_json, to_json, validate};
 use proptest::prelude::*;
 
 fn bytes(hex: &str) -> Vec<u8> {
