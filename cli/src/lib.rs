@@ -97,7 +97,9 @@ fn usage(error: &clap::Error, args: &[OsString]) -> ExitCode {
     let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if !asked && args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json") {
         let text = error.render().to_string();
-        let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        // Its first paragraph says what is wrong; the others show the usage.
+        let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        let sentence = lines.join(" ").trim_start_matches("error: ").to_owned();
         let output = Output::new(anstream::ColorChoice::Never, true);
         return report_failure(&Failure::new(Exit::Usage, sentence), true, &output).into();
     }

@@ -211,6 +211,8 @@ fn options_that_clap_refuses() {
     let report = place.json(USAGE, &["run", "bank.dasm", "--gas", "many", "--json"]);
     assert_eq!(report["status"], "error");
     assert!(report["error"].as_str().unwrap().contains("'many'"), "{report}");
+    let report = place.json(USAGE, &["call", "bank", "add", "--json"]);
+    assert_eq!(report["error"], "the following required arguments were not provided: --db <PATH>");
 }
 
 #[test]

@@ -132,7 +132,7 @@ fn deploy_and_call() {
     assert_eq!(place.ok(&with_db(&["call", "bank", "hello"])), "good day\n");
     assert_eq!(place.ok(&with_db(&["call", "bank", "add", "1"])), "12\n");
     // Running a file on the state of a deployed contract takes the same code.
-    place.fails(4, &with_db(&["run", "bank.dasm"]), &["already belongs to other code"]);
+    place.fails(4, &with_db(&["run", "bank.dasm"]), &["already belongs to other code", "--name"]);
     assert_eq!(place.ok(&with_db(&["run", "bank.dasm", "--name", "mine"])), "hello\n");
     // Another name is another state.
     place.ok(&with_db(&["deploy", "bank.dasm", "--name", "second"]));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueHint;
-use dotvm_runtime::{Change, Runtime, show::hex};
+use dotvm_runtime::{Change, Runtime, RuntimeError, show::hex};
 use serde::Serialize;
 
 use super::run::contract_name;
@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     let name = args.name.clone().unwrap_or_else(|| contract_name(&input.module));
     let runtime = Runtime::new(store::open(&args.store.db, Access::Create)?);
     let deployed = runtime.deploy(&name, &input.bytes, args.upgrade).map_err(|error| {
-        let taken = matches!(error, dotvm_runtime::RuntimeError::NameTaken { .. });
+        let taken = matches!(error, RuntimeError::NameTaken { .. });
         let mut failure = Failure::from(error);
         if taken {
             failure.sentence.push_str(": --upgrade replaces it and keeps the state");

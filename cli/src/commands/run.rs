@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::ValueHint;
 use dotvm_core::module::Module;
-use dotvm_runtime::Runtime;
 use dotvm_runtime::args::{find_function, parse_invocation};
+use dotvm_runtime::{Runtime, RuntimeError};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -62,7 +62,14 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     let location = args.db.as_ref().unwrap_or(&Location::Memory);
     let runtime = Runtime::new(store::open(location, Access::Create)?);
     let name = args.name.clone().unwrap_or_else(|| contract_name(program.module()));
-    let execution = runtime.run(&name, &program, &invocation, &options)?;
+    let execution = runtime.run(&name, &program, &invocation, &options).map_err(|error| {
+        let taken = matches!(error, RuntimeError::NameTaken { .. });
+        let mut failure = Failure::from(error);
+        if taken {
+            failure.sentence.push_str(": --name keeps the state under another");
+        }
+        failure
+    })?;
     let exit = report::print(program.module(), input.source.as_deref(), &execution, args.json, output)?;
     if *location == Location::Memory && execution.changed_keys > 0 && !args.json {
         output.remark("nothing is kept: the state was in memory (--db PATH keeps it)");
