@@ -27,7 +27,7 @@ pub fn bytes(bytes: &[u8]) -> String {
     }
 }
 
-/// A reference in the form of [`bytes`], or `null`.
+/// A reference in the form of [`bytes()`], or `null`.
 pub fn reference(reference: &Ref) -> String {
     match reference {
         Ref::Null => "null".to_owned(),
