@@ -53,6 +53,9 @@ impl From<DurabilityOption> for Durability {
     }
 }
 
+/// Most pages that a program may be given: 4 GiB.
+const MAX_PAGES: u64 = 65_536;
+
 /// Limits, environment and rights of an execution.
 #[derive(Args)]
 pub struct ExecutionOptions {
@@ -64,8 +67,8 @@ pub struct ExecutionOptions {
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Limits")]
     guest_gas: u64,
 
-    /// Linear memory, in pages of 64 KiB
-    #[arg(long, value_name = "PAGES", default_value_t = Limits::default().memory_pages, help_heading = "Limits")]
+    /// Linear memory, in pages of 64 KiB, at most 65536
+    #[arg(long, value_name = "PAGES", value_parser = clap::value_parser!(u64).range(..=MAX_PAGES), default_value_t = Limits::default().memory_pages, help_heading = "Limits")]
     memory: u64,
 
     /// Nested calls

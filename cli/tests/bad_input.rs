@@ -195,6 +195,7 @@ fn options_that_clap_refuses() {
         &["run"],
         &["run", "bank.dasm", "--gas", "-1"],
         &["run", "bank.dasm", "--gas", "9223372036854775808"],
+        &["run", "bank.dasm", "--memory", "65537"],
         &["run", "bank.dasm", "--arch", "48"],
         &["run", "bank.dasm", "--seed", "0x12"],
         &["run", "bank.dasm", "--deny", "everything"],

@@ -353,7 +353,7 @@ impl OpenTx {
 
     fn db_count(&mut self, coll: u32, gas: &mut Gas) -> Result<u64, Refusal> {
         let collection = self.collection(coll)?;
-        gas.charge(gas::database(0, 0))?;
+        gas.charge(gas::database(1, 0))?;
         Ok(self.tx.count(collection)?)
     }
 

@@ -77,7 +77,7 @@ fn what_does_not_fit_the_gas_changes_nothing() {
     assert_eq!(gas.left(), 100);
     // Still the first touch, and nothing there.
     assert_eq!(cost(|gas| host.slot_exists(&[1], gas)), (false, 480));
-    assert_eq!(cost(|gas| host.db_count(0, gas)), (0, 0));
+    assert_eq!(cost(|gas| host.db_count(0, gas)), (0, 20));
     assert_eq!(host.finish(true).unwrap(), (vec![], 0));
 }
 
@@ -92,7 +92,7 @@ fn documents_are_charged_by_row_and_bytes() {
     assert_eq!(cost(|gas| host.db_exists(0, b"key", gas)), (true, 20));
     let (key, charged) = cost(|gas| host.db_insert(0, &bytes("12345678"), gas));
     assert_eq!((&key[..], charged), (&1u64.to_be_bytes()[..], 20 + 2));
-    assert_eq!(cost(|gas| host.db_count(0, gas)), (2, 0));
+    assert_eq!(cost(|gas| host.db_count(0, gas)), (2, 20));
     assert_eq!(cost(|gas| host.db_delete(0, b"key", gas)), (true, 20));
     assert_eq!(cost(|gas| host.db_count(0, gas)).0, 1);
     // 0x01 is the document 1; 0x18 0x01 is the same in more bytes than needed.
