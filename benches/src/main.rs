@@ -1,5 +1,6 @@
 //! DotVM and its peers on the same work, in one run.
 
+mod dotvm;
 mod evm;
 mod harness;
 mod machine;

@@ -3,16 +3,20 @@
 use std::hint::black_box;
 
 use anyhow::Result;
+use dotvm_arch::Width;
 use revm::bytecode::opcode::{ADD, DUP2, DUP3, DUP5, GT, JUMPI, MSTORE, MUL, PUSH0, RETURN, SWAP1};
 use ruint::{aliases::U256, uint};
 
 use super::{Setup, affine_sum, fold};
+use crate::dotvm;
 use crate::evm::Assembler;
 use crate::harness::{Contender, Goal, Kind, Workload};
 use crate::peers::native::Native;
 use crate::peers::revm as peer;
 
 pub const NAME: &str = "arith256";
+
+const PROGRAM: &str = include_str!("../../programs/arith256.dasm");
 
 /// An odd factor with bits in all four limbs.
 pub const FACTOR: U256 = uint!(0x9e3779b97f4a7c15f39cc0605cedc8341082276bf3a27251f86c6a11d0c18e95_U256);
@@ -21,7 +25,7 @@ pub const FACTOR: U256 = uint!(0x9e3779b97f4a7c15f39cc0605cedc8341082276bf3a2725
 pub fn build(setup: &Setup) -> Result<Workload> {
     let iterations = setup.pick(5_000_000, 500_000);
     let mut contenders: Vec<Box<dyn Contender>> = Vec::new();
-    contenders.extend(dotvm(setup)?);
+    contenders.push(Box::new(dotvm::Call::new(PROGRAM, Width::W256, iterations)?));
     contenders.push(Box::new(peer::Call::new(program(iterations)?)?));
     contenders.push(Box::new(Native(move || fold(native(black_box(FACTOR), black_box(iterations))))));
     Ok(Workload {
@@ -36,12 +40,6 @@ pub fn build(setup: &Setup) -> Result<Workload> {
         goal: Some(Goal::TimesBaseline(1.0 / 2.5)),
         contenders,
     })
-}
-
-// DOTVM SLOT: the same loop at width 256 with FACTOR as a constant, called with the number of
-// iterations, returns s; the checksum is `fold(s)`.
-fn dotvm(_: &Setup) -> Result<Option<Box<dyn Contender>>> {
-    Ok(None)
 }
 
 #[inline(never)]

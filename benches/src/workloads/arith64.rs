@@ -3,14 +3,18 @@
 use std::hint::black_box;
 
 use anyhow::Result;
+use dotvm_arch::Width;
 use ruint::Uint;
 
 use super::{Setup, affine_sum};
+use crate::dotvm;
 use crate::harness::{Contender, Goal, Kind, Workload};
 use crate::peers::native::Native;
 use crate::peers::wasmi::{self, Wasmi};
 
 pub const NAME: &str = "arith64";
+
+const PROGRAM: &str = include_str!("../../programs/arith.dasm");
 
 const FACTOR: u64 = 31;
 
@@ -29,7 +33,7 @@ const WAT: &str = r#"
 pub fn build(setup: &Setup) -> Result<Workload> {
     let iterations = setup.pick(10_000_000, 1_000_000);
     let mut contenders: Vec<Box<dyn Contender>> = Vec::new();
-    contenders.extend(dotvm(setup)?);
+    contenders.push(Box::new(dotvm::Call::new(PROGRAM, Width::W64, iterations)?));
     contenders.push(Box::new(Wasmi::new(WAT, iterations)?));
     contenders.push(Box::new(Native(move || native(black_box(FACTOR), black_box(iterations)))));
     Ok(Workload {
@@ -44,11 +48,6 @@ pub fn build(setup: &Setup) -> Result<Workload> {
         goal: Some(Goal::TimesBaseline(1.8)),
         contenders,
     })
-}
-
-// DOTVM SLOT: the same loop at width 64, called with the number of iterations, returns s.
-fn dotvm(_: &Setup) -> Result<Option<Box<dyn Contender>>> {
-    Ok(None)
 }
 
 // A compiler that knows the factor folds several iterations into one, and the work is no longer the same.

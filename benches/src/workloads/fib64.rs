@@ -3,13 +3,17 @@
 use std::hint::black_box;
 
 use anyhow::Result;
+use dotvm_arch::Width;
 
 use super::Setup;
+use crate::dotvm;
 use crate::harness::{Contender, Goal, Kind, Workload};
 use crate::peers::native::Native;
 use crate::peers::wasmi::{self, Wasmi};
 
 pub const NAME: &str = "fib64";
+
+const PROGRAM: &str = include_str!("../../programs/fib.dasm");
 
 const WAT: &str = r#"
 (module
@@ -24,7 +28,7 @@ const WAT: &str = r#"
 pub fn build(setup: &Setup) -> Result<Workload> {
     let n = setup.pick(30, 22);
     let mut contenders: Vec<Box<dyn Contender>> = Vec::new();
-    contenders.extend(dotvm(setup)?);
+    contenders.push(Box::new(dotvm::Call::new(PROGRAM, Width::W64, n)?));
     contenders.push(Box::new(Wasmi::new(WAT, n)?));
     contenders.push(Box::new(Native(move || native(black_box(n)))));
     Ok(Workload {
@@ -39,11 +43,6 @@ pub fn build(setup: &Setup) -> Result<Workload> {
         goal: Some(Goal::TimesBaseline(1.8)),
         contenders,
     })
-}
-
-// DOTVM SLOT: the same recursion at width 64, called with n, returns fib(n).
-fn dotvm(_: &Setup) -> Result<Option<Box<dyn Contender>>> {
-    Ok(None)
 }
 
 #[inline(never)]

@@ -3,12 +3,14 @@
 use std::hint::black_box;
 
 use anyhow::Result;
+use dotvm_arch::Width;
 use revm::bytecode::opcode::{ADD, DUP1, DUP2, JUMPI, KECCAK256, MSTORE, NOT, PUSH0, RETURN};
 use revm::primitives::keccak256;
 use ruint::aliases::U256;
 use sha3::{Digest, Keccak256};
 
 use super::{Setup, fold};
+use crate::dotvm;
 use crate::evm::Assembler;
 use crate::harness::{Contender, Kind, Workload};
 use crate::peers::native::Native;
@@ -16,11 +18,13 @@ use crate::peers::revm as peer;
 
 pub const NAME: &str = "keccak";
 
+const PROGRAM: &str = include_str!("../../programs/keccak.dasm");
+
 /// The work, with all its contenders.
 pub fn build(setup: &Setup) -> Result<Workload> {
     let hashes = setup.pick(10_000, 1_000);
     let mut contenders: Vec<Box<dyn Contender>> = Vec::new();
-    contenders.extend(dotvm(setup)?);
+    contenders.push(Box::new(dotvm::Call::new(PROGRAM, Width::W256, hashes)?));
     contenders.push(Box::new(peer::Call::new(program(hashes)?)?));
     contenders.push(Box::new(Native(move || native(black_box(hashes)))));
     Ok(Workload {
@@ -35,12 +39,6 @@ pub fn build(setup: &Setup) -> Result<Workload> {
         goal: None,
         contenders,
     })
-}
-
-// DOTVM SLOT: 32 zero bytes in memory, hashed in place as often as the argument says, returned as a
-// big-endian 256-bit word; the checksum is `fold` of it.
-fn dotvm(_: &Setup) -> Result<Option<Box<dyn Contender>>> {
-    Ok(None)
 }
 
 /// The chain by the `sha3` crate.

@@ -1,9 +1,7 @@
 //! The workloads: what is computed, who computes it, and the one right answer.
 //!
-//! To let DotVM take part in one, fill its `fn dotvm`, marked `DOTVM SLOT`: return a
-//! [`Contender`](crate::harness::Contender) whose name starts with [`OURS`](crate::harness::OURS), with
-//! assembling, verifying and lowering in its constructor, everything that restores the starting state in
-//! `prepare`, and the bare call in `run`. Goals and losses are then reported without further ado.
+//! Of DotVM assembling, verifying and lowering are in the constructor of its contenders, whatever restores the
+//! starting state in `prepare`, and the bare call in `run`.
 
 mod arith256;
 mod arith64;
@@ -12,6 +10,7 @@ mod fib64;
 mod keccak;
 mod sieve64;
 pub mod token;
+mod token_dotvm;
 mod token_durable;
 mod verify_lower;
 
@@ -71,7 +70,10 @@ pub const ALL: &[Entry] = &[
     Entry { name: token_durable::NAME_EACH, build: token_durable::build_each },
     Entry { name: token_durable::NAME_ALL, build: token_durable::build_all },
     Entry { name: db_get::NAME, build: db_get::build },
-    Entry { name: verify_lower::NAME, build: verify_lower::build },
+    Entry { name: db_get::NAME_AGAIN, build: db_get::build_again },
+    Entry { name: verify_lower::NAME_SMALL, build: verify_lower::build_small },
+    Entry { name: verify_lower::NAME_MEDIUM, build: verify_lower::build_medium },
+    Entry { name: verify_lower::NAME_LARGE, build: verify_lower::build_large },
 ];
 
 /// A 256-bit result as a checksum: its four 64-bit limbs, exclusive-ored.

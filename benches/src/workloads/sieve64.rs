@@ -3,13 +3,17 @@
 use std::hint::black_box;
 
 use anyhow::Result;
+use dotvm_arch::Width;
 
 use super::Setup;
+use crate::dotvm;
 use crate::harness::{Contender, Goal, Kind, Workload};
 use crate::peers::native::Native;
 use crate::peers::wasmi::{self, Wasmi};
 
 pub const NAME: &str = "sieve64";
+
+const PROGRAM: &str = include_str!("../../programs/sieve.dasm");
 
 /// Sixteen pages hold 1,048,576 bytes, one for every number up to the limit. Addresses are 32 bits, as
 /// WebAssembly compilers make them.
@@ -46,7 +50,7 @@ pub fn build(setup: &Setup) -> Result<Workload> {
     // The number of primes up to 10^6 and 10^5: OEIS A006880.
     let (limit, primes) = setup.pick((1_000_000, 78_498), (100_000, 9_592));
     let mut contenders: Vec<Box<dyn Contender>> = Vec::new();
-    contenders.extend(dotvm(setup)?);
+    contenders.push(Box::new(dotvm::Call::new(PROGRAM, Width::W64, limit)?));
     contenders.push(Box::new(Wasmi::new(WAT, limit)?));
     let mut flags = vec![0; limit as usize + 1];
     contenders.push(Box::new(Native(move || native(black_box(&mut flags)))));
@@ -62,12 +66,6 @@ pub fn build(setup: &Setup) -> Result<Workload> {
         goal: Some(Goal::TimesBaseline(1.8)),
         contenders,
     })
-}
-
-// DOTVM SLOT: the same sieve at width 64 (fill, strike from i*i, count), called with the limit, returns
-// the number of primes. Memory is allocated in `prepare` or kept, as it is for wasmi.
-fn dotvm(_: &Setup) -> Result<Option<Box<dyn Contender>>> {
-    Ok(None)
 }
 
 #[inline(never)]

@@ -19,6 +19,7 @@ use ruint::aliases::U256;
 use sha3::{Digest, Keccak256};
 
 use super::Setup;
+use super::token_dotvm::{Place, Token};
 use crate::evm::Assembler;
 use crate::harness::{Contender, Kind, Workload};
 use crate::peers::native::NAME as NATIVE;
@@ -117,7 +118,7 @@ pub fn transfers(setup: &Setup) -> u64 {
 pub fn build_each(setup: &Setup) -> Result<Workload> {
     let transfers = transfers(setup);
     let mut contenders: Vec<Box<dyn Contender>> = Vec::new();
-    contenders.extend(dotvm(setup, Grouping::Each)?);
+    contenders.push(Box::new(Token::new(Place::Memory, Grouping::Each, transfers)?));
     contenders.push(Box::new(Revm::new(Grouping::Each, transfers)?));
     contenders.push(Box::new(Native { transfers, balances: HashMap::new() }));
     Ok(Workload {
@@ -142,16 +143,10 @@ pub fn build_all(setup: &Setup) -> Result<Workload> {
     workload.summary =
         format!("{transfers} token transfers by a loop in one committed transaction, in memory");
     workload.contenders.clear();
-    workload.contenders.extend(dotvm(setup, Grouping::All)?);
+    workload.contenders.push(Box::new(Token::new(Place::Memory, Grouping::All, transfers)?));
     workload.contenders.push(Box::new(Revm::new(Grouping::All, transfers)?));
     workload.contenders.push(Box::new(Native { transfers, balances: HashMap::new() }));
     Ok(workload)
-}
-
-// DOTVM SLOT: the same transfers at width 256 on the in-memory store. `prepare` sets the initial
-// balances, `run` returns the number of transfers done, `audit` returns `state_checksum` of all balances.
-fn dotvm(_: &Setup, _: Grouping) -> Result<Option<Box<dyn Contender>>> {
-    Ok(None)
 }
 
 /// The token as an EVM contract; the database and the transactions are made anew before every run.

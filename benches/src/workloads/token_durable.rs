@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::Setup;
 use super::token::{self, Grouping};
+use super::token_dotvm::{Place, Token};
 use crate::harness::{Contender, Kind, Workload};
 use crate::peers::redb::{self, Redb};
 use crate::peers::sqlite::Sqlite;
@@ -24,7 +25,8 @@ pub fn build_all(setup: &Setup) -> Result<Workload> {
 fn build(setup: &Setup, name: &'static str, grouping: Grouping, how: &str) -> Result<Workload> {
     let transfers = token::transfers(setup);
     let mut contenders: Vec<Box<dyn Contender>> = Vec::new();
-    contenders.extend(dotvm(setup, grouping)?);
+    let place = Place::Below(setup.store_directory.clone());
+    contenders.push(Box::new(Token::new(place, grouping, transfers)?));
     contenders.push(Box::new(Redb::new(&setup.store_directory, grouping, transfers)));
     contenders.push(Box::new(Sqlite::new(&setup.store_directory, grouping, transfers)));
     Ok(Workload {
@@ -39,11 +41,4 @@ fn build(setup: &Setup, name: &'static str, grouping: Grouping, how: &str) -> Re
         goal: None,
         contenders,
     })
-}
-
-// DOTVM SLOT: the token at width 256 on the default durable store, in a new directory below
-// `store_directory` for every run. `prepare` deploys it and sets the initial balances, `run` returns the
-// number of transfers done, `audit` returns `token::state_checksum` of all balances.
-fn dotvm(_: &Setup, _: Grouping) -> Result<Option<Box<dyn Contender>>> {
-    Ok(None)
 }
