@@ -27,7 +27,7 @@ pub struct Input {
     pub bytes: Vec<u8>,
     /// The module.
     pub module: Module,
-    /// The source text it was assembled from just now.
+    /// The source text it was assembled from, if it is at hand.
     pub source: Option<String>,
 }
 
@@ -51,7 +51,10 @@ impl Input {
                 Exit::Usage,
                 format!("{} has words of {} bits, not {width}", path.display(), module.width),
             )),
-            _ => Ok(Input { bytes, module, source: None }),
+            _ => {
+                let source = source_of(&module, path.parent());
+                Ok(Input { bytes, module, source })
+            }
         }
     }
 
@@ -97,7 +100,7 @@ impl Input {
 
     fn verify_failure(&self, path: &Path, error: &VerifyError) -> Failure {
         let mut failure = refused(path, &error.to_string());
-        let Some(source) = self.source.clone().or_else(|| source_of(&self.module)) else { return failure };
+        let Some(source) = self.source.clone() else { return failure };
         if let Some(diagnostic) = locate_verify_error(&source, &self.module, error) {
             failure.rendered = Some(explain_verify_error(&source, &self.module, error, true));
             failure.diagnostics.push(SourceError {
@@ -130,22 +133,22 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// The source text that a module names, if the file is at hand and unchanged.
-pub fn source_of(module: &Module) -> Option<String> {
+/// The source text that a module names, if the file lies in the folder (or the current one) and is unchanged.
+fn source_of(module: &Module, folder: Option<&Path>) -> Option<String> {
     let debug = module.debug.as_ref()?;
-    let path = Path::new(&debug.source_name);
+    let path = folder.unwrap_or(Path::new("")).join(&debug.source_name);
     let metadata = path.metadata().ok()?;
     if !metadata.is_file() || metadata.len() > SOURCE_BYTES as u64 {
         return None;
     }
-    let source = std::fs::read_to_string(path).ok()?;
+    let source = std::fs::read_to_string(&path).ok()?;
     (*blake3::hash(source.as_bytes()).as_bytes() == debug.source_hash).then_some(source)
 }
 
 /// A trap for people: the sentence, and the source line with a caret if the source is at hand.
 pub fn explain_trap(module: &Module, source: Option<&str>, trap: &Trap) -> String {
     let sentence = trap_sentence(module, trap);
-    let found = source.map(str::to_owned).or_else(|| source_of(module));
+    let found = source.map(str::to_owned).or_else(|| source_of(module, None));
     let place = found.as_deref().and_then(|source| {
         let error = VerifyError {
             function: Some((trap.function, module.function_name(trap.function))),

@@ -39,6 +39,7 @@ pub(crate) fn run<'a, W: Word>(
             let (code, result) = *halt;
             End::Halt { code, result }
         }
+        (Some(Stop::Machine(why)), _) => return Err(why.into_string()),
         (Some(Stop::Trap(kind, detail)), at) => {
             let (function, offset) = machine.locate(at);
             End::Trap(Trap { kind, detail: detail.map(String::from), function, offset })

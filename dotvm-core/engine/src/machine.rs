@@ -17,6 +17,8 @@ use crate::program::{Lowered, LoweredFunction};
 pub(crate) enum Stop {
     Trap(TrapKind, Option<Box<str>>),
     Halt(Box<(W512, Ref)>),
+    /// The machine underneath cannot go on; the run has no outcome.
+    Machine(Box<str>),
 }
 
 impl Stop {

@@ -32,7 +32,14 @@ impl Memory {
                 memory.min_pages
             ));
         }
-        let mut bytes = vec![0; (memory.min_pages * PAGE_BYTES) as usize];
+        let size = memory.min_pages * PAGE_BYTES;
+        // Asking first turns what would abort the process into an answer; zeroed memory comes lazily.
+        let no_memory = || {
+            format!("The machine has no memory for the {} pages the module starts with.", memory.min_pages)
+        };
+        let size = usize::try_from(size).map_err(|_| no_memory())?;
+        Vec::<u8>::new().try_reserve_exact(size).map_err(|_| no_memory())?;
+        let mut bytes = vec![0; size];
         let mut read_only_end = 0;
         for segment in &module.data {
             let start = segment.address as usize;
@@ -115,8 +122,19 @@ impl Memory {
             return Ok(None);
         };
         gas.charge(gas::grow((new - old) * PAGE_BYTES))?;
-        self.bytes.resize((new * PAGE_BYTES) as usize, 0);
+        self.resize(new)?;
         Ok(Some(old))
+    }
+
+    /// Grows to `pages`, within the limit. Where the machine has no memory for them the run is given up: that is
+    /// not the program's doing, and another machine would have answered.
+    fn resize(&mut self, pages: u64) -> Result<(), Stop> {
+        let no_memory =
+            || Stop::Machine(format!("The machine has no memory for {pages} pages.").into_boxed_str());
+        let size = usize::try_from(pages * PAGE_BYTES).map_err(|_| no_memory())?;
+        self.bytes.try_reserve(size.saturating_sub(self.bytes.len())).map_err(|_| no_memory())?;
+        self.bytes.resize(size, 0);
+        Ok(())
     }
 
     /// Gives out a zeroed block of at least `len` bytes.
@@ -131,7 +149,7 @@ impl Memory {
         }
         gas.charge(gas::grow(len))?;
         if pages > self.pages() {
-            self.bytes.resize((pages * PAGE_BYTES) as usize, 0);
+            self.resize(pages)?;
         }
         self.heap.take(placement);
         self.bytes[placement.address as usize..placement.end as usize].fill(0);

@@ -116,8 +116,11 @@ impl Program {
     }
 }
 
-/// Runs a function of a program to its end. An invocation that does not fit the function, or memory that starts
-/// larger than the limit, is an error sentence, and nothing ran.
+/// Runs a function of a program to its end.
+///
+/// # Errors
+/// A sentence, where there is no outcome: the invocation does not fit the function, memory starts larger than the
+/// limit, or the machine underneath has no memory left. Nothing that the host was told counts then.
 pub fn run(
     program: &Program,
     invocation: &Invocation,

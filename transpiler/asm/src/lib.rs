@@ -53,11 +53,9 @@ impl Options {
         Options { file: file.to_owned(), ..Options::default() }
     }
 
-    /// The file's name for the debug section.
+    /// The file's name for the debug section: without its folder, so that the module is the same wherever its
+    /// source lies.
     fn source_name(&self) -> String {
-        if self.file.len() <= NAME_BYTES {
-            return self.file.clone();
-        }
         let name = Path::new(&self.file).file_name().and_then(|name| name.to_str()).unwrap_or_default();
         name[..name.floor_char_boundary(NAME_BYTES)].to_owned()
     }

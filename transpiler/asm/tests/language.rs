@@ -180,7 +180,7 @@ fn the_debug_section_knows_lines_labels_and_source() {
     let module = assemble(source, &Options::for_file("dir/name.dasm")).unwrap().module;
     assert_eq!(module.name, "name");
     let debug = module.debug.as_ref().unwrap();
-    assert_eq!(debug.source_name, "dir/name.dasm");
+    assert_eq!(debug.source_name, "name.dasm");
     assert_eq!(debug.source_hash, *blake3::hash(source.as_bytes()).as_bytes());
     // LGET a takes two bytes, POP and NOP one each.
     assert_eq!(debug.functions[0].lines, [(0, 3), (2, 4), (4, 6), (5, 70)]);
