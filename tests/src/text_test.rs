@@ -35,6 +35,14 @@ pub struct Coverage {
     pub traps: BTreeSet<(Op, TrapKind)>,
 }
 
+impl Coverage {
+    fn note_trap(&mut self, verified: &Verified, outcome: &Outcome) {
+        if let End::Trap(trap) = &outcome.end {
+            self.traps.extend(op_at(verified, trap.function, trap.offset).map(|op| (op, trap.kind)));
+        }
+    }
+}
+
 /// What became of text tests.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -78,18 +86,20 @@ pub fn run_source(name: &str, source: &str, report: &mut Report) {
     }
     let refused = |width: &Width| refusals.iter().any(|refusal| refusal.widths.contains(width));
     let widths = directives.widths.unwrap_or_else(|| Width::ALL.to_vec());
-    for width in widths.into_iter().filter(|width| !refused(width)) {
-        let program = match load(name, source, width) {
-            Ok(program) => program,
-            Err(message) => {
-                report.failures.push(format!("{name} (width {width}): {message}"));
-                continue;
-            }
-        };
+    let widths: Vec<Width> = widths.into_iter().filter(|width| !refused(width)).collect();
+    let mut programs = BTreeMap::new();
+    for &width in &widths {
+        match load(name, source, width) {
+            Ok(program) => drop(programs.insert(width, program)),
+            Err(message) => report.failures.push(format!("{name} (width {width}): {message}")),
+        }
+    }
+    for width in widths.into_iter().filter(|width| programs.contains_key(width)) {
         let mut world = None;
         for directive in steps.iter().filter(|step| step.widths.contains(&width)) {
             report.runs += 1;
-            if let Err(message) = run_directive(&program, directive, &mut world, &mut report.coverage) {
+            let result = run_directive(&programs, width, directive, &mut world, &mut report.coverage);
+            if let Err(message) = result {
                 report.failures.push(format!("{name}:{} (width {width}): {message}", directive.line));
             }
         }
@@ -125,14 +135,16 @@ impl World {
 }
 
 fn run_directive(
-    program: &Program,
+    programs: &BTreeMap<Width, Program>,
+    width: Width,
     directive: &Directive,
     world: &mut Option<World>,
     coverage: &mut Coverage,
 ) -> Result<(), String> {
     let Body::Run { follows, end, text } = &directive.body else { return Ok(()) };
-    let width = program.width();
     let step = parse_step(text, *end, width)?;
+    let program =
+        programs.get(&step.width).ok_or_else(|| format!("the file is not for {} bits", step.width))?;
     if !follows || world.is_none() {
         if *follows {
             return Err("`then` has nothing before it".to_owned());
@@ -145,17 +157,36 @@ fn run_directive(
         .export(&step.function)
         .ok_or_else(|| format!("the file exports no function `{}`", step.function))?;
     let invocation = Invocation { function, words: step.words.clone(), refs: step.refs.clone() };
-    run_step(program, &invocation, &step, world, coverage)
+    if step.runtime_only {
+        return run_on_runtime(program, &invocation, &step, world, coverage).map(drop);
+    }
+    let (outcome, events) = run_on_mock_hosts(program, &invocation, &step, world, coverage)?;
+    if step.conflict_every > 0 {
+        return Ok(());
+    }
+    let (on_runtime, runtime_events) = run_on_runtime(program, &invocation, &step, world, coverage)?;
+    if without_host_detail(&on_runtime) != without_host_detail(&outcome) {
+        return Err(format!("mock host and runtime differ:\n  {outcome:?}\n  {on_runtime:?}"));
+    }
+    if runtime_events != events {
+        return Err(format!(
+            "mock host and runtime keep different events:\n  {events:?}\n  {runtime_events:?}"
+        ));
+    }
+    Ok(())
 }
 
-/// Runs a step on both interpreters with the mock host and on the runtime, and compares everything.
-fn run_step(
+/// Events as pairs of topics and data.
+type Events = Vec<(Vec<W512>, Ref)>;
+
+/// Runs a step on the reference interpreter and on the engine with mock hosts, and compares everything.
+fn run_on_mock_hosts(
     program: &Program,
     invocation: &Invocation,
     step: &Step,
     world: &mut World,
     coverage: &mut Coverage,
-) -> Result<(), String> {
+) -> Result<(Outcome, Events), String> {
     let width = program.width();
     let verified = program.verified();
     let mut before = MockHost::with_state(step.env.clone(), std::mem::take(&mut world.mock));
@@ -168,9 +199,7 @@ fn run_step(
     };
     let (outcome, state) =
         dotvm_reference::run_with(verified, invocation, &step.limits, &mut host, &mut inspect)?;
-    if let End::Trap(trap) = &outcome.end {
-        coverage.traps.extend(op_at(verified, trap.function, trap.offset).map(|op| (op, trap.kind)));
-    }
+    coverage.note_trap(verified, &outcome);
 
     let mut engine_host = before;
     let (engine_outcome, engine_state) =
@@ -191,10 +220,17 @@ fn run_step(
         return Err(format!("reference and engine leave different hosts:\n  {host:?}\n  {engine_host:?}"));
     }
     world.mock = host.committed;
-    if step.conflict_every > 0 {
-        return Ok(());
-    }
+    Ok((outcome, mock_events))
+}
 
+/// Runs a step with the runtime over the memory store.
+fn run_on_runtime(
+    program: &Program,
+    invocation: &Invocation,
+    step: &Step,
+    world: &mut World,
+    coverage: &mut Coverage,
+) -> Result<(Outcome, Events), String> {
     let contract = std::str::from_utf8(&step.env.contract).map_err(|error| error.to_string())?;
     let options = dotvm_runtime::Options {
         limits: step.limits,
@@ -204,26 +240,25 @@ fn run_step(
     };
     let execution = dotvm_runtime::execute(&world.database, contract, program, invocation, &options)
         .map_err(|error| format!("runtime: {error}"))?;
-    let events: Vec<_> =
+    let events: Events =
         execution.events.into_iter().map(|event| (event.topics, Ref::Bytes(event.data))).collect();
-    check(step, verified, &execution.outcome, &events).map_err(|error| format!("runtime: {error}"))?;
-    if without_host_detail(&execution.outcome) != without_host_detail(&outcome) {
-        return Err(format!("mock host and runtime differ:\n  {outcome:?}\n  {:?}", execution.outcome));
-    }
-    if events != mock_events {
-        return Err(format!("mock host and runtime keep different events:\n  {mock_events:?}\n  {events:?}"));
-    }
-    Ok(())
+    check(step, program.verified(), &execution.outcome, &events)
+        .map_err(|error| format!("runtime: {error}"))?;
+    coverage.note_trap(program.verified(), &execution.outcome);
+    Ok((execution.outcome, events))
 }
 
 /// Ends a mock host's execution as the runtime does, and answers the events kept.
-fn finish(host: &mut MockHost, is_success: bool) -> Vec<(Vec<W512>, Ref)> {
+fn finish(host: &mut MockHost, is_success: bool) -> Events {
     if let Some(transaction) = host.transaction.take().filter(|_| is_success) {
         host.committed = transaction.now.state;
     }
     let topic = |bytes: &Vec<u8>| W512::try_from_be_slice(bytes).unwrap_or_default();
     let events = std::mem::take(&mut host.committed.events);
-    events.iter().map(|event| (event.topics.iter().map(topic).collect(), Ref::Bytes(event.data.clone()))).collect()
+    events
+        .iter()
+        .map(|event| (event.topics.iter().map(topic).collect(), Ref::Bytes(event.data.clone())))
+        .collect()
 }
 
 /// The outcome without what hosts may word differently.
@@ -292,7 +327,9 @@ fn op_at(verified: &Verified, function: u32, offset: u32) -> Option<Op> {
 fn show_end(verified: &Verified, end: &End) -> String {
     match end {
         End::Return { words, refs } => show_results(words, refs),
-        End::Halt { code, result } => format!("HALT {}", show_results(&[*code], std::slice::from_ref(result))),
+        End::Halt { code, result } => {
+            format!("HALT {}", show_results(&[*code], std::slice::from_ref(result)))
+        }
         End::Trap(trap) => {
             let module = verified.module();
             let function = module.function_name(trap.function);

@@ -92,7 +92,8 @@ fn not_covered(coverage: &Coverage) -> Vec<String> {
                 gaps.push(format!("no test raises {trap} at {}", info.mnemonic));
             }
         }
-        let prefixed = Prefix::ALL.into_iter().any(|prefix| coverage.prefixed.contains(&(info.op, prefix.bits())));
+        let prefixed =
+            Prefix::ALL.into_iter().any(|prefix| coverage.prefixed.contains(&(info.op, prefix.bits())));
         if info.prefixable && !prefixed {
             gaps.push(format!("{} is not executed behind a width prefix", info.mnemonic));
         }

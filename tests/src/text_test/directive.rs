@@ -67,6 +67,8 @@ pub type ExpectedEvent = (Vec<W512>, Ref);
 /// A run at one width.
 #[derive(Debug)]
 pub struct Step {
+    /// Width to run at: another than the file's with `arch=`.
+    pub width: Width,
     /// Name of the function.
     pub function: String,
     /// Word arguments.
@@ -79,6 +81,8 @@ pub struct Step {
     pub limits: Limits,
     /// Every so many commits conflict, which only a mock host can do; 0 = none.
     pub conflict_every: u64,
+    /// Runs on the runtime alone, because of rules that the mock host does not have.
+    pub runtime_only: bool,
     /// The expected end.
     pub end: Expected,
     /// Gas used, if stated.
@@ -109,7 +113,8 @@ pub fn parse(source: &str) -> Result<Directives, (usize, String)> {
     let mut directives = Directives::default();
     for (index, text) in source.lines().enumerate() {
         let line = index + 1;
-        let Some((head, rest)) = text.trim_start().strip_prefix(';').and_then(|text| text.split_once(':')) else {
+        let Some((head, rest)) = text.trim_start().strip_prefix(';').and_then(|text| text.split_once(':'))
+        else {
             continue;
         };
         let (keyword, widths) = match head.trim().split_once('@') {
@@ -172,6 +177,11 @@ pub fn parse_step(text: &str, end: EndKind, width: Width) -> Result<Step, String
         Some((call, settings)) => (call, settings),
         None => (call, ""),
     };
+    let settings = value::split(settings)?;
+    let width = match settings.iter().find_map(|setting| setting.strip_prefix("arch=")) {
+        Some(arch) => arch.parse::<Width>().map_err(|error| error.to_string())?,
+        None => width,
+    };
     let call = call.trim();
     let name_end = call.find([' ', '[', '{']).unwrap_or(call.len());
     let (words, refs, rest) = groups(&call[name_end..], width)?;
@@ -179,18 +189,20 @@ pub fn parse_step(text: &str, end: EndKind, width: Width) -> Result<Step, String
         return Err(format!("{rest:?} is not expected behind the arguments"));
     }
     let mut step = Step {
+        width,
         function: call[..name_end].to_owned(),
         words,
         refs,
         env: Env { contract: Bytes::from_static(CONTRACT.as_bytes()), ..Env::default() },
         limits: Limits { gas: GAS, ..Limits::default() },
         conflict_every: 0,
+        runtime_only: false,
         end: Expected::Return(Vec::new(), Vec::new()),
         gas: None,
         guest: None,
         events: None,
     };
-    for setting in value::split(settings)? {
+    for setting in settings {
         step.set(setting, width)?;
     }
     let rest = step.expect(result.trim(), end, width)?;
@@ -224,6 +236,8 @@ impl Step {
             "depth" => self.limits.call_depth = small()?,
             "words" => self.limits.stack_words = small()?,
             "refs" => self.limits.stack_refs = small()?,
+            "arch" => {}
+            "host" if text == "runtime" => self.runtime_only = true,
             "conflict" => self.conflict_every = number()?,
             _ => return Err(format!("there is no setting {key:?}")),
         }
@@ -301,7 +315,10 @@ fn groups(text: &str, width: Width) -> Result<Groups<'_>, String> {
     let (mut words, mut refs) = (Vec::new(), Vec::new());
     if let Some(inner) = rest.strip_prefix('[') {
         let (inner, behind) = inner.split_once(']').ok_or("`]` is missing")?;
-        words = value::split(inner)?.into_iter().map(|item| value::word(item, width)).collect::<Result<_, _>>()?;
+        words = value::split(inner)?
+            .into_iter()
+            .map(|item| value::word(item, width))
+            .collect::<Result<_, _>>()?;
         rest = behind.trim_start();
     }
     if let Some(inner) = rest.strip_prefix('{') {
@@ -360,8 +377,13 @@ mod tests {
 
         let trap = parse_step("f => User \"too much\" at THROW gas 3", EndKind::Trap, Width::W32).unwrap();
         let Expected::Trap(kind, detail, at) = trap.end else { panic!() };
-        assert_eq!((kind, detail.as_deref(), at.as_deref()), (TrapKind::User, Some("too much"), Some("THROW")));
-        for bad in ["f [1]", "f [1 => [1]", "f => [1] gass 3", "f with x=1 => [1]", "f 3 => [1]", "f => [1] {0x0}"] {
+        assert_eq!(
+            (kind, detail.as_deref(), at.as_deref()),
+            (TrapKind::User, Some("too much"), Some("THROW"))
+        );
+        for bad in
+            ["f [1]", "f [1 => [1]", "f => [1] gass 3", "f with x=1 => [1]", "f 3 => [1]", "f => [1] {0x0}"]
+        {
             assert!(parse_step(bad, EndKind::Return, Width::W32).is_err(), "{bad}");
         }
         assert!(parse_step("f => [1]", EndKind::Halt, Width::W32).is_err());

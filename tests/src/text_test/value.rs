@@ -298,7 +298,10 @@ mod tests {
 
     #[test]
     fn lists_are_split_at_spaces_outside_of_parentheses_and_quotes() {
-        assert_eq!(split("1 (2 - 1) \"a b\"0x00 le(1, 2)").unwrap(), ["1", "(2 - 1)", "\"a b\"0x00", "le(1, 2)"]);
+        assert_eq!(
+            split("1 (2 - 1) \"a b\"0x00 le(1, 2)").unwrap(),
+            ["1", "(2 - 1)", "\"a b\"0x00", "le(1, 2)"]
+        );
         assert!(split("(1").is_err() && split("1)").is_err() && split("\"").is_err());
     }
 }

@@ -1,0 +1,614 @@
+//! Statements: a random row of the table, with what it takes around it.
+
+use dotvm_core::env::EnvField;
+use dotvm_core::module::Signature;
+use dotvm_core::opcode::{Effect, OPS, Op};
+
+use super::function::FunctionGenerator;
+use super::operands::env_effect;
+
+/// Deepest nesting of statements.
+const MAX_DEPTH: u32 = 3;
+
+/// Rows that are drawn more often than the others, so that programs run for long.
+const CONTROL: [Op; 8] = [Op::Jz, Op::Jnz, Op::Jnz, Op::Jtab, Op::Jmap, Op::Blk, Op::Call, Op::Calli];
+
+fn call_effect(signature: Signature) -> Effect {
+    Effect {
+        words_in: signature.words_in.into(),
+        words_out: signature.words_out.into(),
+        refs_in: signature.refs_in.into(),
+        refs_out: signature.refs_out.into(),
+    }
+}
+
+impl FunctionGenerator<'_> {
+    /// The whole function: statements, then a return or a tail call.
+    pub fn function_body(&mut self, size: usize) {
+        if self.plan().is_recursive {
+            self.recursion();
+        }
+        let statements = 1 + self.rng.usize(size / 2..=size);
+        self.body(statements);
+        if !(self.one_in(6) && self.tail_call()) {
+            self.ret();
+        }
+    }
+
+    /// Statements that leave both stacks as high as they found them.
+    fn body(&mut self, statements: usize) {
+        let (words, refs) = (self.words, self.refs.len());
+        let outer = (self.word_floor, self.ref_floor);
+        (self.word_floor, self.ref_floor) = (words, refs);
+        self.depth += 1;
+        for _ in 0..statements {
+            self.statement();
+            while self.free_words() > 8 {
+                self.drop_word();
+            }
+            while self.free_refs() > 5 {
+                self.drop_ref();
+            }
+        }
+        self.drop_to(words, refs);
+        self.depth -= 1;
+        (self.word_floor, self.ref_floor) = outer;
+    }
+
+    fn drop_to(&mut self, words: u32, refs: usize) {
+        while self.words > words {
+            if self.one_in(3) {
+                let count = self.words - words;
+                self.word_op(Op::Popn, &[count.into()], count, 0);
+            } else {
+                self.drop_word();
+            }
+        }
+        while self.refs.len() > refs {
+            self.drop_ref();
+        }
+    }
+
+    /// Takes the top word, into a place that may hold anything if there is one.
+    fn drop_word(&mut self) {
+        // The first local of a recursive function counts down.
+        let first = u64::from(self.plan().is_recursive);
+        let locals = self.word_locals();
+        match self.rng.u8(..4) {
+            0 | 1 if locals > first => {
+                let local = self.rng.u64(first..locals);
+                self.op(Op::Lset, &[local]);
+            }
+            2 => {
+                let global = self.rng.u64(..self.module.word_globals.len() as u64);
+                self.op(Op::Gset, &[global]);
+            }
+            _ => self.op(Op::Pop, &[]),
+        }
+    }
+
+    fn drop_ref(&mut self) {
+        match self.rng.u8(..4) {
+            0 | 1 if self.ref_locals() > 0 => {
+                let local = self.rng.u64(..self.ref_locals());
+                self.op(Op::Rlset, &[local]);
+            }
+            2 => {
+                let global = self.rng.u64(..u64::from(self.module.ref_globals));
+                self.op(Op::Rgset, &[global]);
+            }
+            _ => self.op(Op::Rpop, &[]),
+        }
+    }
+
+    /// A statement around a random row of the table that this function can have.
+    fn statement(&mut self) {
+        if self.one_in(4000) {
+            return self.misuse();
+        }
+        loop {
+            let op = if self.one_in(4) {
+                CONTROL[self.rng.usize(..CONTROL.len())]
+            } else {
+                OPS[self.rng.usize(..OPS.len())].op
+            };
+            if self.statement_of(op) {
+                return;
+            }
+        }
+    }
+
+    /// A statement around an operation. False if there is none here.
+    fn statement_of(&mut self, op: Op) -> bool {
+        let is_window = self.plan().is_window;
+        match op {
+            Op::Trap | Op::Throw | Op::Halt | Op::Ret => self.leave_early(op),
+            Op::Tcall => self.guarded(64, |this| this.tail_call()),
+            Op::Jmp | Op::Jz => self.if_else(),
+            Op::Jnz => self.counted_loop(),
+            Op::Jtab => self.jump_table(),
+            Op::Jmap => is_window && self.jump_map_diamond(),
+            Op::Blk => is_window && self.growing_loop(),
+            Op::Call => self.call(),
+            Op::Calli => self.indirect_call(),
+            Op::Dupn | Op::Swapn | Op::Rot | Op::Popn | Op::Rdup | Op::Rswap => self.shuffle(op),
+            Op::Lset | Op::Ltee if self.plan().is_recursive => false,
+            Op::Env => {
+                let field = EnvField::ALL[self.rng.usize(..EnvField::ALL.len())];
+                self.op_with(None, Op::Env, &[field as u64], env_effect(field));
+                if !field.is_word() {
+                    self.top_is_bytes();
+                }
+                true
+            }
+            Op::Emit => {
+                let topics = self.rng.u32(..=8);
+                for _ in 0..topics {
+                    self.push_any();
+                }
+                self.push_bytes();
+                let effect = Effect { words_in: topics, words_out: 0, refs_in: 1, refs_out: 0 };
+                self.op_with(None, Op::Emit, &[topics.into()], effect);
+                true
+            }
+            Op::Free => self.alloc_and_free(),
+            Op::Bget => self.byte_of_constant(),
+            Op::Bstore => self.part_of_constant(),
+            Op::DbNext | Op::DbClose => self.scan(),
+            Op::TxBegin | Op::TxCommit | Op::TxAbort => self.transaction(op),
+            Op::Rollback => self.savepoint(),
+            _ => self.generic(op.info()),
+        }
+    }
+
+    /// Operations on handles that were never given.
+    fn misuse(&mut self) {
+        let op = [Op::DbClose, Op::Rollback, Op::Free, Op::TxBegin][self.rng.usize(..4)];
+        if op == Op::TxBegin {
+            self.op(op, &[0]);
+        } else {
+            self.push_any();
+            self.op(op, &[]);
+        }
+    }
+
+    /// Does `leave`, which must leave the function, once in about `rarity` times that it is reached.
+    fn guarded(&mut self, rarity: i64, leave: impl FnOnce(&mut Self) -> bool) -> bool {
+        let skip = self.label();
+        let (words, refs) = (self.words, self.refs.clone());
+        self.push_any();
+        self.push(rarity - 1);
+        self.op(Op::And, &[]);
+        let wanted = self.rng.i64(0..rarity);
+        self.push(wanted);
+        self.op(Op::Eq, &[]);
+        self.jump(Op::Jz, skip);
+        let outer = (self.word_floor, self.ref_floor);
+        (self.word_floor, self.ref_floor) = (0, 0);
+        if !leave(self) {
+            self.op(Op::Nop, &[]);
+        }
+        (self.word_floor, self.ref_floor) = outer;
+        (self.words, self.refs) = (words, refs);
+        self.bind(skip);
+        true
+    }
+
+    fn leave_early(&mut self, op: Op) -> bool {
+        let rarity = if op == Op::Ret { 16 } else { 128 };
+        self.guarded(rarity, |this| {
+            match op {
+                Op::Ret => this.ret(),
+                Op::Trap => this.op(op, &[]),
+                _ => {
+                    if op == Op::Halt && this.one_in(2) {
+                        this.push(0);
+                    } else {
+                        this.push_any();
+                    }
+                    this.push_any_ref();
+                    this.op(op, &[]);
+                }
+            }
+            true
+        })
+    }
+
+    /// The results, and RET.
+    fn ret(&mut self) {
+        let signature = self.plan().signature;
+        // A window function can be wrong about its height.
+        let is_wrong = self.plan().is_window && self.one_in(200);
+        self.drop_to(u32::from(is_wrong), 0);
+        for _ in 0..signature.words_out {
+            self.push_any();
+        }
+        for _ in 0..signature.refs_out {
+            self.push_any_ref();
+        }
+        let (words_in, refs_in) = (signature.words_out.into(), signature.refs_out.into());
+        let effect = Effect { words_in, words_out: 0, refs_in, refs_out: 0 };
+        self.op_with(None, Op::Ret, &[], effect);
+    }
+
+    fn if_else(&mut self) -> bool {
+        if self.depth >= MAX_DEPTH {
+            return false;
+        }
+        let (other, end) = (self.label(), self.label());
+        self.push_any();
+        if self.one_in(2) {
+            self.push_masked(4);
+            self.op(Op::Lt, &[]);
+        }
+        let op = if self.one_in(2) { Op::Jz } else { Op::Jnz };
+        self.jump(op, other);
+        let statements = self.rng.usize(1..4);
+        self.body(statements);
+        if self.one_in(3) {
+            self.bind(other);
+        } else {
+            self.jump(Op::Jmp, end);
+            self.bind(other);
+            let statements = self.rng.usize(1..4);
+            self.body(statements);
+            self.bind(end);
+        }
+        true
+    }
+
+    /// A loop of a few rounds, its counter below the floor of its body.
+    fn counted_loop(&mut self) -> bool {
+        if self.depth >= MAX_DEPTH || self.loops >= 2 {
+            return false;
+        }
+        let rounds = self.rng.i64(1..12);
+        let (again, done) = (self.label(), self.label());
+        let tests_first = self.one_in(2);
+        self.push(rounds);
+        self.bind(again);
+        if tests_first {
+            self.op(Op::Dup, &[]);
+            self.jump(Op::Jz, done);
+        }
+        self.loops += 1;
+        let statements = self.rng.usize(1..6);
+        self.body(statements);
+        self.loops -= 1;
+        self.op(Op::Addi, &[-1i64 as u64]);
+        if tests_first {
+            self.jump(Op::Jmp, again);
+            self.bind(done);
+        } else {
+            self.op(Op::Dup, &[]);
+            self.jump(Op::Jnz, again);
+        }
+        self.op(Op::Pop, &[]);
+        true
+    }
+
+    fn jump_table(&mut self) -> bool {
+        if self.depth >= MAX_DEPTH {
+            return false;
+        }
+        let count = self.rng.usize(1..5);
+        let targets: Vec<_> = (0..count).map(|_| self.label()).collect();
+        let end = self.label();
+        if self.one_in(8) {
+            self.push_any();
+        } else {
+            self.push_masked(4);
+        }
+        self.table(&targets);
+        for (index, &target) in targets.iter().enumerate() {
+            self.bind(target);
+            self.body(1);
+            if index + 1 < count {
+                self.jump(Op::Jmp, end);
+            }
+        }
+        self.bind(end);
+        true
+    }
+
+    /// Two ways of different height through guest addresses; how many values to drop lies on top afterwards.
+    fn jump_map_diamond(&mut self) -> bool {
+        if self.depth >= MAX_DEPTH {
+            return false;
+        }
+        let [first, second, end] = [self.label(), self.label(), self.label()];
+        let base = self.rng.u64(..1 << 40) & !0xF;
+        let base = if self.module.width.bits() == 32 { base >> 12 & !0xF } else { base };
+        let map = self.jump_map(vec![(base, first), (base + 8, second)]);
+        self.push_any();
+        let mask = if self.one_in(100) { 24 } else { 8 };
+        self.push(mask);
+        self.op(Op::And, &[]);
+        self.op(Op::Addi, &[base]);
+        self.op(Op::Jmap, &[map]);
+        let (words, refs) = (self.words, self.refs.clone());
+        let mut most = 0;
+        for label in [first, second] {
+            (self.words, self.refs) = (words, refs.clone());
+            self.bind(label);
+            let extra = self.rng.u32(..5);
+            most = most.max(extra);
+            for _ in 0..extra {
+                self.push_any();
+            }
+            self.push(extra.into());
+            if label == first {
+                self.jump(Op::Jmp, end);
+            }
+        }
+        // [… values count]: drops them one by one.
+        let done = self.label();
+        self.words = words + 1;
+        self.bind(end);
+        self.may_be_higher(most + 1);
+        self.op(Op::Dup, &[]);
+        self.jump(Op::Jz, done);
+        // A block of its own: only here is a value needed below the count.
+        let drop = self.label();
+        self.bind(drop);
+        self.words += 1;
+        self.op(Op::Swap, &[]);
+        self.op(Op::Pop, &[]);
+        self.op(Op::Addi, &[-1i64 as u64]);
+        self.words += 1;
+        self.jump(Op::Jmp, end);
+        self.words = words + 1;
+        self.bind(done);
+        self.op(Op::Pop, &[]);
+        true
+    }
+
+    /// A loop that leaves a value each round, and one that folds them.
+    fn growing_loop(&mut self) -> bool {
+        if self.loops > 1 || self.depth >= MAX_DEPTH {
+            return false;
+        }
+        let rounds = self.rng.u32(2..8);
+        let (grow, fold) = (self.label(), self.label());
+        self.push(rounds.into());
+        self.bind(grow);
+        self.push_any();
+        self.op(Op::Swap, &[]);
+        self.op(Op::Addi, &[-1i64 as u64]);
+        self.op(Op::Dup, &[]);
+        self.jump(Op::Jnz, grow);
+        self.op(Op::Pop, &[]);
+        // One value is counted in `words` by now.
+        self.may_be_higher(rounds + 3);
+        self.words += rounds - 1;
+        self.push(i64::from(rounds) - 1);
+        self.bind(fold);
+        self.word_op(Op::Rot, &[2], 3, 3);
+        self.word_op(Op::Rot, &[2], 3, 3);
+        let op = [Op::Add, Op::Xor, Op::Mul, Op::Sub][self.rng.usize(..4)];
+        self.op(op, &[]);
+        self.op(Op::Swap, &[]);
+        self.op(Op::Addi, &[-1i64 as u64]);
+        self.op(Op::Dup, &[]);
+        self.jump(Op::Jnz, fold);
+        self.op(Op::Pop, &[]);
+        self.words -= rounds - 2;
+        true
+    }
+
+    fn arguments(&mut self, signature: Signature) {
+        for _ in 0..signature.words_in {
+            self.push_any();
+        }
+        for _ in 0..signature.refs_in {
+            self.push_any_ref();
+        }
+    }
+
+    /// A function behind this one, so that calls end.
+    fn callee(&mut self) -> Option<u32> {
+        let count = self.plans.len() as u32;
+        if self.loops > 0 && !self.one_in(4) {
+            return None;
+        }
+        (self.index + 1 < count).then(|| self.rng.u32(self.index + 1..count))
+    }
+
+    fn call(&mut self) -> bool {
+        let callee = if self.one_in(2000) { Some(self.index) } else { self.callee() };
+        let Some(callee) = callee else { return false };
+        let signature = self.plans[callee as usize].signature;
+        self.arguments(signature);
+        self.op_with(None, Op::Call, &[callee.into()], call_effect(signature));
+        true
+    }
+
+    fn indirect_call(&mut self) -> bool {
+        let Some(callee) = self.callee() else { return false };
+        let signature = self.plans[callee as usize].signature;
+        self.arguments(signature);
+        let entries = self.plans.len() as i64;
+        if self.one_in(200) {
+            // Empty or outside the table.
+            let outside = self.rng.i64(entries..entries + 2);
+            self.push(outside);
+        } else {
+            self.push(callee.into());
+        }
+        let table = u64::from(self.one_in(300));
+        // Each signature is in the module under two indices.
+        let index = u64::from(callee) + if self.one_in(2) { entries as u64 } else { 0 };
+        let effect = call_effect(signature);
+        let effect = Effect { words_in: effect.words_in + 1, ..effect };
+        self.op_with(None, Op::Calli, &[index, table], effect);
+        true
+    }
+
+    /// A tail call to a function with the same results. False if there is none.
+    fn tail_call(&mut self) -> bool {
+        let own = self.plan().signature;
+        let fits =
+            |signature: Signature| (signature.words_out, signature.refs_out) == (own.words_out, own.refs_out);
+        let callees: Vec<usize> = (self.index as usize + 1..self.plans.len())
+            .filter(|&at| fits(self.plans[at].signature))
+            .collect();
+        if callees.is_empty() {
+            return false;
+        }
+        let callee = callees[self.rng.usize(..callees.len())];
+        let signature = self.plans[callee].signature;
+        self.arguments(signature);
+        let effect = Effect { words_out: 0, refs_out: 0, ..call_effect(signature) };
+        self.op_with(None, Op::Tcall, &[callee as u64], effect);
+        true
+    }
+
+    /// At the start of a recursive function: it calls itself with its first parameter, made small, less one.
+    fn recursion(&mut self) {
+        let signature = self.plan().signature;
+        let done = self.label();
+        self.op(Op::Lget, &[0]);
+        self.push(7);
+        self.op(Op::And, &[]);
+        self.op(Op::Ltee, &[0]);
+        self.jump(Op::Jz, done);
+        self.op(Op::Lget, &[0]);
+        self.op(Op::Addi, &[-1i64 as u64]);
+        for _ in 1..signature.words_in {
+            self.push_any();
+        }
+        for _ in 0..signature.refs_in {
+            self.push_any_ref();
+        }
+        self.op_with(None, Op::Call, &[self.index.into()], call_effect(signature));
+        self.drop_to(0, 0);
+        self.bind(done);
+    }
+
+    fn shuffle(&mut self, op: Op) -> bool {
+        let n = self.rng.u32(..4);
+        match op {
+            Op::Rdup | Op::Rswap => {
+                while self.free_refs() <= n as usize {
+                    self.push_any_ref();
+                }
+                self.ref_op(op, n, if op == Op::Rdup { n + 2 } else { n + 1 });
+            }
+            _ => {
+                while self.free_words() <= n {
+                    self.push_any();
+                }
+                match op {
+                    Op::Popn => self.word_op(op, &[n.into()], n, 0),
+                    Op::Dupn => self.word_op(op, &[n.into()], n + 1, n + 2),
+                    _ => self.word_op(op, &[n.into()], n + 1, n + 1),
+                }
+            }
+        }
+        true
+    }
+
+    /// A block that is written and given back.
+    fn alloc_and_free(&mut self) -> bool {
+        let bytes = self.rng.i64(64..400);
+        self.push(bytes);
+        self.op(Op::Alloc, &[]);
+        self.op(Op::Dup, &[]);
+        self.push_any();
+        let offset = self.rng.u64(..8);
+        self.op(Op::Store, &[offset]);
+        self.op(Op::Free, &[]);
+        true
+    }
+
+    /// A reference constant that is a document; its index and length.
+    fn document(&mut self) -> (u64, u64) {
+        let constant = self.rng.usize(4..self.module.ref_constants.len());
+        (constant as u64, self.module.ref_constants[constant].len() as u64)
+    }
+
+    fn byte_of_constant(&mut self) -> bool {
+        let (constant, len) = self.document();
+        let index = if self.one_in(300) { len } else { self.rng.u64(..len) };
+        self.push(index as i64);
+        self.op(Op::Rconst, &[constant]);
+        self.op(Op::Bget, &[]);
+        true
+    }
+
+    fn part_of_constant(&mut self) -> bool {
+        let (constant, len) = self.document();
+        let start = self.rng.u64(..=len);
+        let count = self.rng.u64(..=len - start) + u64::from(self.one_in(200));
+        self.push_masked(4096);
+        let offset = if self.one_in(200) { 0 } else { self.rng.u64(64..200) };
+        self.op(Op::Addi, &[offset]);
+        self.push(start as i64);
+        self.push(count as i64);
+        self.op(Op::Rconst, &[constant]);
+        self.op(Op::Bstore, &[]);
+        true
+    }
+
+    /// A cursor, a few steps of it, and its end.
+    fn scan(&mut self) -> bool {
+        self.generic(Op::DbScan.info());
+        for _ in 0..self.rng.u32(..4) {
+            self.op(Op::Dup, &[]);
+            self.op(Op::DbNext, &[]);
+            self.op(Op::Pop, &[]);
+            self.drop_ref();
+            self.drop_ref();
+        }
+        if self.one_in(8) {
+            self.op(Op::Pop, &[]);
+        } else {
+            self.op(Op::DbClose, &[]);
+        }
+        true
+    }
+
+    /// The end of the open transaction, and the start of another.
+    fn transaction(&mut self, op: Op) -> bool {
+        let has_read_only = op == Op::TxBegin;
+        for is_last in [!has_read_only, true] {
+            if op == Op::TxAbort {
+                self.op(Op::TxAbort, &[]);
+            } else {
+                self.op(Op::TxCommit, &[]);
+                self.drop_word();
+            }
+            self.op(Op::TxBegin, &[u64::from(!is_last)]);
+            if is_last {
+                break;
+            }
+            for _ in 0..3 {
+                let reads = [Op::Sload, Op::Sexists, Op::Tload, Op::DbGet, Op::DbExists, Op::DbCount];
+                let read = reads[self.rng.usize(..reads.len())];
+                self.generic(read.info());
+            }
+            if self.one_in(40) {
+                self.generic(Op::Sstore.info());
+            }
+        }
+        true
+    }
+
+    /// Writes that are undone.
+    fn savepoint(&mut self) -> bool {
+        self.op(Op::Savepoint, &[]);
+        for _ in 0..self.rng.u32(..4) {
+            let words = self.words;
+            let writes = [Op::Sstore, Op::Tstore, Op::Sdelete, Op::DbPut, Op::DbInsert, Op::DbDelete];
+            let write = writes[self.rng.usize(..writes.len())];
+            let floor = std::mem::replace(&mut self.word_floor, self.words);
+            self.generic(write.info());
+            while self.words > words {
+                self.drop_word();
+            }
+            self.word_floor = floor;
+        }
+        self.op(Op::Rollback, &[]);
+        true
+    }
+}

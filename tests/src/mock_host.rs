@@ -1,0 +1,374 @@
+//! A complete host in memory: plain maps, undone by cloning, equal when everything they hold is equal.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use dotvm_core::env::Env;
+use dotvm_core::gas::{self, Gas};
+use dotvm_core::host::{Host, HostError, HostResult, SlotValue};
+use dotvm_core::trap::TrapKind;
+
+/// Longest key of a document, in bytes; longer ones trap Db.
+pub const MAX_KEY_BYTES: usize = 1024;
+
+/// An event as recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Topics, big-endian without leading zeros.
+    pub topics: Vec<Vec<u8>>,
+    /// Data.
+    pub data: Bytes,
+}
+
+/// What transactions change and rollbacks restore.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct State {
+    /// Slots; none holds zero.
+    pub slots: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Documents by collection and key.
+    pub documents: BTreeMap<u32, BTreeMap<Vec<u8>, Bytes>>,
+    /// The key given last by DB_INSERT in each collection.
+    pub counters: BTreeMap<u32, u64>,
+    /// Events, in order.
+    pub events: Vec<Event>,
+}
+
+/// A slot or a document.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A slot.
+    Slot(Vec<u8>),
+    /// A document.
+    Document(u32, Vec<u8>),
+}
+
+/// What a savepoint brings back.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Mark {
+    /// The state.
+    pub state: State,
+    /// Scratch slots.
+    pub scratch: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Slots whose first touch is paid.
+    pub touched: BTreeSet<Vec<u8>>,
+    /// Places written.
+    pub changed: BTreeSet<Place>,
+}
+
+/// A cursor over what was there when it was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// Entries still to come.
+    entries: VecDeque<(Bytes, Bytes)>,
+    /// The savepoint set last when it was opened: rolling back to that or an earlier one closes it.
+    opened_after: u64,
+}
+
+/// An open transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Transaction {
+    /// Whether writes trap.
+    pub read_only: bool,
+    /// What is visible now.
+    pub now: Mark,
+    /// Savepoints by number; those set after one that was rolled back to are gone.
+    pub savepoints: BTreeMap<u64, Mark>,
+    /// The number given last.
+    pub last_savepoint: u64,
+    /// Open cursors.
+    pub cursors: BTreeMap<u64, Cursor>,
+}
+
+/// The host. A transaction is open at the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MockHost {
+    /// What ENV reads.
+    pub env: Env,
+    /// The committed state.
+    pub committed: State,
+    /// The open transaction.
+    pub transaction: Option<Transaction>,
+    /// Every `conflict_every`-th commit reports a conflict; 0 = none.
+    pub conflict_every: u64,
+    /// Commits so far, conflicts included.
+    pub commits: u64,
+    /// Cursors opened so far.
+    pub cursors_opened: u64,
+    /// Calls so far, failed ones included: two runs that ask differently differ here.
+    pub calls: u64,
+}
+
+fn trap<T>(kind: TrapKind, detail: &str) -> HostResult<T> {
+    Err(HostError::Trap(kind, detail.to_owned()))
+}
+
+fn slot_value(bytes: &[u8]) -> HostResult<SlotValue> {
+    SlotValue::new(bytes).ok_or_else(|| HostError::Trap(TrapKind::Size, "a slot holds 64 bytes".to_owned()))
+}
+
+fn check_key(key: &[u8]) -> HostResult<()> {
+    if key.len() > MAX_KEY_BYTES { trap(TrapKind::Db, "the key is too long") } else { Ok(()) }
+}
+
+impl MockHost {
+    /// A host with an open transaction on an empty state.
+    pub fn new(env: Env) -> MockHost {
+        MockHost::with_state(env, State::default())
+    }
+
+    /// A host with an open transaction on a state.
+    pub fn with_state(env: Env, committed: State) -> MockHost {
+        let mut host = MockHost {
+            env,
+            committed,
+            transaction: None,
+            conflict_every: 0,
+            commits: 0,
+            cursors_opened: 0,
+            calls: 0,
+        };
+        host.transaction = Some(host.begin(false));
+        host
+    }
+
+    fn begin(&self, read_only: bool) -> Transaction {
+        Transaction {
+            read_only,
+            now: Mark { state: self.committed.clone(), ..Mark::default() },
+            ..Transaction::default()
+        }
+    }
+
+    fn open(&mut self) -> HostResult<&mut Transaction> {
+        self.calls += 1;
+        match &mut self.transaction {
+            Some(transaction) => Ok(transaction),
+            None => trap(TrapKind::Tx, "no transaction is open"),
+        }
+    }
+
+    fn open_for_writing(&mut self) -> HostResult<&mut Transaction> {
+        let transaction = self.open()?;
+        if transaction.read_only { trap(TrapKind::ReadOnly, "") } else { Ok(transaction) }
+    }
+}
+
+impl Transaction {
+    /// Charges for a slot and remembers its first touch.
+    fn touch(&mut self, key: &[u8], bytes: usize, gas: &mut Gas) -> HostResult<()> {
+        let is_first = !self.now.touched.contains(key);
+        gas.charge(gas::slot(is_first, bytes as u64))?;
+        self.now.touched.insert(key.to_vec());
+        Ok(())
+    }
+
+    fn document(&self, coll: u32, key: &[u8]) -> Option<&Bytes> {
+        self.now.state.documents.get(&coll)?.get(key)
+    }
+
+    fn write(&mut self, coll: u32, key: &[u8], document: &Bytes) -> bool {
+        self.now.changed.insert(Place::Document(coll, key.to_vec()));
+        let documents = self.now.state.documents.entry(coll).or_default();
+        documents.insert(key.to_vec(), document.clone()).is_some()
+    }
+}
+
+impl Host for MockHost {
+    fn env(&self) -> &Env {
+        &self.env
+    }
+
+    fn slot_load(&mut self, key: &[u8], gas: &mut Gas) -> HostResult<SlotValue> {
+        let transaction = self.open()?;
+        let value = transaction.now.state.slots.get(key).cloned().unwrap_or_default();
+        transaction.touch(key, key.len() + value.len(), gas)?;
+        slot_value(&value)
+    }
+
+    fn slot_store(&mut self, key: &[u8], value: &[u8], gas: &mut Gas) -> HostResult<()> {
+        let transaction = self.open_for_writing()?;
+        transaction.touch(key, key.len() + value.len(), gas)?;
+        transaction.now.changed.insert(Place::Slot(key.to_vec()));
+        if value.is_empty() {
+            transaction.now.state.slots.remove(key);
+        } else {
+            transaction.now.state.slots.insert(key.to_vec(), value.to_vec());
+        }
+        Ok(())
+    }
+
+    fn slot_delete(&mut self, key: &[u8], gas: &mut Gas) -> HostResult<bool> {
+        let transaction = self.open_for_writing()?;
+        transaction.touch(key, key.len(), gas)?;
+        transaction.now.changed.insert(Place::Slot(key.to_vec()));
+        Ok(transaction.now.state.slots.remove(key).is_some())
+    }
+
+    fn slot_exists(&mut self, key: &[u8], gas: &mut Gas) -> HostResult<bool> {
+        let transaction = self.open()?;
+        transaction.touch(key, key.len(), gas)?;
+        Ok(transaction.now.state.slots.contains_key(key))
+    }
+
+    fn scratch_load(&mut self, key: &[u8]) -> HostResult<SlotValue> {
+        slot_value(self.open()?.now.scratch.get(key).map_or(&[], |value| &value[..]))
+    }
+
+    fn scratch_store(&mut self, key: &[u8], value: &[u8]) -> HostResult<()> {
+        let transaction = self.open_for_writing()?;
+        if value.is_empty() {
+            transaction.now.scratch.remove(key);
+        } else {
+            transaction.now.scratch.insert(key.to_vec(), value.to_vec());
+        }
+        Ok(())
+    }
+
+    fn db_get(&mut self, coll: u32, key: &[u8], gas: &mut Gas) -> HostResult<Option<Bytes>> {
+        let transaction = self.open()?;
+        check_key(key)?;
+        let document = transaction.document(coll, key).cloned();
+        let bytes = key.len() + document.as_ref().map_or(0, Bytes::len);
+        gas.charge(gas::database(1, bytes as u64))?;
+        Ok(document)
+    }
+
+    fn db_put(&mut self, coll: u32, key: &[u8], doc: &Bytes, gas: &mut Gas) -> HostResult<bool> {
+        let transaction = self.open_for_writing()?;
+        check_key(key)?;
+        gas.charge(gas::database(1, (key.len() + doc.len()) as u64))?;
+        Ok(transaction.write(coll, key, doc))
+    }
+
+    fn db_delete(&mut self, coll: u32, key: &[u8], gas: &mut Gas) -> HostResult<bool> {
+        let transaction = self.open_for_writing()?;
+        check_key(key)?;
+        gas.charge(gas::database(1, key.len() as u64))?;
+        transaction.now.changed.insert(Place::Document(coll, key.to_vec()));
+        let documents = transaction.now.state.documents.entry(coll).or_default();
+        Ok(documents.remove(key).is_some())
+    }
+
+    fn db_exists(&mut self, coll: u32, key: &[u8], gas: &mut Gas) -> HostResult<bool> {
+        let transaction = self.open()?;
+        check_key(key)?;
+        gas.charge(gas::database(1, key.len() as u64))?;
+        Ok(transaction.document(coll, key).is_some())
+    }
+
+    fn db_insert(&mut self, coll: u32, doc: &Bytes, gas: &mut Gas) -> HostResult<Bytes> {
+        let transaction = self.open_for_writing()?;
+        gas.charge(gas::database(1, 8 + doc.len() as u64))?;
+        let counter = transaction.now.state.counters.entry(coll).or_default();
+        *counter += 1;
+        let key = counter.to_be_bytes();
+        transaction.write(coll, &key, doc);
+        Ok(Bytes::copy_from_slice(&key))
+    }
+
+    fn db_count(&mut self, coll: u32, gas: &mut Gas) -> HostResult<u64> {
+        let transaction = self.open()?;
+        gas.charge(gas::database(1, 0))?;
+        Ok(transaction.now.state.documents.get(&coll).map_or(0, BTreeMap::len) as u64)
+    }
+
+    fn db_scan(
+        &mut self,
+        coll: u32,
+        from: Option<&[u8]>,
+        to: Option<&[u8]>,
+        descending: bool,
+        gas: &mut Gas,
+    ) -> HostResult<u64> {
+        let number = self.cursors_opened + 1;
+        let transaction = self.open()?;
+        from.map_or(Ok(()), check_key)?;
+        to.map_or(Ok(()), check_key)?;
+        gas.charge(gas::database(0, (from.map_or(0, <[u8]>::len) + to.map_or(0, <[u8]>::len)) as u64))?;
+        let documents = transaction.now.state.documents.get(&coll).into_iter().flatten();
+        let within = |key: &[u8]| from.is_none_or(|from| key >= from) && to.is_none_or(|to| key < to);
+        let mut entries: VecDeque<(Bytes, Bytes)> = documents
+            .filter(|(key, _)| within(key))
+            .map(|(key, document)| (Bytes::copy_from_slice(key), document.clone()))
+            .collect();
+        if descending {
+            entries.make_contiguous().reverse();
+        }
+        let opened_after = transaction.last_savepoint;
+        transaction.cursors.insert(number, Cursor { entries, opened_after });
+        self.cursors_opened = number;
+        Ok(number)
+    }
+
+    fn db_next(&mut self, cursor: u64, gas: &mut Gas) -> HostResult<Option<(Bytes, Bytes)>> {
+        let transaction = self.open()?;
+        let Some(cursor) = transaction.cursors.get_mut(&cursor) else {
+            return trap(TrapKind::Index, "no such cursor");
+        };
+        let bytes = cursor.entries.front().map_or(0, |(key, document)| key.len() + document.len());
+        gas.charge(gas::database(1, bytes as u64))?;
+        Ok(cursor.entries.pop_front())
+    }
+
+    fn db_close(&mut self, cursor: u64) -> HostResult<()> {
+        match self.open()?.cursors.remove(&cursor) {
+            Some(_) => Ok(()),
+            None => trap(TrapKind::Index, "no such cursor"),
+        }
+    }
+
+    fn tx_begin(&mut self, read_only: bool) -> HostResult<()> {
+        self.calls += 1;
+        if self.transaction.is_some() {
+            return trap(TrapKind::Tx, "a transaction is open already");
+        }
+        self.transaction = Some(self.begin(read_only));
+        Ok(())
+    }
+
+    fn tx_commit(&mut self, gas: &mut Gas) -> HostResult<bool> {
+        let changed = self.open()?.now.changed.len() as u64;
+        gas.charge(gas::commit(changed))?;
+        self.commits += 1;
+        let has_conflict = self.conflict_every > 0 && self.commits.is_multiple_of(self.conflict_every);
+        if let Some(transaction) = self.transaction.take()
+            && !has_conflict
+        {
+            self.committed = transaction.now.state;
+        }
+        Ok(!has_conflict)
+    }
+
+    fn tx_abort(&mut self) -> HostResult<()> {
+        self.open()?;
+        self.transaction = None;
+        Ok(())
+    }
+
+    fn savepoint(&mut self) -> HostResult<u64> {
+        let transaction = self.open()?;
+        transaction.last_savepoint += 1;
+        transaction.savepoints.insert(transaction.last_savepoint, transaction.now.clone());
+        Ok(transaction.last_savepoint)
+    }
+
+    fn rollback(&mut self, savepoint: u64) -> HostResult<()> {
+        let transaction = self.open()?;
+        let Some(mark) = transaction.savepoints.get(&savepoint) else {
+            return trap(TrapKind::Tx, "no such savepoint");
+        };
+        transaction.now = mark.clone();
+        transaction.savepoints.retain(|&number, _| number <= savepoint);
+        transaction.cursors.retain(|_, cursor| cursor.opened_after < savepoint);
+        Ok(())
+    }
+
+    fn emit(&mut self, topics: &[SlotValue], data: &Bytes, gas: &mut Gas) -> HostResult<()> {
+        let transaction = self.open_for_writing()?;
+        let topics: Vec<Vec<u8>> = topics.iter().map(|topic| topic.as_bytes().to_vec()).collect();
+        let bytes = topics.iter().map(Vec::len).sum::<usize>() + data.len();
+        gas.charge(gas::event(topics.len() as u64, bytes as u64))?;
+        transaction.now.state.events.push(Event { topics, data: data.clone() });
+        Ok(())
+    }
+}
