@@ -8,6 +8,7 @@
 //! through [`dotvm_core::host::Host`].
 
 mod ext;
+mod fusion;
 mod inst;
 mod int;
 mod interp;
