@@ -104,7 +104,8 @@ pub enum Expected {
     Trap(TrapKind, Option<String>, Option<String>),
 }
 
-const KEYWORDS: &str = "run, traps, halts, then run, then traps, then halts, widths, refused";
+const KEYWORDS: [&str; 8] =
+    ["run", "traps", "halts", "then run", "then traps", "then halts", "widths", "refused"];
 
 /// Reads the directives of a source text: comment lines of the form `; word: …`.
 ///
@@ -137,20 +138,23 @@ pub fn parse(source: &str) -> Result<Directives, (usize, String)> {
             "then run" => run(true, EndKind::Return),
             "then traps" => run(true, EndKind::Trap),
             "then halts" => run(true, EndKind::Halt),
+            _ if is_prose(keyword) => continue,
             _ => {
-                let sentence = format!(
-                    "`{keyword}:` is no directive ({KEYWORDS}); a remark has no colon behind its first words"
-                );
-                // A colon further on is prose.
-                if keyword.split_whitespace().count() > 2 {
-                    continue;
-                }
-                return Err((line, sentence));
+                return Err((
+                    line,
+                    format!("`{keyword}:` is no directive: those are {}", KEYWORDS.join(", ")),
+                ));
             }
         };
         directives.steps.push(Directive { line, widths, body });
     }
     Ok(directives)
+}
+
+/// Whether what stands before a colon is a remark: it starts with a capital letter or has more than two words.
+fn is_prose(text: &str) -> bool {
+    let is_keyword = KEYWORDS.iter().any(|keyword| keyword.eq_ignore_ascii_case(text));
+    !is_keyword && (text.starts_with(char::is_uppercase) || text.split_whitespace().count() > 2)
 }
 
 /// Widths: `32`, `64..`, `..128`, `64..256` (both ends included), separated by commas or spaces.
@@ -353,13 +357,13 @@ mod tests {
 
     #[test]
     fn directives_are_told_from_prose() {
-        let source = "; A remark: it has three words before the colon? No: prose\n; widths: 64.. \n\
+        let source = "; Remark: prose\n; widths: 64.. \n\
             ; run@32,128..: f [1] => [2]\n; then traps: f => DivZero\n.func f\n  POP ; drop: this\n";
-        let directives = parse(&source.replace("A remark:", "A remark of mine:")).unwrap();
+        let directives = parse(source).unwrap();
         assert_eq!(directives.widths, Some(vec![Width::W64, Width::W128, Width::W256, Width::W512]));
         let lines: Vec<_> = directives.steps.iter().map(|step| (step.line, step.widths.len())).collect();
         assert_eq!(lines, [(3, 4), (4, 5)]);
-        for bad in ["; rum: f => [1]", "; run@48: f => ", "; widths: ", "; refused:"] {
+        for bad in ["; rum: f => [1]", "; Run: f => [1]", "; run@48: f => ", "; widths: ", "; refused:"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }
