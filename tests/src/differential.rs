@@ -2,12 +2,14 @@
 //! program that still differs in the report.
 
 use std::fmt::Write;
+use std::ops::Range;
 
 use dotvm_arch::Width;
-use dotvm_core::decode::{Decoded, Inst, Scratch, decode};
+use dotvm_core::builder::{CodeBuilder, Label};
+use dotvm_core::decode::{Decoded, Scratch, decode};
 use dotvm_core::limits::Limits;
 use dotvm_core::module::Module;
-use dotvm_core::opcode::{Flow, Imm, Op};
+use dotvm_core::opcode::{Flow, Imm};
 use dotvm_core::outcome::{FinalState, Invocation, Outcome};
 use dotvm_core::verify::{Verified, verify};
 
@@ -101,60 +103,70 @@ impl Case {
         (left_host != right_host).then(|| format!("the hosts differ:\n  {left_host:?}\n  {right_host:?}"))
     }
 
-    /// A smaller case that still differs: instructions are replaced by TRAP or by nothing, function by function, as
-    /// long as the module verifies and the difference stays.
+    /// A smaller case that still differs: instructions are left out, in halves, quarters and so on down to single
+    /// ones, as long as the module verifies and the difference stays. It may cost no more gas than the case did.
     pub fn shrink(&self, left: &Run, right: &Run) -> Case {
         let mut best = self.clone();
         let differs = |case: &Case| case.difference(left, right).is_some();
-        loop {
-            let mut is_smaller = false;
-            for function in (0..best.module.functions.len()).rev() {
-                let Some(insts) = instructions(&best.module, function) else { continue };
-                let mut pieces = vec![insts.len()];
-                while let Some(last) = pieces.last().filter(|&&last| last > 1) {
-                    pieces.push(last.div_ceil(2));
-                }
-                for piece in pieces {
-                    let mut start = instructions(&best.module, function).map_or(0, |insts| insts.len());
-                    while start > 0 {
-                        start = start.saturating_sub(piece);
-                        let Some(candidate) = best.without(function, start, piece) else { continue };
-                        if differs(&candidate) {
-                            best = candidate;
-                            is_smaller = true;
-                        }
+        // A loop that lost its counter must not run for long.
+        while best.limits.gas > 1 {
+            let mut candidate = best.clone();
+            candidate.limits.gas /= 2;
+            if !differs(&candidate) {
+                break;
+            }
+            best = candidate;
+        }
+        let mut attempts = 2_000;
+        for function in (0..best.module.functions.len()).rev() {
+            let mut piece = instruction_count(&best.module, function);
+            while piece > 0 {
+                let mut start = instruction_count(&best.module, function);
+                while start > 0 && attempts > 0 {
+                    start = start.saturating_sub(piece);
+                    let Some(candidate) = best.without(function, start..start + piece) else { continue };
+                    attempts -= 1;
+                    if differs(&candidate) {
+                        best = candidate;
                     }
                 }
-            }
-            if !is_smaller {
-                return best;
+                piece /= 2;
             }
         }
+        best
     }
 
-    /// The case without some instructions of a function; jumps are kept where their targets are.
-    fn without(&self, function: usize, start: usize, count: usize) -> Option<Case> {
-        let insts = instructions(&self.module, function)?;
-        let end = (start + count).min(insts.len());
-        let code = &self.module.functions[function].code;
-        let offset = |index: usize| insts.get(index).map_or(code.len(), |inst| inst.offset as usize);
-        let (from, to) = (offset(start), offset(end));
-        if from == to {
-            return None;
+    /// The case without some instructions of a function, if it still verifies. A jump to one that is left out leads
+    /// to the next one that is not.
+    fn without(&self, function: usize, range: Range<usize>) -> Option<Case> {
+        let Decoded { insts, targets } = decoded(&self.module, function)?;
+        let mut builder = CodeBuilder::new();
+        let labels: Vec<Label> = insts.iter().map(|_| builder.label()).collect();
+        for (index, inst) in insts.iter().enumerate() {
+            builder.bind(labels[index]);
+            if range.contains(&index) {
+                continue;
+            }
+            match inst.op.info().imms {
+                [Imm::Rel] => builder.jump(inst.op, labels[inst.a as usize]),
+                [Imm::Table] => {
+                    let targets = &targets[inst.a as usize..(inst.a + inst.b) as usize];
+                    let targets: Vec<Label> = targets.iter().map(|&target| labels[target as usize]).collect();
+                    builder.table(&targets);
+                }
+                imms => builder.prefixed(inst.prefix, inst.op, &[inst.a, inst.b][..imms.len()]),
+            }
         }
+        let code = builder.finish();
         let mut case = self.clone();
-        // NOP keeps every distance; where a path must end, TRAP does.
-        for filler in [0x01, 0x00] {
-            let code = &mut case.module.functions[function].code;
-            if code[from..to].iter().all(|&byte| byte == filler) {
-                return None;
-            }
-            code[from..to].fill(filler);
-            if verify(case.module.clone()).is_ok() {
-                return Some(case);
+        for map in case.module.jump_maps.iter_mut().filter(|map| map.function as usize == function) {
+            for (_, offset) in &mut map.entries {
+                let index = insts.binary_search_by_key(offset, |inst| inst.offset).ok()?;
+                *offset = code.offset_of(labels[index]);
             }
         }
-        None
+        case.module.functions[function].code = code.bytes;
+        verify(case.module.clone()).is_ok().then_some(case)
     }
 
     /// The functions of the module, one instruction a line.
@@ -175,7 +187,7 @@ impl Case {
             );
             let Some(code) = decoded(&self.module, index) else { continue };
             let insts = &code.insts;
-            for inst in insts.iter().filter(|inst| inst.op != Op::Nop) {
+            for inst in insts {
                 let info = inst.op.info();
                 let prefix = inst.prefix.map_or(String::new(), |prefix| format!("{} ", prefix.mnemonic()));
                 let _ = write!(text, "{:6}  {prefix}{}", inst.offset, info.mnemonic);
@@ -202,8 +214,8 @@ fn decoded(module: &Module, function: usize) -> Option<Decoded> {
     decode(&module.functions[function].code, module.width.bits(), &mut Scratch::default()).ok()
 }
 
-fn instructions(module: &Module, function: usize) -> Option<Vec<Inst>> {
-    decoded(module, function).map(|decoded| decoded.insts)
+fn instruction_count(module: &Module, function: usize) -> usize {
+    decoded(module, function).map_or(0, |decoded| decoded.insts.len())
 }
 
 /// Runs the cases of `seeds` through both implementations.
@@ -211,7 +223,7 @@ fn instructions(module: &Module, function: usize) -> Option<Vec<Inst>> {
 /// # Panics
 /// At the first case that differs, with the seed, the width, the difference, and the smallest program found that
 /// still shows one.
-pub fn compare(seeds: std::ops::Range<u64>, width: Width, size: usize, left: &Run, right: &Run) {
+pub fn compare(seeds: Range<u64>, width: Width, size: usize, left: &Run, right: &Run) {
     for seed in seeds {
         let case = Case::generate(seed, width, size);
         let Some(difference) = case.difference(left, right) else { continue };
@@ -228,6 +240,9 @@ pub fn compare(seeds: std::ops::Range<u64>, width: Width, size: usize, left: &Ru
 
 #[cfg(test)]
 mod tests {
+    use dotvm_core::decode::Inst;
+    use dotvm_core::opcode::Op;
+
     use super::*;
 
     /// A reference whose MULW gives a wrong gas count is found out, and what is left still has a MULW.
