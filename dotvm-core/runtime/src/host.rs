@@ -4,7 +4,8 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 use dotdb::{
-    CollectionId, ContractId, CursorId, Database, DbError, Direction, Durability, Mode, Touch, Tx, ValueKind,
+    CollectionId, ContractId, CursorId, Database, DbError, Direction, Durability, MAX_KEY_BYTES, Mode, Touch,
+    Tx, ValueKind,
 };
 use dotvm_arch::{W512, Word};
 use dotvm_core::env::Env;
@@ -366,6 +367,11 @@ impl OpenTx {
         gas: &mut Gas,
     ) -> Result<u64, Refusal> {
         let collection = self.collection(coll)?;
+        // Before the charge, as with every operand.
+        if let Some(key) = [from, to].into_iter().flatten().find(|key| key.len() > MAX_KEY_BYTES) {
+            let what = "key of the range";
+            return Err(DbError::TooLarge { what, bytes: key.len(), limit: MAX_KEY_BYTES }.into());
+        }
         let bytes = from.map_or(0, <[u8]>::len) + to.map_or(0, <[u8]>::len);
         gas.charge(gas::database(0, bytes as u64))?;
         let direction = if descending { Direction::Backward } else { Direction::Forward };
