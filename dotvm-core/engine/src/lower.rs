@@ -209,10 +209,12 @@ impl<W: Word> Lowerer<'_, W> {
                 self.emit(Inst::Gas { cost: next_cost });
             }
             if self.falls_into_blk(source, end) {
-                // Behind a call or branch, control is transferred to the Shift.
                 let at = self.emit(Inst::Shift { by: self.stack.len() as u16 });
-                self.costs[at] = next_cost;
-                self.out.entries.push((at as u32, end as u32));
+                if flow != Flow::Next {
+                    // Behind a call or branch, control is transferred to the Shift.
+                    self.costs[at] = next_cost;
+                    self.out.entries.push((at as u32, end as u32));
+                }
             }
         }
         if self.out.code.len() == start {
