@@ -83,7 +83,9 @@ fn unsafe_stands_in_one_file() {
             let text = fs::read_to_string(path).expect("source is text");
             text.lines().any(|line| {
                 let code = line.split("//").next().unwrap_or_default();
-                code.contains(&format!("{word}{{")) || code.contains(&format!("{word}fn")) || code.contains(&format!("{word}impl"))
+                code.contains(&format!("{word}{{"))
+                    || code.contains(&format!("{word}fn"))
+                    || code.contains(&format!("{word}impl"))
             })
         })
         .map(|path| path.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned())
