@@ -16,11 +16,17 @@ use crate::error::DbError;
 /// Entries of one kind of value. `V` also says when a key is absent.
 pub(crate) struct Cache<V> {
     entries: Vec<Entry<V>>,
-    index: HashTable<u32>,
+    index: HashTable<Place>,
     /// Seeded anew in each process: guests choose keys, and no order leaks from the table.
     hasher: DefaultHashBuilder,
     undo: Vec<Undo<V>>,
     dirty: usize,
+}
+
+/// Where the entry of a key is. The hash is kept so that neither a miss nor a growing table reads keys.
+struct Place {
+    hash: u32,
+    index: u32,
 }
 
 pub(crate) struct Entry<V> {
@@ -59,35 +65,39 @@ impl<V: Clone> Cache<V> {
         key: &[u8],
         load: impl FnOnce() -> Result<V, DbError>,
     ) -> Result<usize, DbError> {
-        match self.find(key) {
+        let hash = hash(&self.hasher, key);
+        match self.find_hashed(hash, key) {
             Some(index) => Ok(index),
-            None => self.add(key, load()?),
+            None => self.add(hash, key, load()?),
         }
     }
 
-    #[cold]
-    fn add(&mut self, key: &[u8], value: V) -> Result<usize, DbError> {
+    #[inline(never)]
+    fn add(&mut self, hash: u32, key: &[u8], value: V) -> Result<usize, DbError> {
         let index = self.entries.len();
         let stored =
             u32::try_from(index).map_err(|_| DbError::Exhausted { what: "keys of a transaction" })?;
-        let Cache { entries, index: table, hasher, .. } = self;
-        let hash = self::hash(hasher, key);
-        entries.push(Entry {
+        self.entries.push(Entry {
             key: Bytes::copy_from_slice(key),
             value,
             dirty: false,
             touched: false,
             logged: 0,
         });
-        table.insert_unique(hash, stored, |&i| self::hash(hasher, &entries[i as usize].key));
+        self.index.insert_unique(spread(hash), Place { hash, index: stored }, |place| spread(place.hash));
         Ok(index)
     }
 
     /// The index of a key's entry, if it has one.
     #[inline]
     pub(crate) fn find(&self, key: &[u8]) -> Option<usize> {
-        let hash = hash(&self.hasher, key);
-        self.index.find(hash, |&i| self.entries[i as usize].key == key).map(|&index| index as usize)
+        self.find_hashed(hash(&self.hasher, key), key)
+    }
+
+    #[inline]
+    fn find_hashed(&self, hash: u32, key: &[u8]) -> Option<usize> {
+        let is_same = |place: &Place| place.hash == hash && self.entries[place.index as usize].key == key;
+        self.index.find(spread(hash), is_same).map(|place| place.index as usize)
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<&Entry<V>> {
@@ -184,10 +194,16 @@ impl<V: Clone> Cache<V> {
 }
 
 #[inline]
-fn hash(hasher: &DefaultHashBuilder, key: &[u8]) -> u64 {
+fn hash(hasher: &DefaultHashBuilder, key: &[u8]) -> u32 {
     let mut state = hasher.build_hasher();
     state.write(key);
-    state.finish()
+    state.finish() as u32
+}
+
+/// The table takes the bucket from the low bits and a tag from the highest.
+#[inline]
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
 }
 
 #[cfg(test)]
