@@ -27,7 +27,7 @@ pub struct State {
     pub slots: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Documents by collection and key.
     pub documents: BTreeMap<u32, BTreeMap<Vec<u8>, Bytes>>,
-    /// The key given last by DB_INSERT in each collection.
+    /// The greatest key of 8 bytes that each collection ever held, as a number.
     pub counters: BTreeMap<u32, u64>,
     /// Events, in order.
     pub events: Vec<Event>,
@@ -169,7 +169,13 @@ impl Transaction {
     fn write(&mut self, coll: u32, key: &[u8], document: &Bytes) -> bool {
         self.now.changed.insert(Place::Document(coll, key.to_vec()));
         let documents = self.now.state.documents.entry(coll).or_default();
-        documents.insert(key.to_vec(), document.clone()).is_some()
+        let is_replaced = documents.insert(key.to_vec(), document.clone()).is_some();
+        // A new key of 8 bytes moves the counter up to itself, so that no insertion meets it.
+        if let (false, Ok(key)) = (is_replaced, key.try_into()) {
+            let counter = self.now.state.counters.entry(coll).or_default();
+            *counter = (*counter).max(u64::from_be_bytes(key));
+        }
+        is_replaced
     }
 }
 
@@ -259,9 +265,10 @@ impl Host for MockHost {
     fn db_insert(&mut self, coll: u32, doc: &Bytes, gas: &mut Gas) -> HostResult<Bytes> {
         let transaction = self.open_for_writing()?;
         gas.charge(gas::database(1, 8 + doc.len() as u64))?;
-        let counter = transaction.now.state.counters.entry(coll).or_default();
-        *counter += 1;
-        let key = counter.to_be_bytes();
+        let counter = transaction.now.state.counters.get(&coll).copied().unwrap_or_default();
+        let Some(key) = counter.checked_add(1).map(u64::to_be_bytes) else {
+            return trap(TrapKind::Db, "the counter is used up");
+        };
         transaction.write(coll, &key, doc);
         Ok(Bytes::copy_from_slice(&key))
     }
