@@ -16,6 +16,7 @@ use crate::dotvm::{assemble, invocation, limits, returned_word};
 use crate::harness::{Contender, Goal, Kind, OURS, Workload};
 
 pub const NAME: &str = "db_get";
+pub const NAME_MANY: &str = "db_get_many";
 pub const NAME_AGAIN: &str = "db_get_again";
 
 /// The name of the direct contender, which is the baseline.
@@ -40,8 +41,14 @@ fn first_byte(key: u64) -> u8 {
 
 /// Every key read once, in one transaction.
 pub fn build(setup: &Setup) -> Result<Workload> {
-    let keys = setup.pick(1 << 18, 1 << 14);
+    let keys = setup.pick(1 << 14, 1 << 11);
     build_with(NAME, keys, keys, "each of them once")
+}
+
+/// The same with more keys than fit a processor's caches.
+pub fn build_many(setup: &Setup) -> Result<Workload> {
+    let keys = setup.pick(1 << 18, 1 << 14);
+    build_with(NAME_MANY, keys, keys, "each of them once")
 }
 
 /// Few keys read often, in one transaction.

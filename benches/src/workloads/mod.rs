@@ -70,6 +70,7 @@ pub const ALL: &[Entry] = &[
     Entry { name: token_durable::NAME_EACH, build: token_durable::build_each },
     Entry { name: token_durable::NAME_ALL, build: token_durable::build_all },
     Entry { name: db_get::NAME, build: db_get::build },
+    Entry { name: db_get::NAME_MANY, build: db_get::build_many },
     Entry { name: db_get::NAME_AGAIN, build: db_get::build_again },
     Entry { name: verify_lower::NAME_SMALL, build: verify_lower::build_small },
     Entry { name: verify_lower::NAME_MEDIUM, build: verify_lower::build_medium },

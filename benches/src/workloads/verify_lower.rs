@@ -291,7 +291,10 @@ mod tests {
     fn a_module_is_as_large_as_asked_and_the_same_again() {
         let first = generate(50_000);
         assert!((50_000..51_000).contains(&first.bytes), "{}", first.bytes);
-        assert_eq!(first.bytes, first.module.functions.iter().map(|function| function.code.len()).sum());
+        assert_eq!(
+            first.bytes,
+            first.module.functions.iter().map(|function| function.code.len()).sum::<usize>()
+        );
         assert_eq!(generate(50_000).module, first.module);
     }
 }
