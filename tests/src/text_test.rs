@@ -94,6 +94,9 @@ pub fn run_source(name: &str, source: &str, report: &mut Report) {
             Err(message) => report.failures.push(format!("{name} (width {width}): {message}")),
         }
     }
+    for step in steps.iter().filter(|step| !step.widths.iter().any(|width| widths.contains(width))) {
+        report.failures.push(format!("{name}:{}: the line is for no width of the file", step.line));
+    }
     for width in widths.into_iter().filter(|width| programs.contains_key(width)) {
         let mut world = None;
         for directive in steps.iter().filter(|step| step.widths.contains(&width)) {
@@ -106,7 +109,7 @@ pub fn run_source(name: &str, source: &str, report: &mut Report) {
     }
 }
 
-/// Assembles, verifies and lowers.
+/// Assembles, verifies and lowers; the module's disassembly must assemble to the same bytes.
 fn load(name: &str, source: &str, width: Width) -> Result<Program, String> {
     let options = Options { width: Some(width), ..Options::for_file(name) };
     let assembled = dotvm_asm::assemble(source, &options).map_err(|error| error.render(false))?;
@@ -118,6 +121,11 @@ fn load(name: &str, source: &str, width: Width) -> Result<Program, String> {
         return Err(dotvm_asm::explain_verify_error(source, &assembled.module, &error, false));
     }
     let bytes = container::write(&assembled.module).map_err(|error| error.to_string())?;
+    let text = dotvm_asm::disassemble(&assembled.module).map_err(|error| error.to_string())?;
+    let again = dotvm_asm::assemble(&text, &Options::default()).map_err(|error| error.render(false))?;
+    if container::write(&again.module).as_deref() != Ok(&bytes) {
+        return Err(format!("the disassembly assembles to another module:\n{text}"));
+    }
     Program::load(&bytes).map_err(|error| error.to_string())
 }
 
@@ -395,5 +403,7 @@ mod tests {
             assert!(failures.iter().all(|failure| failure.starts_with("t.dasm:2 (width ")), "{failures:?}");
         }
         assert_eq!(failures(body), ["t.dasm: the file expects nothing"]);
+        let unused = "; widths: 64..\n; run@32: f [5] => [7]\n; run: f [5] => [7]";
+        assert_eq!(failures(&format!("{unused}{body}")), ["t.dasm:2: the line is for no width of the file"]);
     }
 }

@@ -126,7 +126,7 @@ fn hash_chains_are_those_of_the_sha3_crate() {
 
 #[test]
 fn primes_are_counted_in_words_of_the_width() {
-    let is_prime = |n: u32| n >= 2 && (2..n).take_while(|d| d * d <= n).all(|d| n % d != 0);
+    let is_prime = |n: u32| n >= 2 && (2..n).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d));
     for width in Width::ALL {
         for n in [0u32, 1, 2, 3, 4, 31, 32, 33, 64, 65, 511, 512, 513, 1000, 5000] {
             let primes = (0..n).filter(|&n| is_prime(n)).count() as u64;
