@@ -6,7 +6,7 @@
 //! - **contracts** ([`Tx::contract_id`], [`Tx::bind`]): a name, a number and the hash of its code;
 //! - **slots** ([`Tx::slot_entry`]): words of a contract, keyed by words;
 //! - **collections** ([`Tx::collection`], [`Tx::record_entry`], [`Tx::scan`]): ordered byte-string
-//!   keys with byte-string or [document](document) values.
+//!   keys with byte-string or [document] values.
 //!
 //! Cost travels with the answer: an *entry* is the result of one look-up. It tells what an access
 //! would cost ([`Touch`], bytes) before anything changes, then carries it out:
