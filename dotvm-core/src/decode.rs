@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::leb::{self, LebError};
-use crate::opcode::{Flow, Imm, Op, Prefix};
+use crate::opcode::{Facts, Imm, Op, Prefix};
 
 /// A decoded instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct Inst {
     /// start of its targets in [`Decoded::targets`].
     pub a: u64,
     /// Second immediate. For JTAB: number of targets.
-    pub b: u64,
+    pub b: u32,
     /// Byte offset in the function's code.
     pub offset: u32,
     /// The operation.
@@ -20,6 +20,8 @@ pub struct Inst {
     /// Its width prefix.
     pub prefix: Option<Prefix>,
 }
+
+const _: () = assert!(size_of::<Inst>() == 24);
 
 /// The instructions of a function.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,7 +40,7 @@ impl Decoded {
 
     /// The targets of the JTAB instruction `inst`.
     pub fn table(&self, inst: &Inst) -> &[u32] {
-        &self.targets[inst.a as usize..(inst.a + inst.b) as usize]
+        &self.targets[inst.a as usize..inst.a as usize + inst.b as usize]
     }
 }
 
@@ -109,6 +111,8 @@ impl fmt::Display for DecodeErrorKind {
 pub struct Scratch {
     /// Instruction index plus one at each byte offset, 0 inside instructions.
     index_at: Vec<u32>,
+    /// Indices of the instructions with jump targets.
+    jumps: Vec<u32>,
 }
 
 /// Decodes the code of a function of a module with words of `width_bits`.
@@ -116,91 +120,116 @@ pub fn decode(code: &[u8], width_bits: u32, scratch: &mut Scratch) -> Result<Dec
     let mut decoded = Decoded { insts: Vec::with_capacity(code.len() / 2 + 1), targets: Vec::new() };
     scratch.index_at.clear();
     scratch.index_at.resize(code.len(), 0);
+    scratch.jumps.clear();
     if code.is_empty() {
         return Err(DecodeError { offset: 0, kind: DecodeErrorKind::Empty });
     }
-    let mut has_jumps = false;
     let mut at = 0;
     while at < code.len() {
         let start = at;
         let fail = |kind| DecodeError { offset: start as u32, kind };
-        let mut byte = code[at];
+        let mut facts = Facts::of(code[at]);
+        let mut prefix = None;
         at += 1;
-        let prefix = Prefix::from_code(byte);
-        if let Some(prefix) = prefix {
-            byte = *code.get(at).ok_or(fail(DecodeErrorKind::Truncated(None)))?;
+        if facts.op.is_none()
+            && let Some(found) = Prefix::from_code(code[start])
+        {
+            facts = Facts::of(*code.get(at).ok_or(fail(DecodeErrorKind::Truncated(None)))?);
             at += 1;
-            if prefix.bits() >= width_bits {
-                return Err(fail(DecodeErrorKind::PrefixTooWide(prefix)));
+            if found.bits() >= width_bits {
+                return Err(fail(DecodeErrorKind::PrefixTooWide(found)));
             }
+            prefix = Some(found);
         }
-        let op = Op::from_code(byte).ok_or(fail(DecodeErrorKind::UnknownOpcode(byte)))?;
-        let info = op.info();
-        if prefix.is_some() && !info.prefixable {
+        let op = facts.op.ok_or(fail(DecodeErrorKind::UnknownOpcode(code[at - 1])))?;
+        if prefix.is_some() && !facts.prefixable {
             return Err(fail(DecodeErrorKind::PrefixNotAllowed(op)));
         }
         let mut inst = Inst { a: 0, b: 0, offset: start as u32, op, prefix };
-        let leb_error = |imm: Imm| {
-            move |error: LebError| {
-                fail(match error {
-                    LebError::Truncated => DecodeErrorKind::Truncated(Some(op)),
-                    LebError::NotMinimal => DecodeErrorKind::NotMinimal(op),
-                    LebError::TooLarge => DecodeErrorKind::ImmediateRange(op, imm),
-                })
-            }
-        };
-        for (position, &imm) in info.imms.iter().enumerate() {
-            let value = if imm == Imm::Table {
-                let count = leb::read_unsigned(code, &mut at).map_err(leb_error(imm))?;
-                // Each distance takes at least one byte.
-                if count >= (code.len() - at) as u64 {
-                    return Err(fail(DecodeErrorKind::Truncated(Some(op))));
-                }
-                inst.b = count + 1;
-                let first = decoded.targets.len();
-                for _ in 0..=count {
-                    let distance = leb::read_signed(code, &mut at).map_err(leb_error(imm))?;
-                    // Counted from the end of the instruction, which is known only after the last entry.
-                    decoded.targets.push(distance as i32 as u32);
-                    if i64::from(distance as i32) != distance {
-                        return Err(fail(DecodeErrorKind::JumpOutside(op)));
-                    }
-                }
-                for target in &mut decoded.targets[first..] {
-                    *target = jump_target(at, i64::from(*target as i32), code.len())
-                        .ok_or(fail(DecodeErrorKind::JumpOutside(op)))?;
-                }
-                has_jumps = true;
-                first as u64
-            } else if imm.is_signed() {
-                let value = leb::read_signed(code, &mut at).map_err(leb_error(imm))?;
-                if imm == Imm::Rel {
-                    has_jumps = true;
-                    let target = jump_target(at, value, code.len());
-                    target.ok_or(fail(DecodeErrorKind::JumpOutside(op)))? as u64
-                } else {
-                    value as u64
-                }
+        if let [Some(first), second] = facts.imms {
+            let is_jump = matches!(first, Imm::Rel | Imm::Table);
+            let decoded_imms = if first == Imm::Table {
+                table(code, &mut at, &mut decoded.targets).map(|(a, b)| (inst.a, inst.b) = (a, b))
             } else {
-                let value = leb::read_unsigned(code, &mut at).map_err(leb_error(imm))?;
-                if value > immediate_max(imm) {
-                    return Err(fail(DecodeErrorKind::ImmediateRange(op, imm)));
-                }
-                value
+                immediate(code, &mut at, first).map(|a| inst.a = a)
             };
-            if position == 0 {
-                inst.a = value;
-            } else {
-                inst.b = value;
+            decoded_imms.map_err(|error| fail(error.kind(op, first)))?;
+            if let Some(second) = second {
+                // No second immediate is wider than 32 bits.
+                inst.b =
+                    immediate(code, &mut at, second).map_err(|error| fail(error.kind(op, second)))? as u32;
+            }
+            if is_jump {
+                scratch.jumps.push(decoded.insts.len() as u32);
             }
         }
         decoded.insts.push(inst);
         scratch.index_at[start] = decoded.insts.len() as u32;
     }
-    if has_jumps {
-        resolve_jumps(&mut decoded, &scratch.index_at)?;
-    }
+    resolve_jumps(&mut decoded, scratch)?;
     Ok(decoded)
+}
+
+/// Why an immediate is refused.
+enum ImmError {
+    Leb(LebError),
+    Range,
+    Outside,
+}
+
+impl From<LebError> for ImmError {
+    fn from(error: LebError) -> ImmError {
+        ImmError::Leb(error)
+    }
+}
+
+impl ImmError {
+    #[cold]
+    fn kind(self, op: Op, imm: Imm) -> DecodeErrorKind {
+        match self {
+            ImmError::Leb(LebError::Truncated) => DecodeErrorKind::Truncated(Some(op)),
+            ImmError::Leb(LebError::NotMinimal) => DecodeErrorKind::NotMinimal(op),
+            ImmError::Leb(LebError::TooLarge) | ImmError::Range => DecodeErrorKind::ImmediateRange(op, imm),
+            ImmError::Outside => DecodeErrorKind::JumpOutside(op),
+        }
+    }
+}
+
+/// Reads an immediate other than a table; of a jump the byte offset of its target.
+#[inline(always)]
+fn immediate(code: &[u8], at: &mut usize, imm: Imm) -> Result<u64, ImmError> {
+    if imm.is_signed() {
+        let value = leb::read_signed(code, at)?;
+        if imm == Imm::Rel {
+            return jump_target(*at, value, code.len()).map(u64::from).ok_or(ImmError::Outside);
+        }
+        return Ok(value as u64);
+    }
+    let value = leb::read_unsigned(code, at)?;
+    if value > immediate_max(imm) { Err(ImmError::Range) } else { Ok(value) }
+}
+
+/// Reads a jump table: where its targets start, still as byte offsets, and how many they are.
+#[inline(never)]
+fn table(code: &[u8], at: &mut usize, targets: &mut Vec<u32>) -> Result<(u64, u32), ImmError> {
+    let count = leb::read_unsigned(code, at)?;
+    // Each distance takes at least one byte.
+    if count >= (code.len() - *at) as u64 {
+        return Err(ImmError::Leb(LebError::Truncated));
+    }
+    let first = targets.len();
+    for _ in 0..=count {
+        let distance = leb::read_signed(code, at)?;
+        // Counted from the end of the instruction, which is known only after the last entry.
+        targets.push(distance as i32 as u32);
+        if i64::from(distance as i32) != distance {
+            return Err(ImmError::Outside);
+        }
+    }
+    for target in &mut targets[first..] {
+        *target = jump_target(*at, i64::from(*target as i32), code.len()).ok_or(ImmError::Outside)?;
+    }
+    Ok((first as u64, count as u32 + 1))
 }
 
 /// The absolute target of a jump, if it is inside the code.
@@ -222,23 +251,22 @@ pub const fn immediate_max(imm: Imm) -> u64 {
 }
 
 /// Turns byte targets into instruction indices.
-fn resolve_jumps(decoded: &mut Decoded, index_at: &[u32]) -> Result<(), DecodeError> {
+fn resolve_jumps(decoded: &mut Decoded, scratch: &Scratch) -> Result<(), DecodeError> {
     let Decoded { insts, targets } = decoded;
-    for inst in insts {
+    for &jump in &scratch.jumps {
+        let inst = &mut insts[jump as usize];
         let op = inst.op;
         let offset = inst.offset;
-        let resolve = |target: u32| match index_at[target as usize] {
+        let resolve = |target: u32| match scratch.index_at[target as usize] {
             0 => Err(DecodeError { offset, kind: DecodeErrorKind::JumpIntoInstruction { op, target } }),
             index => Ok(index - 1),
         };
-        match op.info().flow {
-            Flow::Jump | Flow::Branch => inst.a = resolve(inst.a as u32)? as u64,
-            Flow::Multi if op == Op::Jtab => {
-                for target in &mut targets[inst.a as usize..(inst.a + inst.b) as usize] {
-                    *target = resolve(*target)?;
-                }
+        if op == Op::Jtab {
+            for target in &mut targets[inst.a as usize..inst.a as usize + inst.b as usize] {
+                *target = resolve(*target)?;
             }
-            _ => {}
+        } else {
+            inst.a = resolve(inst.a as u32)? as u64;
         }
     }
     Ok(())

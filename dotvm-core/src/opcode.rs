@@ -71,6 +71,33 @@ pub enum Imm {
 }
 
 impl Imm {
+    /// All kinds.
+    pub(crate) const ALL: [Imm; 23] = [
+        Imm::Signed,
+        Imm::Rel,
+        Imm::Table,
+        Imm::Count,
+        Imm::Offset,
+        Imm::Format,
+        Imm::Bits,
+        Imm::Local,
+        Imm::RefLocal,
+        Imm::Global,
+        Imm::RefGlobal,
+        Imm::WordConst,
+        Imm::RefConst,
+        Imm::Func,
+        Imm::Sig,
+        Imm::FuncTable,
+        Imm::JumpMap,
+        Imm::Coll,
+        Imm::Hash,
+        Imm::Env,
+        Imm::ScanFlags,
+        Imm::TxFlags,
+        Imm::Amount,
+    ];
+
     /// The name used in documentation.
     pub const fn name(self) -> &'static str {
         match self {
@@ -456,6 +483,87 @@ static ROW_OF_CODE: [u8; 256] = {
     rows
 };
 
+/// What decoding and verifying ask of every instruction: the rows again, but few bytes each and by code, so that
+/// they stay in the cache.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    /// The operation, if one has this code.
+    pub op: Option<Op>,
+    /// Its immediate operands.
+    pub imms: [Option<Imm>; 2],
+    /// Its stack effect, or `None` where it depends on an immediate or a signature.
+    pub effect: Option<SmallEffect>,
+    /// Where control goes after it.
+    pub flow: Flow,
+    /// Whether a width prefix may stand before it.
+    pub prefixable: bool,
+    /// The capability a module must list to use it.
+    pub capability: Option<Capability>,
+}
+
+/// An [`Effect`] that a row states.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SmallEffect([u8; 4]);
+
+impl From<SmallEffect> for Effect {
+    #[inline(always)]
+    fn from(SmallEffect([words_in, words_out, refs_in, refs_out]): SmallEffect) -> Effect {
+        Effect {
+            words_in: words_in as u32,
+            words_out: words_out as u32,
+            refs_in: refs_in as u32,
+            refs_out: refs_out as u32,
+        }
+    }
+}
+
+static FACTS: [Facts; 256] = {
+    let mut facts = [Facts {
+        op: None,
+        imms: [None; 2],
+        effect: None,
+        flow: Flow::Leave,
+        prefixable: false,
+        capability: None,
+    }; 256];
+    let mut row = 0;
+    while row < OPS.len() {
+        let info = &OPS[row];
+        assert!(info.imms.len() <= 2, "an instruction holds two immediates");
+        let mut imms = [None; 2];
+        let mut imm = 0;
+        while imm < info.imms.len() {
+            imms[imm] = Some(info.imms[imm]);
+            imm += 1;
+        }
+        let effect = match info.effect {
+            Some(Effect { words_in, words_out, refs_in, refs_out }) => {
+                assert!(words_in < 256 && words_out < 256 && refs_in < 256 && refs_out < 256);
+                Some(SmallEffect([words_in as u8, words_out as u8, refs_in as u8, refs_out as u8]))
+            }
+            None => None,
+        };
+        facts[info.code as usize] = Facts {
+            op: Some(info.op),
+            imms,
+            effect,
+            flow: info.flow,
+            prefixable: info.prefixable,
+            capability: info.capability,
+        };
+        row += 1;
+    }
+    facts
+};
+
+impl Facts {
+    /// The facts about a code byte.
+    #[inline(always)]
+    pub fn of(code: u8) -> &'static Facts {
+        &FACTS[code as usize]
+    }
+}
+
 impl Op {
     /// The row of this operation.
     #[inline]
@@ -466,10 +574,7 @@ impl Op {
     /// The operation with this code byte.
     #[inline]
     pub fn from_code(code: u8) -> Option<Op> {
-        match ROW_OF_CODE[code as usize] {
-            0 => None,
-            row => Some(OPS[row as usize - 1].op),
-        }
+        Facts::of(code).op
     }
 
     /// The operation with this name, in upper case.

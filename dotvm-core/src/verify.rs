@@ -18,7 +18,7 @@ use crate::gas::{self, Class};
 use crate::hash::HashAlg;
 use crate::limits;
 use crate::module::{Module, Signature};
-use crate::opcode::{Effect, Flow, Imm, Op};
+use crate::opcode::{Effect, Facts, Flow, Imm, OPS, Op};
 
 /// A module that has passed the verifier.
 #[derive(Clone, Debug)]
@@ -107,8 +107,11 @@ pub fn verify(module: Module) -> Result<Verified, VerifyError> {
     check_tables(&module).map_err(|message| VerifyError { function: None, offset: None, message })?;
     let mut functions = Vec::with_capacity(module.functions.len());
     let mut scratch = Scratch::default();
+    let mut buffers = Buffers::default();
+    let costs = Costs::new(module.width.bits());
     for index in 0..module.functions.len() as u32 {
-        let function = FunctionVerifier::new(&module, index, &mut scratch).and_then(FunctionVerifier::run);
+        let function = FunctionVerifier::new(&module, index, &costs, &mut scratch, &mut buffers)
+            .and_then(FunctionVerifier::run);
         functions.push(function.map_err(|error| VerifyError {
             function: Some((index, module.function_name(index))),
             offset: error.offset,
@@ -308,13 +311,25 @@ struct Heights {
     refs: u32,
 }
 
-struct FunctionVerifier<'a> {
-    module: &'a Module,
-    code: Decoded,
-    blocks: Vec<Block>,
+/// Memory that is reused from function to function.
+#[derive(Default)]
+struct Buffers {
+    /// What leads to each instruction.
+    marks: Vec<u8>,
     /// Index of the block that starts at each instruction, or `UNSEEN`.
     block_at: Vec<u32>,
+    /// Blocks to walk from.
     work: Vec<u32>,
+}
+
+struct FunctionVerifier<'a> {
+    module: &'a Module,
+    costs: &'a Costs,
+    /// Greater than every immediate of each kind that is right without a closer look.
+    surely_below: [u64; 32],
+    code: Decoded,
+    blocks: Vec<Block>,
+    buffers: &'a mut Buffers,
     signature: Signature,
     /// Word locals including parameters; 0 in window functions.
     word_locals: u32,
@@ -330,7 +345,13 @@ struct FunctionVerifier<'a> {
 }
 
 impl<'a> FunctionVerifier<'a> {
-    fn new(module: &'a Module, index: u32, scratch: &mut Scratch) -> Result<Self, FunctionError> {
+    fn new(
+        module: &'a Module,
+        index: u32,
+        costs: &'a Costs,
+        scratch: &mut Scratch,
+        buffers: &'a mut Buffers,
+    ) -> Result<Self, FunctionError> {
         let function = &module.functions[index as usize];
         if function.code.len() > i32::MAX as usize {
             return Err(FunctionError { offset: None, message: "the code is longer than 2 GiB".to_owned() });
@@ -343,12 +364,13 @@ impl<'a> FunctionVerifier<'a> {
         for &capability in &module.capabilities {
             granted[capability as usize] = true;
         }
-        Ok(FunctionVerifier {
+        let mut verifier = FunctionVerifier {
             module,
+            costs,
+            surely_below: [u64::MAX; 32],
             code,
             blocks: Vec::new(),
-            block_at: Vec::new(),
-            work: Vec::new(),
+            buffers,
             signature,
             word_locals: if is_window { 0 } else { signature.words_in as u32 + function.word_locals as u32 },
             ref_locals: signature.refs_in as u32 + function.ref_locals as u32,
@@ -358,13 +380,17 @@ impl<'a> FunctionVerifier<'a> {
             granted,
             entered_maps: HashMap::new(),
             index,
-        })
+        };
+        for imm in Imm::ALL {
+            verifier.surely_below[imm as usize] = verifier.surely_below(imm);
+        }
+        Ok(verifier)
     }
 
     fn run(mut self) -> Result<VerifiedFunction, FunctionError> {
         self.find_blocks()?;
         self.enter_block(0, Heights { words: 0, refs: 0 }, 0)?;
-        while let Some(block) = self.work.pop() {
+        while let Some(block) = self.buffers.work.pop() {
             self.walk(block)?;
         }
         if let Some(block) = self.blocks.iter().find(|block| block.words == UNSEEN) {
@@ -396,10 +422,13 @@ impl<'a> FunctionVerifier<'a> {
         let count = self.code.insts.len();
         const LEADER: u8 = 1;
         const TARGET: u8 = 2;
-        let mut marks = vec![0u8; count + 1];
+        let Buffers { marks, block_at, work } = &mut *self.buffers;
+        work.clear();
+        marks.clear();
+        marks.resize(count + 1, 0);
         marks[0] = LEADER;
         for (index, inst) in self.code.insts.iter().enumerate() {
-            match inst.op.info().flow {
+            match Facts::of(inst.op as u8).flow {
                 Flow::Next if inst.op == Op::Blk => marks[index] |= LEADER,
                 Flow::Next => {}
                 Flow::NextBlock | Flow::Leave => marks[index + 1] |= LEADER,
@@ -419,8 +448,8 @@ impl<'a> FunctionVerifier<'a> {
         }
         let needs_blk = if self.is_window { TARGET } else { 0 };
         marks[0] |= needs_blk;
-        self.block_at = vec![UNSEEN; count];
-        let bits = self.module.width.bits();
+        block_at.clear();
+        block_at.resize(count, UNSEEN);
         for (index, inst) in self.code.insts.iter().enumerate() {
             if marks[index] & LEADER != 0 {
                 if marks[index] & needs_blk != 0 && inst.op != Op::Blk {
@@ -428,7 +457,7 @@ impl<'a> FunctionVerifier<'a> {
                         self.error(inst, "in a window function a jump can lead only to BLK".to_owned())
                     );
                 }
-                self.block_at[index] = self.blocks.len() as u32;
+                block_at[index] = self.blocks.len() as u32;
                 self.blocks.push(Block {
                     start: index as u32,
                     words: UNSEEN,
@@ -437,7 +466,7 @@ impl<'a> FunctionVerifier<'a> {
                     is_target: marks[index] & TARGET != 0,
                 });
             }
-            let cost = static_gas(self.module, inst, bits);
+            let cost = self.costs.of(self.module, inst);
             if let Some(block) = self.blocks.last_mut() {
                 block.gas += cost;
             }
@@ -446,7 +475,7 @@ impl<'a> FunctionVerifier<'a> {
         for index in (1..self.blocks.len()).rev() {
             let next = self.blocks[index];
             let last = &self.code.insts[next.start as usize - 1];
-            if last.op.info().flow == Flow::Next {
+            if Facts::of(last.op as u8).flow == Flow::Next {
                 self.blocks[index - 1].gas += next.gas;
             }
         }
@@ -456,13 +485,13 @@ impl<'a> FunctionVerifier<'a> {
     /// An edge to the block that starts at instruction `target`.
     fn enter_block(&mut self, target: u32, heights: Heights, from: usize) -> Result<(), FunctionError> {
         let inst = self.code.insts[target as usize];
-        let block = &mut self.blocks[self.block_at[target as usize] as usize];
+        let block = &mut self.blocks[self.buffers.block_at[target as usize] as usize];
         // In window functions the height at a BLK is checked when it runs; it starts its own count.
         let words = if inst.op == Op::Blk { inst.a as u32 } else { heights.words };
         if block.words == UNSEEN {
             block.words = words;
             block.refs = heights.refs;
-            self.work.push(self.block_at[target as usize]);
+            self.buffers.work.push(self.buffers.block_at[target as usize]);
             Ok(())
         } else if block.words == words && block.refs == heights.refs {
             Ok(())
@@ -487,13 +516,16 @@ impl<'a> FunctionVerifier<'a> {
         let mut highest = words;
         loop {
             let inst = self.code.insts[index];
-            let info = inst.op.info();
-            self.check_immediates(&inst)?;
-            if let Some(capability) = info.capability.filter(|&capability| !self.granted[capability as usize])
+            let facts = Facts::of(inst.op as u8);
+            if self.needs_a_closer_look(facts, &inst) {
+                self.check_immediates(&inst)?;
+            }
+            if let Some(capability) =
+                facts.capability.filter(|&capability| !self.granted[capability as usize])
             {
                 let message = format!(
                     "{} needs the capability {}, which the module does not list",
-                    info.mnemonic,
+                    inst.op.mnemonic(),
                     capability.name()
                 );
                 return Err(self.error(&inst, message));
@@ -501,14 +533,18 @@ impl<'a> FunctionVerifier<'a> {
             if inst.op == Op::Blk && !self.is_window {
                 return Err(self.error(&inst, "BLK stands only in window functions".to_owned()));
             }
-            let effect = match info.effect {
-                Some(effect) => effect,
+            let effect = match facts.effect {
+                Some(effect) => Effect::from(effect),
                 None => self.effect(&inst)?,
             };
             if heights.words < effect.words_in || heights.refs < effect.refs_in {
                 let message = format!(
                     "{} takes {} words and {} references, but the stacks hold {} and {}",
-                    info.mnemonic, effect.words_in, effect.refs_in, heights.words, heights.refs
+                    inst.op.mnemonic(),
+                    effect.words_in,
+                    effect.refs_in,
+                    heights.words,
+                    heights.refs
                 );
                 return Err(self.error(&inst, message));
             }
@@ -531,7 +567,7 @@ impl<'a> FunctionVerifier<'a> {
             }
             self.max.words = self.max.words.max(heights.words);
             self.max.refs = self.max.refs.max(heights.refs);
-            match info.flow {
+            match facts.flow {
                 Flow::Next | Flow::NextBlock => {}
                 Flow::Jump => self.enter_block(inst.a as u32, heights, index)?,
                 Flow::Branch => self.enter_block(inst.a as u32, heights, index)?,
@@ -544,14 +580,14 @@ impl<'a> FunctionVerifier<'a> {
                 Flow::Multi => self.enter_mapped_blocks(&inst, heights, index)?,
                 Flow::Leave => {}
             }
-            if matches!(info.flow, Flow::Jump | Flow::Multi | Flow::Leave) {
+            if matches!(facts.flow, Flow::Jump | Flow::Multi | Flow::Leave) {
                 break;
             }
             index += 1;
             let Some(next) = self.code.insts.get(index) else {
                 return Err(self.error(&inst, "the code ends without a jump, RET, HALT or TRAP".to_owned()));
             };
-            let next_block = self.block_at[index];
+            let next_block = self.buffers.block_at[index];
             if next_block == UNSEEN {
                 continue;
             }
@@ -563,7 +599,7 @@ impl<'a> FunctionVerifier<'a> {
             next_block.words = heights.words;
             next_block.refs = heights.refs;
         }
-        if first.op == Op::Blk && (lowest != 0 || highest - words != first.b as u32) {
+        if first.op == Op::Blk && (lowest != 0 || highest - words != first.b) {
             let message = format!(
                 "BLK states need {} and grow {}, but the block needs {} and grows by {}",
                 first.a,
@@ -606,12 +642,35 @@ impl<'a> FunctionVerifier<'a> {
         Ok(())
     }
 
+    /// Whether an immediate may be wrong.
+    #[inline(always)]
+    fn needs_a_closer_look(&self, facts: &Facts, inst: &Inst) -> bool {
+        let [first, second] = facts.imms;
+        first.is_some_and(|imm| inst.a >= self.surely_below[imm as usize])
+            || second.is_some_and(|imm| inst.b as u64 >= self.surely_below[imm as usize])
+    }
+
+    /// A bound below which [`check_immediates`](Self::check_immediates) refuses no immediate of a kind.
+    fn surely_below(&self, imm: Imm) -> u64 {
+        match imm {
+            Imm::Local => self.word_locals as u64,
+            Imm::Global => self.module.word_globals.len() as u64,
+            Imm::WordConst => self.module.word_constants.len() as u64,
+            Imm::Func => self.module.functions.len() as u64,
+            Imm::Count => limits::module::TOPICS + 1,
+            Imm::Signed | Imm::Rel | Imm::Table => u64::MAX,
+            // In 32-bit modules two operations with an offset do not exist.
+            Imm::Offset if self.module.width.bits() >= 64 => u64::MAX,
+            _ => 0,
+        }
+    }
+
     /// Checks the immediates that name table entries or depend on the width.
-    #[inline]
+    #[inline(never)]
     fn check_immediates(&self, inst: &Inst) -> Result<(), FunctionError> {
         let info = inst.op.info();
         for (position, &imm) in info.imms.iter().enumerate() {
-            let value = if position == 0 { inst.a } else { inst.b };
+            let value = if position == 0 { inst.a } else { inst.b as u64 };
             let limit = match imm {
                 Imm::Signed | Imm::Rel | Imm::Table | Imm::Count | Imm::Offset | Imm::Amount => continue,
                 Imm::ScanFlags | Imm::TxFlags => continue,
@@ -670,7 +729,7 @@ impl<'a> FunctionVerifier<'a> {
         let bits = inst.prefix.map_or(self.module.width.bits(), |prefix| prefix.bits()) as u64;
         let fits = match inst.op {
             Op::Sext | Op::Zext => (1..=bits).contains(&inst.a),
-            Op::Bextr | Op::Bins => inst.b >= 1 && inst.a + inst.b <= bits,
+            Op::Bextr | Op::Bins => inst.b >= 1 && inst.a + inst.b as u64 <= bits,
             Op::Loadx => (8u64 << (inst.a & 7)) <= bits && inst.a & 7 <= 6,
             Op::Storex => (8u64 << (inst.a & 7)) <= bits && inst.a & 7 <= 6 && inst.a & 8 == 0,
             _ => true,
@@ -734,18 +793,49 @@ impl<'a> FunctionVerifier<'a> {
     }
 }
 
-/// The static gas of an instruction in a module with words of `bits`.
-fn static_gas(module: &Module, inst: &Inst, bits: u32) -> u64 {
-    let operating = match inst.op {
+/// The static gas of each operation without prefix at the module's width, by code.
+struct Costs {
+    bits: u32,
+    plain: [u64; 256],
+}
+
+impl Costs {
+    fn new(bits: u32) -> Costs {
+        let mut plain = [0; 256];
+        for info in OPS {
+            plain[info.code as usize] = info.gas.static_cost(operating_bits(info.op, 0, bits));
+        }
+        Costs { bits, plain }
+    }
+
+    /// The static gas of an instruction.
+    #[inline(always)]
+    fn of(&self, module: &Module, inst: &Inst) -> u64 {
+        match inst.op {
+            Op::Loadx | Op::Storex | Op::Call | Op::Tcall => static_gas(module, inst, self.bits),
+            _ if inst.prefix.is_some() => static_gas(module, inst, self.bits),
+            op => self.plain[op as usize],
+        }
+    }
+}
+
+/// The width at which an operation without prefix works in a module with words of `bits`.
+fn operating_bits(op: Op, first_immediate: u64, bits: u32) -> u32 {
+    match op {
         Op::Load8 | Op::Store8 => 8,
         Op::Load16 | Op::Store16 => 16,
         Op::Load32 | Op::Store32 => 32,
         Op::Load64 | Op::Store64 => 64,
-        Op::Loadx | Op::Storex => 8 << (inst.a & 7),
-        _ => inst.prefix.map_or(bits, |prefix| prefix.bits()),
-    };
+        Op::Loadx | Op::Storex => 8 << (first_immediate & 7),
+        _ => bits,
+    }
+}
+
+/// The static gas of an instruction in a module with words of `bits`.
+fn static_gas(module: &Module, inst: &Inst, bits: u32) -> u64 {
+    let bits = inst.prefix.map_or(bits, |prefix| prefix.bits());
     let class = inst.op.info().gas;
-    let cost = class.static_cost(operating);
+    let cost = class.static_cost(operating_bits(inst.op, inst.a, bits));
     if class != Class::Call {
         return cost;
     }

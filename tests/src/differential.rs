@@ -150,11 +150,11 @@ impl Case {
             match inst.op.info().imms {
                 [Imm::Rel] => builder.jump(inst.op, labels[inst.a as usize]),
                 [Imm::Table] => {
-                    let targets = &targets[inst.a as usize..(inst.a + inst.b) as usize];
+                    let targets = &targets[inst.a as usize..inst.a as usize + inst.b as usize];
                     let targets: Vec<Label> = targets.iter().map(|&target| labels[target as usize]).collect();
                     builder.table(&targets);
                 }
-                imms => builder.prefixed(inst.prefix, inst.op, &[inst.a, inst.b][..imms.len()]),
+                imms => builder.prefixed(inst.prefix, inst.op, &[inst.a, inst.b.into()][..imms.len()]),
             }
         }
         let code = builder.finish();
@@ -192,7 +192,7 @@ impl Case {
                 let prefix = inst.prefix.map_or(String::new(), |prefix| format!("{} ", prefix.mnemonic()));
                 let _ = write!(text, "{:6}  {prefix}{}", inst.offset, info.mnemonic);
                 for (position, &imm) in info.imms.iter().enumerate() {
-                    let value = if position == 0 { inst.a } else { inst.b };
+                    let value = if position == 0 { inst.a } else { inst.b.into() };
                     let _ = match imm {
                         Imm::Signed => write!(text, " {}", value as i64),
                         Imm::Rel => write!(text, " →{}", insts[value as usize].offset),

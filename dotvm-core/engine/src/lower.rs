@@ -5,16 +5,15 @@
 //! fusions are made on the fly: a result that is stored to a local at once is computed there, and a comparison
 //! that is branched on at once becomes a compare-and-jump.
 
-use std::collections::HashMap;
-
 use dotvm_arch::{W512, Word};
 use dotvm_core::decode::Inst as Source;
 use dotvm_core::opcode::{Flow, Op};
 use dotvm_core::verify::{Block, Verified, VerifiedFunction};
+use hashbrown::HashMap;
 
 use crate::fusion::{fuse, retarget};
 use crate::inst::{Inst, Slot};
-use crate::program::{Lowered, LoweredFunction};
+use crate::program::{Entry, Lowered, LoweredFunction};
 
 /// A module that verifies but is too large for the register form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +31,9 @@ pub enum LowerError {
     #[error("the module has more than 2,147,483,647 instructions")]
     TooManyInstructions,
 }
+
+/// The pair that most operations have, at index 0.
+const NO_IMMEDIATES: [u64; 2] = [0, 0];
 
 /// An entry of the symbolic operand stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +77,6 @@ struct Lowerer<'a, W> {
     producer: Option<(usize, usize)>,
     /// Code index of each block of the current function that was emitted.
     block_starts: Vec<u32>,
-    /// Cost of entering at each instruction of the code so far.
-    costs: Vec<u32>,
     patches: Vec<(Patch, u32)>,
     origin: u32,
     is_window: bool,
@@ -93,7 +93,7 @@ pub(crate) fn lower<W: Word>(verified: &Verified) -> Result<Lowered<W>, LowerErr
             entries: Vec::new(),
             functions: Vec::with_capacity(module.functions.len()),
             constants: module.word_constants.iter().map(|word| word_from::<W>(*word)).collect(),
-            immediates: Vec::new(),
+            immediates: vec![NO_IMMEDIATES],
             tables: Vec::new(),
             maps: vec![HashMap::new(); module.jump_maps.len()],
         },
@@ -104,7 +104,6 @@ pub(crate) fn lower<W: Word>(verified: &Verified) -> Result<Lowered<W>, LowerErr
         base: 0,
         producer: None,
         block_starts: Vec::new(),
-        costs: Vec::with_capacity(instructions + 2),
         patches: Vec::new(),
         origin: 0,
         is_window: false,
@@ -116,7 +115,12 @@ pub(crate) fn lower<W: Word>(verified: &Verified) -> Result<Lowered<W>, LowerErr
     if lowerer.out.code.len() > i32::MAX as usize {
         return Err(LowerError::TooManyInstructions);
     }
-    lowerer.out.code.extend(lowerer.costs.iter().map(|&cost| Inst::Gas { cost }));
+    let Lowered { code, entries, .. } = &mut lowerer.out;
+    let count = code.len();
+    code.resize(2 * count, Inst::Gas { cost: 0 });
+    for entry in entries {
+        code[count + entry.at as usize] = Inst::Gas { cost: entry.cost };
+    }
     Ok(lowerer.out)
 }
 
@@ -185,8 +189,8 @@ impl<W: Word> Lowerer<'_, W> {
     ) -> Result<(), LowerError> {
         let start = self.out.code.len();
         self.block_starts.push(start as u32);
-        self.out.entries.push((start as u32, block.start));
         let cost = self.cost(index, block)?;
+        self.out.entries.push(Entry { at: start as u32, inst: block.start, cost });
         self.stack.clear();
         self.stack.resize(block.words as usize, Value::Canonical);
         self.pending_locals = 0;
@@ -212,8 +216,7 @@ impl<W: Word> Lowerer<'_, W> {
                 let at = self.emit(Inst::Shift { by: self.stack.len() as u16 });
                 if flow != Flow::Next {
                     // Behind a call or branch, control is transferred to the Shift.
-                    self.costs[at] = next_cost;
-                    self.out.entries.push((at as u32, end as u32));
+                    self.out.entries.push(Entry { at: at as u32, inst: end as u32, cost: next_cost });
                 }
             }
         }
@@ -221,7 +224,6 @@ impl<W: Word> Lowerer<'_, W> {
             // Two blocks that are entered at different costs need two places.
             self.emit(Inst::Gas { cost: 0 });
         }
-        self.costs[start] = cost;
         Ok(())
     }
 
@@ -246,7 +248,6 @@ impl<W: Word> Lowerer<'_, W> {
         self.producer = None;
         self.out.code.push(inst);
         self.out.origin.push(self.origin);
-        self.costs.push(0);
         self.out.code.len() - 1
     }
 
@@ -268,7 +269,6 @@ impl<W: Word> Lowerer<'_, W> {
     fn retract(&mut self) {
         self.out.code.pop();
         self.out.origin.pop();
-        self.costs.pop();
         self.producer = None;
     }
 
@@ -285,6 +285,9 @@ impl<W: Word> Lowerer<'_, W> {
     }
 
     fn immediates(&mut self, a: u64, b: u64) -> Result<u16, LowerError> {
+        if [a, b] == NO_IMMEDIATES {
+            return Ok(0);
+        }
         if let Some(&index) = self.immediate_index.get(&[a, b]) {
             return Ok(index);
         }
@@ -515,7 +518,7 @@ impl<W: Word> Lowerer<'_, W> {
             }
             Op::Calli => {
                 let callee = self.verified.module().signatures[inst.a as usize];
-                let x = self.immediates(inst.a, inst.b)?;
+                let x = self.immediates(inst.a, inst.b as u64)?;
                 self.flush();
                 let w = self.canonical(top - 1 - callee.words_in as usize);
                 let r = *refs - callee.refs_in;
@@ -838,7 +841,7 @@ impl<W: Word> Lowerer<'_, W> {
     fn in_place_integer(&mut self, inst: &Source) -> Result<(), LowerError> {
         let effect = inst.op.info().effect.expect("integer operations have fixed effects");
         let position = self.stack.len() - effect.words_in as usize;
-        let x = self.immediates(inst.a, inst.b)?;
+        let x = self.immediates(inst.a, inst.b as u64)?;
         self.settle_from(position);
         let w = self.canonical(position);
         self.emit(match inst.prefix {
@@ -864,7 +867,7 @@ impl<W: Word> Lowerer<'_, W> {
             (op, _) => unreachable!("{op:?} is lowered elsewhere"),
         };
         let position = self.stack.len() - words_in as usize;
-        let x = self.immediates(inst.a, inst.b)?;
+        let x = self.immediates(inst.a, inst.b as u64)?;
         self.settle_from(position);
         let r = *refs - refs_in as Slot;
         self.emit(Inst::Ext { op: inst.op, w: self.canonical(position), r, x });

@@ -161,8 +161,8 @@ impl<'a, W: Word> Machine<'a, W> {
             Place::Inst(index) => (index, lowered.origin[index]),
             Place::Entry(index) => {
                 let entry =
-                    lowered.entries.partition_point(|entry| entry.0 as usize <= index).saturating_sub(1);
-                (index, lowered.entries[entry].1)
+                    lowered.entries.partition_point(|entry| entry.at as usize <= index).saturating_sub(1);
+                (index, lowered.entries[entry].inst)
             }
         };
         let functions = &lowered.functions;

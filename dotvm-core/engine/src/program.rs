@@ -1,12 +1,11 @@
 //! A program: a verified module together with its register form.
 
-use std::collections::HashMap;
-
 use dotvm_arch::{W32, W64, W128, W256, W512, Word, with_arch};
 use dotvm_core::host::Host;
 use dotvm_core::limits::Limits;
 use dotvm_core::outcome::{FinalState, Invocation, Outcome};
 use dotvm_core::verify::Verified;
+use hashbrown::HashMap;
 
 use crate::inst::Inst;
 use crate::interp;
@@ -50,8 +49,8 @@ pub(crate) struct Lowered<W> {
     pub code: Vec<Inst>,
     /// For each instruction the index of the source instruction it comes from.
     pub origin: Vec<u32>,
-    /// Where control is transferred to: code index and index of the source instruction, ascending.
-    pub entries: Vec<(u32, u32)>,
+    /// Where control is transferred to, ascending.
+    pub entries: Vec<Entry>,
     pub functions: Vec<LoweredFunction>,
     /// Word constants: the module's, then those that lowering added.
     pub constants: Vec<W>,
@@ -60,6 +59,17 @@ pub(crate) struct Lowered<W> {
     /// Jump tables: the number of targets, then the targets.
     pub tables: Vec<u32>,
     pub maps: Vec<HashMap<u64, u32>>,
+}
+
+/// A place that control is transferred to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    /// Index in the code.
+    pub at: u32,
+    /// Index of the source instruction.
+    pub inst: u32,
+    /// Static gas from here to the next transfer.
+    pub cost: u32,
 }
 
 /// What a call needs to know about a function.

@@ -238,7 +238,7 @@ impl Machine<'_> {
     /// Executes one instruction; its end, if the execution ends with it.
     fn step(&mut self, function: &VerifiedFunction, inst: &Inst) -> Result<Option<End>, Fault> {
         let bits = self.bits;
-        let (a, b) = (inst.a, inst.b);
+        let (a, b) = (inst.a, u64::from(inst.b));
         match inst.op {
             // 0x00–0x0F Control
             Op::Trap => return Err(TrapKind::Unreachable.into()),
@@ -537,7 +537,7 @@ impl Machine<'_> {
         let bits = inst.prefix.map_or(self.bits, |prefix| prefix.bits());
         let count = inst.op.info().effect.map_or(0, |effect| effect.words_in as usize);
         let operands: Vec<BigUint> = self.pop_many(count).iter().map(|word| truncate(word, bits)).collect();
-        let results = integer(inst.op, bits, &operands, [inst.a, inst.b])?;
+        let results = integer(inst.op, bits, &operands, [inst.a, inst.b.into()])?;
         self.charge(dynamic_gas(inst.op, bits, &operands))?;
         self.frame().words.extend(results);
         Ok(())
