@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::leb::{self, LebError};
-use crate::opcode::{Facts, Imm, Op, Prefix};
+use crate::opcode::{Facts, Imm, Op, Prefix, Quick};
 
 /// A decoded instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,65 +109,152 @@ impl fmt::Display for DecodeErrorKind {
 /// Memory that [`decode`] reuses from function to function.
 #[derive(Default)]
 pub struct Scratch {
+    insts: Vec<Inst>,
     /// Instruction index plus one at each byte offset, 0 inside instructions.
     index_at: Vec<u32>,
-    /// Indices of the instructions with jump targets.
-    jumps: Vec<u32>,
+    borders: Indices,
+    /// The instructions with jump targets.
+    jumps: Indices,
+}
+
+/// Instruction indices, ascending. Adding one conditionally takes no branch.
+#[derive(Default)]
+struct Indices {
+    /// One place more than can be taken.
+    places: Vec<u32>,
+    count: usize,
+}
+
+impl Indices {
+    fn reset(&mut self, limit: usize) {
+        if self.places.len() <= limit {
+            self.places.resize(limit + 1, 0);
+        }
+        self.count = 0;
+    }
+
+    #[inline(always)]
+    fn add_if(&mut self, condition: bool, index: u32) {
+        self.places[self.count] = index;
+        self.count += condition as usize;
+    }
+
+    fn as_slice(&self) -> &[u32] {
+        &self.places[..self.count]
+    }
+}
+
+impl Scratch {
+    /// Indices of the instructions of the function decoded last that end a block or start one themselves.
+    pub(crate) fn borders(&self) -> &[u32] {
+        self.borders.as_slice()
+    }
 }
 
 /// Decodes the code of a function of a module with words of `width_bits`.
 pub fn decode(code: &[u8], width_bits: u32, scratch: &mut Scratch) -> Result<Decoded, DecodeError> {
-    let mut decoded = Decoded { insts: Vec::with_capacity(code.len() / 2 + 1), targets: Vec::new() };
-    scratch.index_at.clear();
-    scratch.index_at.resize(code.len(), 0);
-    scratch.jumps.clear();
     if code.is_empty() {
         return Err(DecodeError { offset: 0, kind: DecodeErrorKind::Empty });
     }
+    let mut targets = Vec::new();
+    let Scratch { insts, index_at, borders, jumps } = scratch;
+    insts.clear();
+    insts.reserve(code.len());
+    index_at.clear();
+    index_at.resize(code.len(), 0);
+    borders.reset(code.len());
+    jumps.reset(code.len());
+    let index_at = &mut index_at[..code.len()];
     let mut at = 0;
     while at < code.len() {
         let start = at;
-        let fail = |kind| DecodeError { offset: start as u32, kind };
-        let mut facts = Facts::of(code[at]);
-        let mut prefix = None;
-        at += 1;
-        if facts.op.is_none()
-            && let Some(found) = Prefix::from_code(code[start])
-        {
-            facts = Facts::of(*code.get(at).ok_or(fail(DecodeErrorKind::Truncated(None)))?);
-            at += 1;
-            if found.bits() >= width_bits {
-                return Err(fail(DecodeErrorKind::PrefixTooWide(found)));
-            }
-            prefix = Some(found);
+        let index = insts.len() as u32;
+        let facts = Facts::of(code[start]);
+        index_at[start] = index + 1;
+        if let (Some(op), Some((a, len))) = (facts.op, quick(code, start, facts.quick)) {
+            at = start + len;
+            borders.add_if(facts.is_border, index);
+            jumps.add_if(facts.quick == Quick::Rel, index);
+            insts.push(Inst { a, b: 0, offset: start as u32, op, prefix: None });
+            continue;
         }
-        let op = facts.op.ok_or(fail(DecodeErrorKind::UnknownOpcode(code[at - 1])))?;
-        if prefix.is_some() && !facts.prefixable {
-            return Err(fail(DecodeErrorKind::PrefixNotAllowed(op)));
-        }
-        let mut inst = Inst { a: 0, b: 0, offset: start as u32, op, prefix };
-        if let [Some(first), second] = facts.imms {
-            let is_jump = matches!(first, Imm::Rel | Imm::Table);
-            let decoded_imms = if first == Imm::Table {
-                table(code, &mut at, &mut decoded.targets).map(|(a, b)| (inst.a, inst.b) = (a, b))
-            } else {
-                immediate(code, &mut at, first).map(|a| inst.a = a)
-            };
-            decoded_imms.map_err(|error| fail(error.kind(op, first)))?;
-            if let Some(second) = second {
-                // No second immediate is wider than 32 bits.
-                inst.b =
-                    immediate(code, &mut at, second).map_err(|error| fail(error.kind(op, second)))? as u32;
-            }
-            if is_jump {
-                scratch.jumps.push(decoded.insts.len() as u32);
-            }
-        }
-        decoded.insts.push(inst);
-        scratch.index_at[start] = decoded.insts.len() as u32;
+        let inst = instruction(code, &mut at, width_bits, &mut targets)?;
+        borders.add_if(Facts::of(inst.op as u8).is_border, index);
+        jumps.add_if(matches!(inst.op.info().imms, [Imm::Rel | Imm::Table]), index);
+        insts.push(inst);
     }
-    resolve_jumps(&mut decoded, scratch)?;
+    let mut decoded = Decoded { insts: insts.as_slice().to_vec(), targets };
+    resolve_jumps(&mut decoded, jumps.as_slice(), index_at)?;
     Ok(decoded)
+}
+
+/// The immediate of an instruction without prefix and the instruction's length, if it has at most one immediate and
+/// that is one or two bytes long, minimal and in range. What it does not read is read, or refused, elsewhere.
+#[inline(always)]
+fn quick(code: &[u8], start: usize, quick: Quick) -> Option<(u64, usize)> {
+    if quick == Quick::None {
+        return Some((0, 1));
+    }
+    let low = *code.get(start + 1)?;
+    let (unsigned, bits) = if low < 0x80 {
+        (low as u64, 7)
+    } else {
+        let high = *code.get(start + 2)?;
+        // A high part that only repeats the sign (or is zero) is not minimal; that is told apart elsewhere.
+        if high >= 0x80 || high == 0 || high == 0x7f {
+            return None;
+        }
+        ((low & 0x7f) as u64 | (high as u64) << 7, 14)
+    };
+    let len = 1 + bits / 7;
+    let signed = ((unsigned << (64 - bits)) as i64 >> (64 - bits)) as u64;
+    let target = signed.wrapping_add((start + len) as u64);
+    match quick {
+        Quick::Unsigned => Some((unsigned, len)),
+        Quick::Signed => Some((signed, len)),
+        Quick::Rel if target < code.len() as u64 => Some((target, len)),
+        _ => None,
+    }
+}
+
+/// Decodes one instruction of any kind at `*at` and moves `*at` behind it.
+#[inline(never)]
+fn instruction(
+    code: &[u8],
+    at: &mut usize,
+    width_bits: u32,
+    targets: &mut Vec<u32>,
+) -> Result<Inst, DecodeError> {
+    let start = *at;
+    let fail = |kind| DecodeError { offset: start as u32, kind };
+    let mut byte = code[start];
+    *at += 1;
+    let prefix = Prefix::from_code(byte);
+    if let Some(prefix) = prefix {
+        byte = *code.get(*at).ok_or(fail(DecodeErrorKind::Truncated(None)))?;
+        *at += 1;
+        if prefix.bits() >= width_bits {
+            return Err(fail(DecodeErrorKind::PrefixTooWide(prefix)));
+        }
+    }
+    let op = Op::from_code(byte).ok_or(fail(DecodeErrorKind::UnknownOpcode(byte)))?;
+    let info = op.info();
+    if prefix.is_some() && !info.prefixable {
+        return Err(fail(DecodeErrorKind::PrefixNotAllowed(op)));
+    }
+    let mut inst = Inst { a: 0, b: 0, offset: start as u32, op, prefix };
+    for (position, &imm) in info.imms.iter().enumerate() {
+        let refused = |error: ImmError| fail(error.kind(op, imm));
+        if imm == Imm::Table {
+            (inst.a, inst.b) = table(code, at, targets).map_err(refused)?;
+        } else if position == 0 {
+            inst.a = immediate(code, at, imm).map_err(refused)?;
+        } else {
+            // No second immediate is wider than 32 bits.
+            inst.b = immediate(code, at, imm).map_err(refused)? as u32;
+        }
+    }
+    Ok(inst)
 }
 
 /// Why an immediate is refused.
@@ -196,7 +283,6 @@ impl ImmError {
 }
 
 /// Reads an immediate other than a table; of a jump the byte offset of its target.
-#[inline(always)]
 fn immediate(code: &[u8], at: &mut usize, imm: Imm) -> Result<u64, ImmError> {
     if imm.is_signed() {
         let value = leb::read_signed(code, at)?;
@@ -210,7 +296,6 @@ fn immediate(code: &[u8], at: &mut usize, imm: Imm) -> Result<u64, ImmError> {
 }
 
 /// Reads a jump table: where its targets start, still as byte offsets, and how many they are.
-#[inline(never)]
 fn table(code: &[u8], at: &mut usize, targets: &mut Vec<u32>) -> Result<(u64, u32), ImmError> {
     let count = leb::read_unsigned(code, at)?;
     // Each distance takes at least one byte.
@@ -251,13 +336,13 @@ pub const fn immediate_max(imm: Imm) -> u64 {
 }
 
 /// Turns byte targets into instruction indices.
-fn resolve_jumps(decoded: &mut Decoded, scratch: &Scratch) -> Result<(), DecodeError> {
+fn resolve_jumps(decoded: &mut Decoded, jumps: &[u32], index_at: &[u32]) -> Result<(), DecodeError> {
     let Decoded { insts, targets } = decoded;
-    for &jump in &scratch.jumps {
+    for &jump in jumps {
         let inst = &mut insts[jump as usize];
         let op = inst.op;
         let offset = inst.offset;
-        let resolve = |target: u32| match scratch.index_at[target as usize] {
+        let resolve = |target: u32| match index_at[target as usize] {
             0 => Err(DecodeError { offset, kind: DecodeErrorKind::JumpIntoInstruction { op, target } }),
             index => Ok(index - 1),
         };

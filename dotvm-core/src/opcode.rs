@@ -484,72 +484,83 @@ static ROW_OF_CODE: [u8; 256] = {
 };
 
 /// What decoding and verifying ask of every instruction: the rows again, but few bytes each and by code, so that
-/// they stay in the cache.
+/// they stay in the cache and most instructions take the same few branches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
     /// The operation, if one has this code.
     pub op: Option<Op>,
-    /// Its immediate operands.
-    pub imms: [Option<Imm>; 2],
-    /// Its stack effect, or `None` where it depends on an immediate or a signature.
-    pub effect: Option<SmallEffect>,
-    /// Where control goes after it.
-    pub flow: Flow,
-    /// Whether a width prefix may stand before it.
-    pub prefixable: bool,
-    /// The capability a module must list to use it.
-    pub capability: Option<Capability>,
+    /// How it is read where its immediate is short.
+    pub quick: Quick,
+    /// The kinds of its immediates as numbers, [`Facts::NO_IMM`] where there is none.
+    pub imm_kinds: [u8; 2],
+    /// Its stack effect: words taken and left, references taken and left.
+    pub effect: [u8; 4],
+    /// Whether the row states its effect, control goes to the next instruction of the block, and no capability is
+    /// needed.
+    pub is_plain: bool,
+    /// Whether it is the last of its block or the first of another.
+    pub is_border: bool,
 }
 
-/// An [`Effect`] that a row states.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SmallEffect([u8; 4]);
-
-impl From<SmallEffect> for Effect {
-    #[inline(always)]
-    fn from(SmallEffect([words_in, words_out, refs_in, refs_out]): SmallEffect) -> Effect {
-        Effect {
-            words_in: words_in as u32,
-            words_out: words_out as u32,
-            refs_in: refs_in as u32,
-            refs_out: refs_out as u32,
-        }
-    }
+/// How an instruction is read where its immediate is one or two bytes long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Quick {
+    /// No immediate.
+    None,
+    /// One unsigned immediate whose range is at least 14 bits.
+    Unsigned,
+    /// One signed number.
+    Signed,
+    /// The distance of a jump.
+    Rel,
+    /// None of these.
+    No,
 }
 
 static FACTS: [Facts; 256] = {
     let mut facts = [Facts {
         op: None,
-        imms: [None; 2],
-        effect: None,
-        flow: Flow::Leave,
-        prefixable: false,
-        capability: None,
+        quick: Quick::No,
+        imm_kinds: [Facts::NO_IMM; 2],
+        effect: [0; 4],
+        is_plain: false,
+        is_border: true,
     }; 256];
     let mut row = 0;
     while row < OPS.len() {
         let info = &OPS[row];
         assert!(info.imms.len() <= 2, "an instruction holds two immediates");
-        let mut imms = [None; 2];
+        assert!(info.imms.len() < 2 || !info.imms[1].is_signed(), "a second immediate holds 32 bits");
+        let mut imm_kinds = [Facts::NO_IMM; 2];
         let mut imm = 0;
         while imm < info.imms.len() {
-            imms[imm] = Some(info.imms[imm]);
+            imm_kinds[imm] = info.imms[imm] as u8;
             imm += 1;
         }
+        let quick = match info.imms {
+            [] => Quick::None,
+            [Imm::Signed] => Quick::Signed,
+            [Imm::Rel] => Quick::Rel,
+            [Imm::Table] => Quick::No,
+            [imm] if crate::decode::immediate_max(*imm) >= 0x3fff => Quick::Unsigned,
+            _ => Quick::No,
+        };
         let effect = match info.effect {
             Some(Effect { words_in, words_out, refs_in, refs_out }) => {
                 assert!(words_in < 256 && words_out < 256 && refs_in < 256 && refs_out < 256);
-                Some(SmallEffect([words_in as u8, words_out as u8, refs_in as u8, refs_out as u8]))
+                [words_in as u8, words_out as u8, refs_in as u8, refs_out as u8]
             }
-            None => None,
+            None => [0; 4],
         };
+        let stays = matches!(info.flow, Flow::Next) && !matches!(info.op, Op::Blk);
         facts[info.code as usize] = Facts {
             op: Some(info.op),
-            imms,
+            quick,
+            imm_kinds,
             effect,
-            flow: info.flow,
-            prefixable: info.prefixable,
-            capability: info.capability,
+            is_plain: stays && info.effect.is_some() && info.capability.is_none(),
+            is_border: !stays,
         };
         row += 1;
     }
@@ -557,6 +568,9 @@ static FACTS: [Facts; 256] = {
 };
 
 impl Facts {
+    /// A kind that stands where there is no immediate.
+    pub const NO_IMM: u8 = 31;
+
     /// The facts about a code byte.
     #[inline(always)]
     pub fn of(code: u8) -> &'static Facts {

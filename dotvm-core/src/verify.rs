@@ -73,8 +73,6 @@ pub struct Block {
     pub refs: u32,
     /// Static gas of this block and of those it falls into, charged when control is transferred to it.
     pub gas: u64,
-    /// Whether a jump leads here.
-    pub is_target: bool,
 }
 
 /// Why a module is refused.
@@ -314,20 +312,77 @@ struct Heights {
 /// Memory that is reused from function to function.
 #[derive(Default)]
 struct Buffers {
-    /// What leads to each instruction.
-    marks: Vec<u8>,
-    /// Index of the block that starts at each instruction, or `UNSEEN`.
-    block_at: Vec<u32>,
+    /// The instructions that start blocks.
+    leaders: BitSet,
     /// Blocks to walk from.
     work: Vec<u32>,
+}
+
+/// A set of small numbers that knows how many are below each.
+#[derive(Default)]
+struct BitSet {
+    words: Vec<u64>,
+    /// Number of members below each word.
+    below: Vec<u32>,
+    total: usize,
+}
+
+impl BitSet {
+    /// Empties the set, for numbers below `limit`.
+    fn reset(&mut self, limit: usize) {
+        self.words.clear();
+        self.words.resize(limit.div_ceil(64), 0);
+    }
+
+    #[inline]
+    fn set(&mut self, number: usize) {
+        self.words[number / 64] |= 1 << (number % 64);
+    }
+
+    /// Counts the members, for `rank` and `total`.
+    fn count(&mut self) {
+        let mut total = 0;
+        self.below.clear();
+        self.below.extend(self.words.iter().map(|word| {
+            let below = total;
+            total += word.count_ones();
+            below
+        }));
+        self.total = total as usize;
+    }
+
+    fn total(&self) -> usize {
+        self.total
+    }
+
+    /// Number of members below a number.
+    #[inline]
+    fn rank(&self, number: usize) -> u32 {
+        let word = self.words[number / 64] & ((1 << (number % 64)) - 1);
+        self.below[number / 64] + word.count_ones()
+    }
+
+    /// The members, ascending.
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        self.words.iter().enumerate().flat_map(|(index, &word)| {
+            let mut left = word;
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
+                left &= left - 1;
+                Some(index * 64 + bit)
+            })
+        })
+    }
 }
 
 struct FunctionVerifier<'a> {
     module: &'a Module,
     costs: &'a Costs,
-    /// Greater than every immediate of each kind that is right without a closer look.
+    /// For each kind of immediate a bound below which it is right without a closer look.
     surely_below: [u64; 32],
     code: Decoded,
+    /// Indices of the instructions that end a block or start one themselves.
+    borders: &'a [u32],
     blocks: Vec<Block>,
     buffers: &'a mut Buffers,
     signature: Signature,
@@ -349,7 +404,7 @@ impl<'a> FunctionVerifier<'a> {
         module: &'a Module,
         index: u32,
         costs: &'a Costs,
-        scratch: &mut Scratch,
+        scratch: &'a mut Scratch,
         buffers: &'a mut Buffers,
     ) -> Result<Self, FunctionError> {
         let function = &module.functions[index as usize];
@@ -365,6 +420,7 @@ impl<'a> FunctionVerifier<'a> {
             granted[capability as usize] = true;
         }
         let mut verifier = FunctionVerifier {
+            borders: scratch.borders(),
             module,
             costs,
             surely_below: [u64::MAX; 32],
@@ -397,6 +453,7 @@ impl<'a> FunctionVerifier<'a> {
             let inst = self.code.insts[block.start as usize];
             return Err(self.error(&inst, "no path leads to this instruction".to_owned()));
         }
+        self.sum_gas();
         let frame_words = if self.is_window { self.window } else { self.word_locals + self.max.words };
         let frame_refs = self.ref_locals + self.max.refs;
         if frame_words > limits::module::FRAME_WORDS || frame_refs > limits::module::FRAME_REFS {
@@ -417,81 +474,65 @@ impl<'a> FunctionVerifier<'a> {
         FunctionError { offset: Some(inst.offset), message }
     }
 
-    /// Cuts the function into blocks and sums their static gas.
+    /// Cuts the function into blocks.
     fn find_blocks(&mut self) -> Result<(), FunctionError> {
-        let count = self.code.insts.len();
-        const LEADER: u8 = 1;
-        const TARGET: u8 = 2;
-        let Buffers { marks, block_at, work } = &mut *self.buffers;
+        let Buffers { leaders, work } = &mut *self.buffers;
         work.clear();
-        marks.clear();
-        marks.resize(count + 1, 0);
-        marks[0] = LEADER;
-        for (index, inst) in self.code.insts.iter().enumerate() {
-            match Facts::of(inst.op as u8).flow {
-                Flow::Next if inst.op == Op::Blk => marks[index] |= LEADER,
-                Flow::Next => {}
-                Flow::NextBlock | Flow::Leave => marks[index + 1] |= LEADER,
-                Flow::Jump | Flow::Branch => {
-                    marks[index + 1] |= LEADER;
-                    marks[inst.a as usize] |= LEADER | TARGET;
+        leaders.reset(self.code.insts.len() + 1);
+        leaders.set(0);
+        for &border in self.borders {
+            let index = border as usize;
+            let inst = &self.code.insts[index];
+            if inst.op == Op::Blk {
+                leaders.set(index);
+                continue;
+            }
+            leaders.set(index + 1);
+            match inst.op.info().flow {
+                Flow::Jump | Flow::Branch => leaders.set(inst.a as usize),
+                Flow::Multi if inst.op == Op::Jtab => {
+                    self.code.table(inst).iter().for_each(|&target| leaders.set(target as usize));
                 }
-                Flow::Multi => {
-                    marks[index + 1] |= LEADER;
-                    if inst.op == Op::Jtab {
-                        for &target in self.code.table(inst) {
-                            marks[target as usize] |= LEADER | TARGET;
-                        }
-                    }
-                }
+                _ => {}
             }
         }
-        let needs_blk = if self.is_window { TARGET } else { 0 };
-        marks[0] |= needs_blk;
-        block_at.clear();
-        block_at.resize(count, UNSEEN);
-        for (index, inst) in self.code.insts.iter().enumerate() {
-            if marks[index] & LEADER != 0 {
-                if marks[index] & needs_blk != 0 && inst.op != Op::Blk {
-                    return Err(
-                        self.error(inst, "in a window function a jump can lead only to BLK".to_owned())
-                    );
-                }
-                block_at[index] = self.blocks.len() as u32;
-                self.blocks.push(Block {
-                    start: index as u32,
-                    words: UNSEEN,
-                    refs: UNSEEN,
-                    gas: 0,
-                    is_target: marks[index] & TARGET != 0,
-                });
-            }
-            let cost = self.costs.of(self.module, inst);
-            if let Some(block) = self.blocks.last_mut() {
-                block.gas += cost;
-            }
-        }
-        // What a block falls into is paid together with it.
-        for index in (1..self.blocks.len()).rev() {
-            let next = self.blocks[index];
-            let last = &self.code.insts[next.start as usize - 1];
-            if Facts::of(last.op as u8).flow == Flow::Next {
-                self.blocks[index - 1].gas += next.gas;
-            }
+        leaders.count();
+        let count = self.code.insts.len();
+        self.blocks.reserve_exact(leaders.total());
+        self.blocks.extend(leaders.iter().filter(|&start| start < count).map(|start| Block {
+            start: start as u32,
+            words: UNSEEN,
+            refs: UNSEEN,
+            gas: 0,
+        }));
+        if self.is_window && self.code.insts[0].op != Op::Blk {
+            return Err(self.error(&self.code.insts[0], "a window function starts with BLK".to_owned()));
         }
         Ok(())
     }
 
+    /// What a block falls into is paid together with it.
+    fn sum_gas(&mut self) {
+        for index in (1..self.blocks.len()).rev() {
+            let next = self.blocks[index];
+            let last = &self.code.insts[next.start as usize - 1];
+            if last.op.info().flow == Flow::Next {
+                self.blocks[index - 1].gas += next.gas;
+            }
+        }
+    }
+
     /// An edge to the block that starts at instruction `target`.
     fn enter_block(&mut self, target: u32, heights: Heights, from: usize) -> Result<(), FunctionError> {
-        let inst = self.code.insts[target as usize];
-        let block = &mut self.blocks[self.buffers.block_at[target as usize] as usize];
+        let inst = &self.code.insts[target as usize];
+        let index = self.buffers.leaders.rank(target as usize);
+        let block = &mut self.blocks[index as usize];
         // In window functions the height at a BLK is checked when it runs; it starts its own count.
         let words = if inst.op == Op::Blk { inst.a as u32 } else { heights.words };
         if block.words == UNSEEN {
             block.words = words;
             block.refs = heights.refs;
-            self.buffers.work.push(self.buffers.block_at[target as usize]);
+            self.buffers.work.push(index);
             Ok(())
         } else if block.words == words && block.refs == heights.refs {
             Ok(())
@@ -500,105 +541,91 @@ impl<'a> FunctionVerifier<'a> {
                 "the stacks hold {} words and {} references here, but {} and {} on another path to offset {}",
                 words, heights.refs, block.words, block.refs, inst.offset
             );
-            let from = self.code.insts[from];
-            Err(self.error(&from, message))
+            Err(self.error(&self.code.insts[from], message))
         }
     }
 
+    /// A jump's edge to the block that starts at instruction `target`.
+    fn jump_to(&mut self, target: u32, heights: Heights, from: usize) -> Result<(), FunctionError> {
+        if self.is_window && self.code.insts[target as usize].op != Op::Blk {
+            let message = "in a window function a jump can lead only to BLK".to_owned();
+            return Err(self.error(&self.code.insts[from], message));
+        }
+        self.enter_block(target, heights, from)
+    }
+
     /// Walks from a block to the end of its straight line: through the blocks it falls into for the first time.
-    fn walk(&mut self, block: u32) -> Result<(), FunctionError> {
-        let Block { start, words, refs, .. } = self.blocks[block as usize];
+    fn walk(&mut self, first_block: u32) -> Result<(), FunctionError> {
+        let mut block = first_block as usize;
+        let Block { start, words, refs, .. } = self.blocks[block];
         let mut heights = Heights { words, refs };
         let mut index = start as usize;
         let first = self.code.insts[index];
         // The lowest and the highest height since the BLK, which its immediates must state exactly.
         let mut lowest = words;
         let mut highest = words;
+        let mut highest_refs = refs;
         loop {
-            let inst = self.code.insts[index];
-            let facts = Facts::of(inst.op as u8);
-            if self.needs_a_closer_look(facts, &inst) {
-                self.check_immediates(&inst)?;
+            let end = self.blocks.get(block + 1).map_or(self.code.insts.len(), |next| next.start as usize);
+            let mut gas = 0;
+            while index < end {
+                let inst = self.code.insts[index];
+                let facts = Facts::of(inst.op as u8);
+                let effect =
+                    if facts.is_plain && inst.prefix.is_none() && !self.needs_a_closer_look(facts, &inst) {
+                        gas += self.costs.plain[inst.op as usize];
+                        let [words_in, words_out, refs_in, refs_out] = facts.effect.map(u32::from);
+                        Effect { words_in, words_out, refs_in, refs_out }
+                    } else {
+                        gas += static_gas(self.module, &inst, self.costs.bits);
+                        self.look_closer(&inst, heights)?
+                    };
+                if heights.words < effect.words_in || heights.refs < effect.refs_in {
+                    return Err(self.underflow(&inst, effect, heights));
+                }
+                lowest = lowest.min(heights.words - effect.words_in);
+                heights.words = heights.words - effect.words_in + effect.words_out;
+                heights.refs = heights.refs - effect.refs_in + effect.refs_out;
+                highest = highest.max(heights.words);
+                highest_refs = highest_refs.max(heights.refs);
+                if heights.words > limits::module::FRAME_WORDS || heights.refs > limits::module::FRAME_REFS {
+                    let message =
+                        format!("the stacks grow beyond the limit of {}", limits::module::FRAME_WORDS);
+                    return Err(self.error(&inst, message));
+                }
+                index += 1;
             }
-            if let Some(capability) =
-                facts.capability.filter(|&capability| !self.granted[capability as usize])
-            {
-                let message = format!(
-                    "{} needs the capability {}, which the module does not list",
-                    inst.op.mnemonic(),
-                    capability.name()
-                );
-                return Err(self.error(&inst, message));
-            }
-            if inst.op == Op::Blk && !self.is_window {
-                return Err(self.error(&inst, "BLK stands only in window functions".to_owned()));
-            }
-            let effect = match facts.effect {
-                Some(effect) => Effect::from(effect),
-                None => self.effect(&inst)?,
-            };
-            if heights.words < effect.words_in || heights.refs < effect.refs_in {
-                let message = format!(
-                    "{} takes {} words and {} references, but the stacks hold {} and {}",
-                    inst.op.mnemonic(),
-                    effect.words_in,
-                    effect.refs_in,
-                    heights.words,
-                    heights.refs
-                );
-                return Err(self.error(&inst, message));
-            }
-            if inst.op == Op::Ret
-                && (heights.refs != effect.refs_in || (heights.words != effect.words_in && !self.is_window))
-            {
-                let message = format!(
-                    "the function returns {} words and {} references, but the stacks hold {} and {}",
-                    effect.words_in, effect.refs_in, heights.words, heights.refs
-                );
-                return Err(self.error(&inst, message));
-            }
-            lowest = lowest.min(heights.words - effect.words_in);
-            heights.words = heights.words - effect.words_in + effect.words_out;
-            heights.refs = heights.refs - effect.refs_in + effect.refs_out;
-            highest = highest.max(heights.words);
-            if heights.words > limits::module::FRAME_WORDS || heights.refs > limits::module::FRAME_REFS {
-                let message = format!("the stacks grow beyond the limit of {}", limits::module::FRAME_WORDS);
-                return Err(self.error(&inst, message));
-            }
-            self.max.words = self.max.words.max(heights.words);
-            self.max.refs = self.max.refs.max(heights.refs);
-            match facts.flow {
-                Flow::Next | Flow::NextBlock => {}
-                Flow::Jump => self.enter_block(inst.a as u32, heights, index)?,
-                Flow::Branch => self.enter_block(inst.a as u32, heights, index)?,
-                Flow::Multi if inst.op == Op::Jtab => {
-                    for entry in 0..inst.b as usize {
-                        let target = self.code.targets[inst.a as usize + entry];
-                        self.enter_block(target, heights, index)?;
+            self.blocks[block].gas = gas;
+            // Only the last instruction of a block goes elsewhere than to the next.
+            let last = self.code.insts[end - 1];
+            let flow = last.op.info().flow;
+            match flow {
+                Flow::Next | Flow::NextBlock | Flow::Leave => {}
+                Flow::Jump | Flow::Branch => self.jump_to(last.a as u32, heights, end - 1)?,
+                Flow::Multi if last.op == Op::Jtab => {
+                    for entry in 0..last.b as usize {
+                        let target = self.code.targets[last.a as usize + entry];
+                        self.jump_to(target, heights, end - 1)?;
                     }
                 }
-                Flow::Multi => self.enter_mapped_blocks(&inst, heights, index)?,
-                Flow::Leave => {}
+                Flow::Multi => self.enter_mapped_blocks(&last, heights, end - 1)?,
             }
-            if matches!(facts.flow, Flow::Jump | Flow::Multi | Flow::Leave) {
+            if matches!(flow, Flow::Jump | Flow::Multi | Flow::Leave) {
                 break;
             }
-            index += 1;
-            let Some(next) = self.code.insts.get(index) else {
-                return Err(self.error(&inst, "the code ends without a jump, RET, HALT or TRAP".to_owned()));
+            block += 1;
+            let Some(next) = self.blocks.get_mut(block) else {
+                return Err(self.error(&last, "the code ends without a jump, RET, HALT or TRAP".to_owned()));
             };
-            let next_block = self.buffers.block_at[index];
-            if next_block == UNSEEN {
-                continue;
-            }
-            if next.op == Op::Blk || self.blocks[next_block as usize].words != UNSEEN {
-                self.enter_block(index as u32, heights, index - 1)?;
+            if next.words != UNSEEN || self.code.insts[end].op == Op::Blk {
+                self.enter_block(end as u32, heights, end - 1)?;
                 break;
             }
-            let next_block = &mut self.blocks[next_block as usize];
-            next_block.words = heights.words;
-            next_block.refs = heights.refs;
+            next.words = heights.words;
+            next.refs = heights.refs;
         }
+        self.max.words = self.max.words.max(highest);
+        self.max.refs = self.max.refs.max(highest_refs);
         if first.op == Op::Blk && (lowest != 0 || highest - words != first.b) {
             let message = format!(
                 "BLK states need {} and grow {}, but the block needs {} and grows by {}",
@@ -610,6 +637,53 @@ impl<'a> FunctionVerifier<'a> {
             return Err(self.error(&first, message));
         }
         Ok(())
+    }
+
+    #[cold]
+    fn underflow(&self, inst: &Inst, effect: Effect, heights: Heights) -> FunctionError {
+        let message = format!(
+            "{} takes {} words and {} references, but the stacks hold {} and {}",
+            inst.op.mnemonic(),
+            effect.words_in,
+            effect.refs_in,
+            heights.words,
+            heights.refs
+        );
+        self.error(inst, message)
+    }
+
+    /// Checks what most instructions need no check for, and answers the instruction's effect.
+    #[inline(never)]
+    fn look_closer(&self, inst: &Inst, heights: Heights) -> Result<Effect, FunctionError> {
+        let info = inst.op.info();
+        self.check_immediates(inst)?;
+        if let Some(capability) = info.capability.filter(|&capability| !self.granted[capability as usize]) {
+            let message = format!(
+                "{} needs the capability {}, which the module does not list",
+                info.mnemonic,
+                capability.name()
+            );
+            return Err(self.error(inst, message));
+        }
+        if inst.op == Op::Blk && !self.is_window {
+            return Err(self.error(inst, "BLK stands only in window functions".to_owned()));
+        }
+        let effect = match info.effect {
+            Some(effect) => effect,
+            None => self.effect(inst)?,
+        };
+        if inst.op == Op::Ret
+            && (heights.refs != effect.refs_in
+                || heights.words < effect.words_in
+                || (heights.words != effect.words_in && !self.is_window))
+        {
+            let message = format!(
+                "the function returns {} words and {} references, but the stacks hold {} and {}",
+                effect.words_in, effect.refs_in, heights.words, heights.refs
+            );
+            return Err(self.error(inst, message));
+        }
+        Ok(effect)
     }
 
     /// Edges of JMAP: to every entry of its map.
@@ -645,9 +719,9 @@ impl<'a> FunctionVerifier<'a> {
     /// Whether an immediate may be wrong.
     #[inline(always)]
     fn needs_a_closer_look(&self, facts: &Facts, inst: &Inst) -> bool {
-        let [first, second] = facts.imms;
-        first.is_some_and(|imm| inst.a >= self.surely_below[imm as usize])
-            || second.is_some_and(|imm| inst.b as u64 >= self.surely_below[imm as usize])
+        let [first, second] = facts.imm_kinds;
+        let below = |kind: u8| self.surely_below[kind as usize % 32];
+        (inst.a >= below(first)) | (inst.b as u64 >= below(second))
     }
 
     /// A bound below which [`check_immediates`](Self::check_immediates) refuses no immediate of a kind.
@@ -666,7 +740,6 @@ impl<'a> FunctionVerifier<'a> {
     }
 
     /// Checks the immediates that name table entries or depend on the width.
-    #[inline(never)]
     fn check_immediates(&self, inst: &Inst) -> Result<(), FunctionError> {
         let info = inst.op.info();
         for (position, &imm) in info.imms.iter().enumerate() {
@@ -793,7 +866,7 @@ impl<'a> FunctionVerifier<'a> {
     }
 }
 
-/// The static gas of each operation without prefix at the module's width, by code.
+/// The static gas of each plain operation at the module's width, by code.
 struct Costs {
     bits: u32,
     plain: [u64; 256],
@@ -806,16 +879,6 @@ impl Costs {
             plain[info.code as usize] = info.gas.static_cost(operating_bits(info.op, 0, bits));
         }
         Costs { bits, plain }
-    }
-
-    /// The static gas of an instruction.
-    #[inline(always)]
-    fn of(&self, module: &Module, inst: &Inst) -> u64 {
-        match inst.op {
-            Op::Loadx | Op::Storex | Op::Call | Op::Tcall => static_gas(module, inst, self.bits),
-            _ if inst.prefix.is_some() => static_gas(module, inst, self.bits),
-            op => self.plain[op as usize],
-        }
     }
 }
 

@@ -325,7 +325,7 @@ impl OpenTx {
     fn db_put(&mut self, coll: u32, key: &[u8], doc: &Bytes, gas: &mut Gas) -> Result<bool, Refusal> {
         self.check_writable()?;
         let entry = self.tx.record_entry(self.collection(coll)?, key)?;
-        let (first, replaced) = (entry.touch() == Touch::First, entry.bytes());
+        let (first, replaced) = (!entry.written(), entry.bytes());
         gas.charge(gas::database(1, (key.len() + doc.len()) as u64))?;
         self.pending.hold(first, !self.marks.is_empty(), doc.len(), replaced)?;
         Ok(entry.put(doc.clone())?)
