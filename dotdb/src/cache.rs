@@ -1,4 +1,5 @@
-//! What a transaction has read and written, keyed by store key, with undo.
+//! What a transaction remembers of what it has read, and all that it has written, keyed by store
+//! key, with undo.
 //!
 //! One hash look-up finds an entry; entries never move, so their index is a handle for the whole
 //! transaction. A savepoint is an *epoch*: a number greater than every earlier epoch. An entry is
@@ -98,6 +99,12 @@ impl<V: Clone> Cache<V> {
     fn find_hashed(&self, hash: u32, key: &[u8]) -> Option<usize> {
         let is_same = |place: &Place| place.hash == hash && self.entries[place.index as usize].key == key;
         self.index.find(spread(hash), is_same).map(|place| place.index as usize)
+    }
+
+    /// Number of entries.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<&Entry<V>> {

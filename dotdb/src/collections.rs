@@ -7,7 +7,6 @@ use bytes::Bytes;
 use dotdb_store::Direction;
 use imbl::OrdMap;
 
-use crate::Touch;
 use crate::contracts::ContractId;
 use crate::cursor::MergedRange;
 use crate::error::DbError;
@@ -15,7 +14,7 @@ use crate::keys::{
     COLLECTION, MAX_KEY_BYTES, MAX_VALUE_BYTES, META_COLLECTIONS, PREFIX_BYTES, RECORD, check_len,
     check_name, corrupt, prefix, prefix_end, prefixed,
 };
-use crate::tx::Tx;
+use crate::tx::{Record, Tx};
 use dotdb_document as document;
 
 /// Handle of a collection in the transaction that opened it: 0, 1 and so on in the order of opening.
@@ -106,38 +105,52 @@ impl CollectionState {
 
 /// One record, looked up: what an access costs, then the access.
 pub struct RecordEntry<'tx> {
+    /// Its `scratch` holds the record's store key.
     tx: &'tx mut Tx,
     collection: CollectionId,
-    index: usize,
+    record: Record,
 }
 
 impl RecordEntry<'_> {
-    /// What an access now would count as. Changes nothing.
     #[inline]
-    pub fn touch(&self) -> Touch {
-        self.tx.records.touch_of(self.index)
+    fn value(&self) -> Option<&Bytes> {
+        match &self.record {
+            Record::Cached(index) => self.tx.records.entry(*index).value.as_ref(),
+            Record::Passing(value) => value.as_ref(),
+        }
+    }
+
+    /// Whether the transaction has written the record, and not undone that. Changes nothing.
+    #[inline]
+    pub fn written(&self) -> bool {
+        match self.record {
+            Record::Cached(index) => self.tx.records.entry(index).dirty,
+            Record::Passing(_) => false,
+        }
     }
 
     /// Whether the record exists. Changes nothing.
     #[inline]
     pub fn exists(&self) -> bool {
-        self.tx.records.entry(self.index).value.is_some()
+        self.value().is_some()
     }
 
     /// Bytes of the value it holds, 0 if it does not exist. Changes nothing.
     #[inline]
     pub fn bytes(&self) -> usize {
-        self.tx.records.entry(self.index).value.as_ref().map_or(0, Bytes::len)
+        self.value().map_or(0, Bytes::len)
     }
 
-    /// The value, shared and not copied; counts as an access.
+    /// The value, shared and not copied.
     #[inline]
     pub fn read(self) -> Option<Bytes> {
-        self.tx.records.touch(self.index, self.tx.epoch);
-        self.tx.records.entry(self.index).value.clone()
+        match self.record {
+            Record::Cached(index) => self.tx.records.entry(index).value.clone(),
+            Record::Passing(value) => value,
+        }
     }
 
-    /// Inserts or replaces the record and tells whether it replaced; counts as an access.
+    /// Inserts or replaces the record and tells whether it replaced.
     ///
     /// # Errors
     /// [`DbError::ReadOnly`]; [`DbError::TooLarge`] over [`MAX_VALUE_BYTES`]; [`DbError::Document`].
@@ -147,27 +160,27 @@ impl RecordEntry<'_> {
         let mut state = self.tx.collection_state(self.collection)?;
         check_value(state.kind, &value)?;
         let replaced = self.exists();
-        self.tx.set_record(self.index, Some(value));
+        let RecordEntry { tx, collection, record } = self;
+        tx.set_found(record, Some(value))?;
         if !replaced {
-            state.add_record(&self.tx.records.entry(self.index).key);
-            self.tx.set_collection(self.collection, state);
+            state.add_record(&tx.scratch);
+            tx.set_collection(collection, state);
         }
         Ok(replaced)
     }
 
-    /// Removes the record and tells whether it existed; counts as an access.
+    /// Removes the record and tells whether it existed.
     pub fn delete(self) -> Result<bool, DbError> {
         self.tx.check_writable()?;
         if !self.exists() {
-            self.tx.records.touch(self.index, self.tx.epoch);
             return Ok(false);
         }
         let mut state = self.tx.collection_state(self.collection)?;
-        let key = &self.tx.records.entry(self.index).key;
-        state.count =
-            state.count.checked_sub(1).ok_or_else(|| corrupt(key, "is not in its collection's count"))?;
-        self.tx.set_record(self.index, None);
-        self.tx.set_collection(self.collection, state);
+        let in_count = || corrupt(&self.tx.scratch, "is not in its collection's count");
+        state.count = state.count.checked_sub(1).ok_or_else(in_count)?;
+        let RecordEntry { tx, collection, record } = self;
+        tx.set_found(record, None)?;
+        tx.set_collection(collection, state);
         Ok(true)
     }
 }
@@ -273,9 +286,9 @@ impl Tx {
         encoded.clear();
         encoded.extend_from_slice(&prefix(RECORD, number));
         encoded.extend_from_slice(key);
-        let index = self.record_index(&encoded);
+        let record = self.record(&encoded);
         self.scratch = encoded;
-        Ok(RecordEntry { index: index?, tx: self, collection })
+        Ok(RecordEntry { record: record?, tx: self, collection })
     }
 
     /// The value of a record.
@@ -326,6 +339,16 @@ impl Tx {
             Some(entry) => Ok(entry.value),
             None => Err(DbError::UnknownCollection { handle: collection.0 }),
         }
+    }
+
+    /// Writes the record whose store key `scratch` holds.
+    fn set_found(&mut self, record: Record, value: Option<Bytes>) -> Result<(), DbError> {
+        let index = match record {
+            Record::Cached(index) => index,
+            Record::Passing(old) => self.records.find_or_load(&self.scratch, || Ok(old))?,
+        };
+        self.set_record(index, value);
+        Ok(())
     }
 
     fn set_collection(&mut self, collection: CollectionId, state: CollectionState) {

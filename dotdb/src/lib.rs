@@ -53,7 +53,7 @@ pub use keys::{
 pub use slots::{SlotEntry, SlotValue, Slots};
 pub use tx::Tx;
 
-/// Whether an access is the transaction's first to its key.
+/// Whether an access to a slot is the transaction's first to its key.
 ///
 /// As in EIP-2929, rolling back to a savepoint also undoes the touches made after it, so that what
 /// a re-execution costs depends only on the state it starts from.

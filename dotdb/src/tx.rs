@@ -16,7 +16,8 @@ use crate::slots::SlotValue;
 
 /// A transaction. Dropping it rolls it back.
 ///
-/// Reads see the transaction's own writes. Every key read stays cached until the end.
+/// Reads see the transaction's own writes. Slots and collections used stay cached until the end, and
+/// so does every record written; of the records only read, the first few thousand do.
 pub struct Tx {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) snapshot: Arc<dyn Snapshot>,
@@ -37,6 +38,18 @@ pub struct Tx {
     pub(crate) last_savepoint: u64,
     /// Id of the innermost savepoint, 0 if none is set.
     pub(crate) epoch: u64,
+}
+
+/// Entries of [`Tx::records`] from which on reads are not remembered: a transaction that reads more
+/// records than that rarely comes back to them, and keeping each would cost more than the store does.
+const MAX_REMEMBERED: usize = 1 << 12;
+
+/// A store key of [`Tx::records`], looked up.
+pub(crate) enum Record {
+    /// Its index there.
+    Cached(usize),
+    /// It is not there, and this is its value.
+    Passing(Option<Bytes>),
 }
 
 struct Savepoint {
@@ -156,17 +169,30 @@ impl Tx {
             .map_err(|_| DbError::UnknownSavepoint { id })
     }
 
-    /// Index in `records` of a store key.
-    pub(crate) fn record_index(&mut self, key: &[u8]) -> Result<usize, DbError> {
+    /// Looks a store key up that is neither a slot nor a collection.
+    #[inline]
+    pub(crate) fn record(&mut self, key: &[u8]) -> Result<Record, DbError> {
+        if self.records.len() < MAX_REMEMBERED {
+            return Ok(Record::Cached(self.record_index(key)?));
+        }
+        match self.records.find(key) {
+            Some(index) => Ok(Record::Cached(index)),
+            None => Ok(Record::Passing(self.snapshot.get(key)?)),
+        }
+    }
+
+    /// Index in `records` of a store key, which is remembered from now on.
+    fn record_index(&mut self, key: &[u8]) -> Result<usize, DbError> {
         let snapshot = &self.snapshot;
         self.records.find_or_load(key, || Ok(snapshot.get(key)?))
     }
 
-    /// Reads a store key and counts the touch.
+    /// Reads a store key.
     pub(crate) fn raw_get(&mut self, key: &[u8]) -> Result<Option<Bytes>, DbError> {
-        let index = self.record_index(key)?;
-        self.records.touch(index, self.epoch);
-        Ok(self.records.entry(index).value.clone())
+        Ok(match self.record(key)? {
+            Record::Cached(index) => self.records.entry(index).value.clone(),
+            Record::Passing(value) => value,
+        })
     }
 
     /// Writes a store key.
@@ -199,7 +225,7 @@ mod tests {
     use dotdb_memory::MemoryStore;
 
     use super::*;
-    use crate::{Database, Mode};
+    use crate::{Database, Mode, ValueKind};
 
     #[test]
     fn the_undo_log_does_not_grow_with_calls() {
@@ -227,6 +253,38 @@ mod tests {
             tx.slot_set(contract, &[2], &[3]).unwrap();
         }
         assert_eq!(tx.slots.mark(), 2, "one for each slot since the savepoint");
+    }
+
+    #[test]
+    fn reads_beyond_a_number_are_not_remembered_and_writes_are() {
+        let database = Database::open(Arc::new(MemoryStore::new())).unwrap();
+        let mut tx = database.begin(Mode::ReadWrite).unwrap();
+        let contract = tx.contract_id("c").unwrap();
+        let records = tx.collection(contract, "r", ValueKind::Bytes).unwrap();
+        let key = |i: usize| (i as u64).to_be_bytes();
+        for i in 0..2 * MAX_REMEMBERED {
+            tx.put(records, &key(i), &b"old"[..]).unwrap();
+        }
+        tx.commit(Durability::None).unwrap();
+
+        let mut tx = database.begin(Mode::ReadWrite).unwrap();
+        let records = tx.collection(contract, "r", ValueKind::Bytes).unwrap();
+        for i in 0..2 * MAX_REMEMBERED {
+            assert_eq!(tx.get(records, &key(i)).unwrap().unwrap(), "old");
+        }
+        assert_eq!(tx.records.len(), MAX_REMEMBERED);
+        let [changed, gone] = [key(MAX_REMEMBERED), key(MAX_REMEMBERED + 1)];
+        let savepoint = tx.savepoint();
+        assert!(tx.put(records, &changed, &b"new"[..]).unwrap());
+        assert!(tx.delete(records, &gone).unwrap());
+        assert_eq!(tx.records.len(), MAX_REMEMBERED + 2);
+        assert_eq!(tx.get(records, &changed).unwrap().unwrap(), "new");
+        assert_eq!(tx.get(records, &gone).unwrap(), None);
+        assert_eq!(tx.count(records).unwrap(), 2 * MAX_REMEMBERED as u64 - 1);
+        tx.rollback_to(savepoint).unwrap();
+        assert_eq!(tx.get(records, &changed).unwrap().unwrap(), "old");
+        assert_eq!(tx.get(records, &gone).unwrap().unwrap(), "old");
+        assert_eq!((tx.changed_keys(), tx.count(records).unwrap()), (0, 2 * MAX_REMEMBERED as u64));
     }
 
     #[test]

@@ -14,6 +14,8 @@ use proptest::prelude::*;
 
 const CONTRACTS: [&str; 2] = ["one", "two"];
 const COLLECTIONS: [&str; 2] = ["a", "b"];
+/// More records than a transaction remembers from reading them.
+const MANY: u16 = 5000;
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 type RowsToCome = std::vec::IntoIter<(Vec<u8>, Vec<u8>)>;
@@ -24,6 +26,7 @@ enum Op {
     SlotSet(usize, Vec<u8>, Vec<u8>),
     SlotDelete(usize, Vec<u8>),
     Get(usize, Vec<u8>),
+    GetMany(usize),
     Put(usize, Vec<u8>, Vec<u8>),
     Delete(usize, Vec<u8>),
     Insert(usize, Vec<u8>),
@@ -59,6 +62,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (which(), key(), value()).prop_map(|(c, k, v)| Op::SlotSet(c, k, v)),
         2 => (which(), key()).prop_map(|(c, k)| Op::SlotDelete(c, k)),
         4 => (which(), key()).prop_map(|(c, k)| Op::Get(c, k)),
+        1 => which().prop_map(Op::GetMany),
         8 => (which(), key(), value()).prop_map(|(c, k, v)| Op::Put(c, k, v)),
         4 => (which(), key()).prop_map(|(c, k)| Op::Delete(c, k)),
         2 => (which(), value()).prop_map(|(c, v)| Op::Insert(c, v)),
@@ -80,12 +84,15 @@ struct State {
     slots: [BTreeMap<u128, Vec<u8>>; 2],
     collections: [Rows; 2],
     next_keys: [u64; 2],
-    touched: BTreeSet<(&'static str, usize, Vec<u8>)>,
+    /// Slots.
+    touched: BTreeSet<(usize, Vec<u8>)>,
+    /// Records.
+    written: BTreeSet<(usize, Vec<u8>)>,
 }
 
 impl State {
-    fn touch(&mut self, kind: &'static str, which: usize, key: &[u8]) -> Touch {
-        if self.touched.insert((kind, which, key.to_vec())) { Touch::First } else { Touch::Again }
+    fn touch(&mut self, which: usize, key: &[u8]) -> Touch {
+        if self.touched.insert((which, key.to_vec())) { Touch::First } else { Touch::Again }
     }
 }
 
@@ -116,6 +123,7 @@ impl Run {
         let open = |name| tx.collection(contracts[0], name, ValueKind::Bytes).unwrap();
         let collections = COLLECTIONS.map(open).to_vec();
         state.touched.clear();
+        state.written.clear();
         Run { tx, contracts, collections, state, savepoints: vec![], cursors: vec![], last_savepoint: 0 }
     }
 
@@ -125,13 +133,13 @@ impl Run {
             Op::SlotGet(c, key) => {
                 let entry = tx.slot_entry(self.contracts[*c], key).unwrap();
                 let expected = state.slots[*c].get(&number(key)).cloned().unwrap_or_default();
-                assert_eq!(entry.touch(), state.touch("slot", *c, &significant(key)));
+                assert_eq!(entry.touch(), state.touch(*c, &significant(key)));
                 assert_eq!(entry.bytes(), expected.len());
                 assert_eq!(entry.read(), expected);
             }
             Op::SlotSet(c, key, value) => {
                 let entry = tx.slot_entry(self.contracts[*c], key).unwrap();
-                assert_eq!(entry.touch(), state.touch("slot", *c, &significant(key)));
+                assert_eq!(entry.touch(), state.touch(*c, &significant(key)));
                 entry.store(value).unwrap();
                 let value = significant(value);
                 if value.is_empty() {
@@ -141,7 +149,7 @@ impl Run {
                 }
             }
             Op::SlotDelete(c, key) => {
-                state.touch("slot", *c, &significant(key));
+                state.touch(*c, &significant(key));
                 let existed = state.slots[*c].remove(&number(key)).is_some();
                 assert_eq!(tx.slot_delete(self.contracts[*c], key).unwrap(), existed);
                 assert!(!tx.slot_exists(self.contracts[*c], key).unwrap());
@@ -149,13 +157,19 @@ impl Run {
             Op::Get(c, key) => {
                 let entry = tx.record_entry(self.collections[*c], key).unwrap();
                 let expected = state.collections[*c].get(key).cloned();
-                assert_eq!(entry.touch(), state.touch("record", *c, key));
+                assert_eq!(entry.written(), state.written.contains(&(*c, key.clone())));
                 assert_eq!(entry.exists(), expected.is_some());
                 assert_eq!(entry.bytes(), expected.as_ref().map_or(0, Vec::len));
                 assert_eq!(entry.read().map(|value| value.to_vec()), expected);
             }
+            Op::GetMany(c) => {
+                for i in 0..MANY {
+                    let [high, low] = i.to_be_bytes();
+                    assert_eq!(tx.get(self.collections[*c], &[7, high, low]).unwrap(), None);
+                }
+            }
             Op::Put(c, key, value) => {
-                state.touch("record", *c, key);
+                state.written.insert((*c, key.clone()));
                 let replaced = state.collections[*c].insert(key.clone(), value.clone()).is_some();
                 assert_eq!(tx.put(self.collections[*c], key, value.clone()).unwrap(), replaced);
                 if let (false, Ok(key)) = (replaced, <[u8; 8]>::try_from(&key[..])) {
@@ -164,15 +178,17 @@ impl Run {
                 }
             }
             Op::Delete(c, key) => {
-                state.touch("record", *c, key);
                 let existed = state.collections[*c].remove(key).is_some();
+                if existed {
+                    state.written.insert((*c, key.clone()));
+                }
                 assert_eq!(tx.delete(self.collections[*c], key).unwrap(), existed);
             }
             Op::Insert(c, value) => {
                 state.next_keys[*c] += 1;
                 let key = state.next_keys[*c].to_be_bytes();
                 assert_eq!(tx.insert(self.collections[*c], value.clone()).unwrap(), &key[..]);
-                state.touch("record", *c, &key);
+                state.written.insert((*c, key.to_vec()));
                 assert!(state.collections[*c].insert(key.to_vec(), value.clone()).is_none());
             }
             Op::Scan(c, from, to, backward) => {
