@@ -10,7 +10,6 @@ use dotvm_core::limits::Limits;
 use dotvm_core::module::Module;
 use dotvm_core::outcome::{End, Invocation, Outcome};
 use dotvm_core::trap::TrapKind;
-use dotvm_core::verify::verify;
 
 use crate::harness::{Contender, OURS};
 use crate::workloads::fold;
@@ -55,7 +54,7 @@ impl Call {
     pub fn new(source: &str, width: Width, argument: u64) -> Result<Self> {
         let module = assemble(source, width)?;
         let invocation = invocation(&module, "run", &[W512::from(argument)])?;
-        let program = dotvm_engine::lower(verify(module)?)?;
+        let program = dotvm_engine::compile(module)?;
         Ok(Self { program, invocation, limits: limits(), host: NoState::default() })
     }
 }

@@ -109,7 +109,6 @@ impl fmt::Display for DecodeErrorKind {
 /// Memory that [`decode`] reuses from function to function.
 #[derive(Default)]
 pub struct Scratch {
-    insts: Vec<Inst>,
     /// Instruction index plus one at each byte offset, 0 inside instructions.
     index_at: Vec<u32>,
     borders: Indices,
@@ -153,13 +152,26 @@ impl Scratch {
 
 /// Decodes the code of a function of a module with words of `width_bits`.
 pub fn decode(code: &[u8], width_bits: u32, scratch: &mut Scratch) -> Result<Decoded, DecodeError> {
+    let mut decoded = Decoded::default();
+    decode_into(code, width_bits, scratch, &mut decoded)?;
+    Ok(decoded)
+}
+
+/// The same into memory that is reused from function to function.
+pub fn decode_into(
+    code: &[u8],
+    width_bits: u32,
+    scratch: &mut Scratch,
+    decoded: &mut Decoded,
+) -> Result<(), DecodeError> {
     if code.is_empty() {
         return Err(DecodeError { offset: 0, kind: DecodeErrorKind::Empty });
     }
-    let mut targets = Vec::new();
-    let Scratch { insts, index_at, borders, jumps } = scratch;
+    let Scratch { index_at, borders, jumps } = scratch;
+    let Decoded { insts, targets } = decoded;
     insts.clear();
-    insts.reserve(code.len());
+    targets.clear();
+    insts.reserve(code.len() / 2 + 1);
     index_at.clear();
     index_at.resize(code.len(), 0);
     borders.reset(code.len());
@@ -178,14 +190,12 @@ pub fn decode(code: &[u8], width_bits: u32, scratch: &mut Scratch) -> Result<Dec
             insts.push(Inst { a, b: 0, offset: start as u32, op, prefix: None });
             continue;
         }
-        let inst = instruction(code, &mut at, width_bits, &mut targets)?;
+        let inst = instruction(code, &mut at, width_bits, targets)?;
         borders.add_if(Facts::of(inst.op as u8).is_border, index);
         jumps.add_if(matches!(inst.op.info().imms, [Imm::Rel | Imm::Table]), index);
         insts.push(inst);
     }
-    let mut decoded = Decoded { insts: insts.as_slice().to_vec(), targets };
-    resolve_jumps(&mut decoded, jumps.as_slice(), index_at)?;
-    Ok(decoded)
+    resolve_jumps(decoded, jumps.as_slice(), index_at)
 }
 
 /// The immediate of an instruction without prefix and the instruction's length, if it has at most one immediate and

@@ -68,6 +68,11 @@ impl Module {
         }
     }
 
+    /// The signature of a function; both indices must exist, as they do in a verified module.
+    pub fn signature_of(&self, function: u32) -> Signature {
+        self.signatures[self.functions[function as usize].signature as usize]
+    }
+
     /// The index of an exported function.
     pub fn export(&self, name: &str) -> Option<u32> {
         self.exports.iter().find(|export| export.name == name).map(|export| export.function)

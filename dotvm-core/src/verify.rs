@@ -40,15 +40,22 @@ impl Verified {
 
     /// The signature of a function.
     pub fn signature(&self, function: u32) -> Signature {
-        self.module.signatures[self.module.functions[function as usize].signature as usize]
+        self.module.signature_of(function)
+    }
+
+    /// The instructions of a function, decoded anew: a verified module keeps its code as bytes.
+    pub fn decode(&self, function: u32) -> Decoded {
+        let code = &self.module.functions[function as usize].code;
+        decode::decode(code, self.module.width.bits(), &mut Scratch::default())
+            .expect("verified code decodes")
     }
 }
 
 /// What the verifier found out about a function.
 #[derive(Clone, Debug)]
 pub struct VerifiedFunction {
-    /// Its instructions.
-    pub code: Decoded,
+    /// Number of its instructions.
+    pub instructions: u32,
     /// Its blocks, ascending by start.
     pub blocks: Vec<Block>,
     /// Words of its frame: parameters, locals and operand stack. For window functions, the window.
@@ -102,22 +109,45 @@ impl std::error::Error for VerifyError {}
 
 /// Checks a module.
 pub fn verify(module: Module) -> Result<Verified, VerifyError> {
+    verify_with(module, |_| (), |(), _, _, _, _| Ok(())).map(|(verified, ())| verified)
+}
+
+/// Checks a module and shows each function to `visit` as soon as it is verified, with its instructions, which are
+/// not kept. `start` makes what `visit` works on. If a later function is refused, so is the module.
+pub fn verify_with<S, E: From<VerifyError>>(
+    module: Module,
+    start: impl FnOnce(&Module) -> S,
+    mut visit: impl FnMut(&mut S, &Module, u32, &Decoded, &VerifiedFunction) -> Result<(), E>,
+) -> Result<(Verified, S), E> {
     check_tables(&module).map_err(|message| VerifyError { function: None, offset: None, message })?;
+    let mut state = start(&module);
     let mut functions = Vec::with_capacity(module.functions.len());
     let mut scratch = Scratch::default();
     let mut buffers = Buffers::default();
     let costs = Costs::new(module.width.bits());
+    let maps = maps_by_function(&module);
     for index in 0..module.functions.len() as u32 {
         let function = FunctionVerifier::new(&module, index, &costs, &mut scratch, &mut buffers)
-            .and_then(FunctionVerifier::run);
-        functions.push(function.map_err(|error| VerifyError {
+            .and_then(|verifier| verifier.run(maps.get(&index).map_or(&[], Vec::as_slice)));
+        let (code, function) = function.map_err(|error| VerifyError {
             function: Some((index, module.function_name(index))),
             offset: error.offset,
             message: error.message,
-        })?);
+        })?;
+        visit(&mut state, &module, index, &code, &function)?;
+        buffers.code = code;
+        functions.push(function);
     }
-    check_jump_maps(&module, &functions)?;
-    Ok(Verified { module, functions })
+    Ok((Verified { module, functions }, state))
+}
+
+/// The jump maps of each window function.
+fn maps_by_function(module: &Module) -> HashMap<u32, Vec<usize>> {
+    let mut maps: HashMap<u32, Vec<usize>> = HashMap::new();
+    for (index, map) in module.jump_maps.iter().enumerate() {
+        maps.entry(map.function).or_default().push(index);
+    }
+    maps
 }
 
 /// Everything outside function code.
@@ -258,24 +288,6 @@ fn check_memory(module: &Module) -> Result<(), String> {
     Ok(())
 }
 
-/// Entries of jump maps must be BLK instructions of their function.
-fn check_jump_maps(module: &Module, functions: &[VerifiedFunction]) -> Result<(), VerifyError> {
-    for (index, map) in module.jump_maps.iter().enumerate() {
-        let code = &functions[map.function as usize].code;
-        for &(address, offset) in &map.entries {
-            let inst = code.index_of(offset).map(|inst| code.insts[inst as usize]);
-            if inst.is_none_or(|inst| inst.op != Op::Blk) {
-                return Err(VerifyError {
-                    function: Some((map.function, module.function_name(map.function))),
-                    offset: Some(offset),
-                    message: format!("jump map {index} leads address {address} here, but this is no BLK"),
-                });
-            }
-        }
-    }
-    Ok(())
-}
-
 fn check_name(what: &str, name: &str) -> Result<(), String> {
     if name.is_empty() || name.len() > limits::module::NAME_BYTES || name.chars().any(char::is_control) {
         return Err(format!(
@@ -316,6 +328,7 @@ struct Buffers {
     leaders: BitSet,
     /// Blocks to walk from.
     work: Vec<u32>,
+    code: Decoded,
 }
 
 /// A set of small numbers that knows how many are below each.
@@ -411,7 +424,8 @@ impl<'a> FunctionVerifier<'a> {
         if function.code.len() > i32::MAX as usize {
             return Err(FunctionError { offset: None, message: "the code is longer than 2 GiB".to_owned() });
         }
-        let code = decode::decode(&function.code, module.width.bits(), scratch)
+        let mut code = std::mem::take(&mut buffers.code);
+        decode::decode_into(&function.code, module.width.bits(), scratch, &mut code)
             .map_err(|error| FunctionError { offset: Some(error.offset), message: error.kind.to_string() })?;
         let signature = module.signatures[function.signature as usize];
         let is_window = function.window > 0;
@@ -443,8 +457,10 @@ impl<'a> FunctionVerifier<'a> {
         Ok(verifier)
     }
 
-    fn run(mut self) -> Result<VerifiedFunction, FunctionError> {
+    /// Verifies the function, to which the jump maps with these indices belong.
+    fn run(mut self, maps: &[usize]) -> Result<(Decoded, VerifiedFunction), FunctionError> {
         self.find_blocks()?;
+        self.check_jump_maps(maps)?;
         self.enter_block(0, Heights { words: 0, refs: 0 }, 0)?;
         while let Some(block) = self.buffers.work.pop() {
             self.walk(block)?;
@@ -467,7 +483,23 @@ impl<'a> FunctionVerifier<'a> {
             let message = format!("the window of {} words does not hold the parameters", self.window);
             return Err(FunctionError { offset: None, message });
         }
-        Ok(VerifiedFunction { code: self.code, blocks: self.blocks, frame_words, frame_refs })
+        let instructions = self.code.insts.len() as u32;
+        Ok((self.code, VerifiedFunction { instructions, blocks: self.blocks, frame_words, frame_refs }))
+    }
+
+    /// Entries of jump maps must be BLK instructions of their function.
+    fn check_jump_maps(&self, maps: &[usize]) -> Result<(), FunctionError> {
+        for &index in maps {
+            for &(address, offset) in &self.module.jump_maps[index].entries {
+                let inst = self.code.index_of(offset).map(|inst| self.code.insts[inst as usize]);
+                if inst.is_none_or(|inst| inst.op != Op::Blk) {
+                    let message =
+                        format!("jump map {index} leads address {address} here, but this is no BLK");
+                    return Err(FunctionError { offset: Some(offset), message });
+                }
+            }
+        }
+        Ok(())
     }
 
     fn error(&self, inst: &Inst, message: String) -> FunctionError {
@@ -476,7 +508,7 @@ impl<'a> FunctionVerifier<'a> {
 
     /// Cuts the function into blocks.
     fn find_blocks(&mut self) -> Result<(), FunctionError> {
-        let Buffers { leaders, work } = &mut *self.buffers;
+        let Buffers { leaders, work, .. } = &mut *self.buffers;
         work.clear();
         leaders.reset(self.code.insts.len() + 1);
         leaders.set(0);
@@ -701,17 +733,11 @@ impl<'a> FunctionVerifier<'a> {
         if self.entered_maps.insert(inst.a, heights.refs) == Some(heights.refs) {
             return Ok(());
         }
-        for &(address, offset) in &map.entries {
-            let target =
-                self.code.index_of(offset).filter(|&target| self.code.insts[target as usize].op == Op::Blk);
-            let Some(target) = target else {
-                let message = format!(
-                    "jump map {} leads address {address} to offset {offset}, which is no BLK",
-                    inst.a
-                );
-                return Err(self.error(inst, message));
-            };
-            self.enter_block(target, heights, from)?;
+        for &(_, offset) in &map.entries {
+            // Every map's entries were checked before the walk.
+            if let Some(target) = self.code.index_of(offset) {
+                self.enter_block(target, heights, from)?;
+            }
         }
         Ok(())
     }

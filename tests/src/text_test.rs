@@ -328,7 +328,8 @@ fn check(
 
 /// The operation at an offset of a function.
 fn op_at(verified: &Verified, function: u32, offset: u32) -> Option<Op> {
-    let code = &verified.functions().get(function as usize)?.code;
+    verified.functions().get(function as usize)?;
+    let code = verified.decode(function);
     Some(code.insts[code.index_of(offset)? as usize].op)
 }
 

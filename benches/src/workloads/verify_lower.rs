@@ -5,7 +5,6 @@ use dotvm_arch::Width;
 use dotvm_core::builder::CodeBuilder;
 use dotvm_core::module::{Export, Function, Memory, Module, Signature};
 use dotvm_core::opcode::Op;
-use dotvm_core::verify::verify;
 use dotvm_engine::Program;
 use fastrand::Rng;
 
@@ -70,8 +69,8 @@ impl Contender for VerifyLower {
 
     fn run(&mut self) -> Result<u64> {
         let module = self.next.take().context("not prepared")?;
-        let program = self.last.insert(dotvm_engine::lower(verify(module)?)?);
-        Ok(program.verified().functions().iter().map(|function| function.code.insts.len() as u64).sum())
+        let program = self.last.insert(dotvm_engine::compile(module)?);
+        Ok(program.verified().functions().iter().map(|function| u64::from(function.instructions)).sum())
     }
 }
 

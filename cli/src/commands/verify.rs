@@ -73,7 +73,7 @@ fn report(verified: &Verified, bytes: &[u8]) -> Report {
             .find(|export| export.function as usize == index)
             .map(|export| export.name.clone()),
         code_bytes: module.functions[index].code.len(),
-        instructions: function.code.insts.len(),
+        instructions: function.instructions as usize,
         blocks: function.blocks.len(),
         frame_words: function.frame_words,
         frame_refs: function.frame_refs,

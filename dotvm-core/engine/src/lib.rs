@@ -1,7 +1,7 @@
 //! The engine: lowers verified modules to a register form and interprets it, one engine at five word widths.
 //!
 //! ```text
-//! Verified --lower--> Program --run(invocation, limits, host)--> Outcome
+//! Module --compile--> Program --run(invocation, limits, host)--> Outcome
 //! ```
 //!
 //! The engine knows no storage, no file, no clock and no thread: everything outside an instance's own memory goes
@@ -19,4 +19,4 @@ mod program;
 mod registers;
 
 pub use lower::LowerError;
-pub use program::{Program, lower, run, run_to_state};
+pub use program::{CompileError, Program, compile, lower, run, run_to_state};

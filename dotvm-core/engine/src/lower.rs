@@ -6,9 +6,10 @@
 //! that is branched on at once becomes a compare-and-jump.
 
 use dotvm_arch::{W512, Word};
-use dotvm_core::decode::Inst as Source;
+use dotvm_core::decode::{Decoded, Inst as Source};
+use dotvm_core::module::Module;
 use dotvm_core::opcode::{Flow, Op};
-use dotvm_core::verify::{Block, Verified, VerifiedFunction};
+use dotvm_core::verify::{Block, VerifiedFunction};
 use hashbrown::HashMap;
 
 use crate::fusion::{fuse, retarget};
@@ -63,65 +64,104 @@ enum Operand {
     Const(u16),
 }
 
-struct Lowerer<'a, W> {
-    verified: &'a Verified,
+/// What lowering carries from function to function.
+pub(crate) struct State<W> {
     out: Lowered<W>,
     added_constants: HashMap<i64, u32>,
     immediate_index: HashMap<[u64; 2], u16>,
     stack: Vec<Value>,
+    /// Code index of each block of the current function that was emitted.
+    block_starts: Vec<u32>,
+    patches: Vec<(Patch, u32)>,
+    /// The jump maps of each window function.
+    maps_of: HashMap<u32, Vec<usize>>,
+}
+
+impl<W: Word> State<W> {
+    /// Nothing lowered yet of a module whose tables are verified.
+    pub fn new(module: &Module) -> State<W> {
+        let bytes: usize = module.functions.iter().map(|function| function.code.len()).sum();
+        let mut maps_of: HashMap<u32, Vec<usize>> = HashMap::new();
+        for (index, map) in module.jump_maps.iter().enumerate() {
+            maps_of.entry(map.function).or_default().push(index);
+        }
+        State {
+            out: Lowered {
+                code: Vec::with_capacity(bytes + 2),
+                origin: Vec::with_capacity(bytes / 2 + 2),
+                entries: Vec::new(),
+                functions: Vec::with_capacity(module.functions.len()),
+                constants: module.word_constants.iter().map(|word| word_from::<W>(*word)).collect(),
+                immediates: vec![NO_IMMEDIATES],
+                tables: Vec::new(),
+                maps: vec![HashMap::new(); module.jump_maps.len()],
+            },
+            added_constants: HashMap::new(),
+            immediate_index: HashMap::new(),
+            stack: Vec::new(),
+            block_starts: Vec::new(),
+            patches: Vec::new(),
+            maps_of,
+        }
+    }
+
+    /// Lowers the next function, which is verified.
+    pub fn function(
+        &mut self,
+        module: &Module,
+        index: u32,
+        code: &Decoded,
+        source: &VerifiedFunction,
+    ) -> Result<(), LowerError> {
+        let mut lowerer = Lowerer {
+            module,
+            source,
+            code,
+            index,
+            state: self,
+            pending_locals: 0,
+            base: 0,
+            producer: None,
+            origin: 0,
+            is_window: false,
+        };
+        if lowerer.state.out.code.is_empty() {
+            lowerer.emit(Inst::Exit);
+        }
+        lowerer.function()
+    }
+
+    /// The register form, when all functions are lowered.
+    pub fn finish(mut self) -> Result<Lowered<W>, LowerError> {
+        let Lowered { code, entries, .. } = &mut self.out;
+        let count = code.len();
+        if count > i32::MAX as usize {
+            return Err(LowerError::TooManyInstructions);
+        }
+        code.resize(2 * count, Inst::Gas { cost: 0 });
+        for entry in entries {
+            code[count + entry.at as usize] = Inst::Gas { cost: entry.cost };
+        }
+        Ok(self.out)
+    }
+}
+
+struct Lowerer<'a, W> {
+    module: &'a Module,
+    source: &'a VerifiedFunction,
+    code: &'a Decoded,
+    /// Index of the function.
+    index: u32,
+    state: &'a mut State<W>,
     /// Stack entries that are locals.
     pending_locals: usize,
     /// Number of word locals: the first canonical slot.
     base: Slot,
     /// The last instruction emitted and the stack position whose value it computed into its canonical slot.
     producer: Option<(usize, usize)>,
-    /// Code index of each block of the current function that was emitted.
-    block_starts: Vec<u32>,
-    patches: Vec<(Patch, u32)>,
+    /// Index of the source instruction.
     origin: u32,
     is_window: bool,
-}
-
-pub(crate) fn lower<W: Word>(verified: &Verified) -> Result<Lowered<W>, LowerError> {
-    let module = verified.module();
-    let instructions: usize = verified.functions().iter().map(|function| function.code.insts.len()).sum();
-    let mut lowerer = Lowerer {
-        verified,
-        out: Lowered {
-            code: Vec::with_capacity(2 * instructions + 2),
-            origin: Vec::with_capacity(instructions + 2),
-            entries: Vec::new(),
-            functions: Vec::with_capacity(module.functions.len()),
-            constants: module.word_constants.iter().map(|word| word_from::<W>(*word)).collect(),
-            immediates: vec![NO_IMMEDIATES],
-            tables: Vec::new(),
-            maps: vec![HashMap::new(); module.jump_maps.len()],
-        },
-        added_constants: HashMap::new(),
-        immediate_index: HashMap::new(),
-        stack: Vec::new(),
-        pending_locals: 0,
-        base: 0,
-        producer: None,
-        block_starts: Vec::new(),
-        patches: Vec::new(),
-        origin: 0,
-        is_window: false,
-    };
-    lowerer.emit(Inst::Exit);
-    for index in 0..module.functions.len() {
-        lowerer.function(index)?;
-    }
-    if lowerer.out.code.len() > i32::MAX as usize {
-        return Err(LowerError::TooManyInstructions);
-    }
-    let Lowered { code, entries, .. } = &mut lowerer.out;
-    let count = code.len();
-    code.resize(2 * count, Inst::Gas { cost: 0 });
-    for entry in entries {
-        code[count + entry.at as usize] = Inst::Gas { cost: entry.cost };
-    }
-    Ok(lowerer.out)
 }
 
 /// A word of the module's width from the carrier of any width.
@@ -130,16 +170,14 @@ pub(crate) fn word_from<W: Word>(word: W512) -> W {
 }
 
 impl<W: Word> Lowerer<'_, W> {
-    fn function(&mut self, index: usize) -> Result<(), LowerError> {
-        let verified = self.verified;
-        let source = &verified.functions()[index];
-        let module = verified.module();
-        let function = &module.functions[index];
-        let signature = verified.signature(index as u32);
+    fn function(&mut self) -> Result<(), LowerError> {
+        let source = self.source;
+        let function = &self.module.functions[self.index as usize];
+        let signature = self.module.signature_of(self.index);
         self.is_window = function.window > 0;
         self.base = if self.is_window { 0 } else { signature.words_in + function.word_locals };
-        self.out.functions.push(LoweredFunction {
-            entry: self.out.code.len() as u32,
+        self.state.out.functions.push(LoweredFunction {
+            entry: self.state.out.code.len() as u32,
             frame_words: source.frame_words,
             frame_refs: source.frame_refs,
             words_in: signature.words_in,
@@ -149,114 +187,104 @@ impl<W: Word> Lowerer<'_, W> {
             word_locals: function.word_locals,
             window: function.window,
         });
-        self.block_starts.clear();
+        self.state.block_starts.clear();
         for (number, block) in source.blocks.iter().enumerate() {
-            let end =
-                source.blocks.get(number + 1).map_or(source.code.insts.len(), |next| next.start as usize);
-            self.block(index, source, block, end)?;
+            let end = source.blocks.get(number + 1).map_or(self.code.insts.len(), |next| next.start as usize);
+            self.block(block, end)?;
         }
-        for (patch, target) in std::mem::take(&mut self.patches) {
-            let target = self.code_index(source, target);
+        for (patch, target) in std::mem::take(&mut self.state.patches) {
+            let target = self.code_index(target);
             match patch {
                 Patch::Jump(at) => self.set_distance(at, target),
-                Patch::Table(at) => self.out.tables[at] = target,
+                Patch::Table(at) => self.state.out.tables[at] = target,
             }
         }
-        for (map, entries) in module.jump_maps.iter().zip(&mut self.out.maps) {
-            if map.function as usize == index {
-                for &(address, offset) in &map.entries {
-                    let target =
-                        source.code.index_of(offset).expect("the verifier checked the entries of jump maps");
-                    let block = block_index(source, target);
-                    entries.insert(address, self.block_starts[block]);
-                }
+        for map in self.state.maps_of.remove(&self.index).unwrap_or_default() {
+            for &(address, offset) in &self.module.jump_maps[map].entries {
+                let target =
+                    self.code.index_of(offset).expect("the verifier checked the entries of jump maps");
+                let at = self.code_index(target);
+                self.state.out.maps[map].insert(address, at);
             }
         }
         Ok(())
     }
 
     /// The code index of the block that starts at a source instruction.
-    fn code_index(&self, source: &VerifiedFunction, target: u32) -> u32 {
-        self.block_starts[block_index(source, target)]
+    fn code_index(&self, target: u32) -> u32 {
+        self.state.block_starts[block_index(self.source, target)]
     }
 
-    fn block(
-        &mut self,
-        index: usize,
-        source: &VerifiedFunction,
-        block: &Block,
-        end: usize,
-    ) -> Result<(), LowerError> {
-        let start = self.out.code.len();
-        self.block_starts.push(start as u32);
-        let cost = self.cost(index, block)?;
-        self.out.entries.push(Entry { at: start as u32, inst: block.start, cost });
-        self.stack.clear();
-        self.stack.resize(block.words as usize, Value::Canonical);
+    fn block(&mut self, block: &Block, end: usize) -> Result<(), LowerError> {
+        let start = self.state.out.code.len();
+        self.state.block_starts.push(start as u32);
+        let cost = self.cost(block)?;
+        self.state.out.entries.push(Entry { at: start as u32, inst: block.start, cost });
+        self.state.stack.clear();
+        self.state.stack.resize(block.words as usize, Value::Canonical);
         self.pending_locals = 0;
         self.producer = None;
-        let mut refs = self.ref_base(index) + block.refs as Slot;
+        let mut refs = self.ref_base() + block.refs as Slot;
         for at in block.start as usize..end {
-            let inst = &source.code.insts[at];
+            let inst = &self.code.insts[at];
             self.origin = at as u32;
-            self.inst(index, source, inst, &mut refs)?;
+            self.inst(inst, &mut refs)?;
         }
-        let last = source.code.insts[end - 1].op;
+        let last = self.code.insts[end - 1].op;
         let flow = last.info().flow;
         if matches!(flow, Flow::Next | Flow::NextBlock | Flow::Branch) {
             self.flush();
-            let next_cost = match source.blocks.get(self.block_starts.len()) {
-                Some(next) => self.cost(index, next)?,
+            let next_cost = match self.source.blocks.get(self.state.block_starts.len()) {
+                Some(next) => self.cost(next)?,
                 None => 0,
             };
             if matches!(last, Op::Gas | Op::Meterq) {
                 self.emit(Inst::Gas { cost: next_cost });
             }
-            if self.falls_into_blk(source, end) {
-                let at = self.emit(Inst::Shift { by: self.stack.len() as u16 });
+            if self.falls_into_blk(end) {
+                let at = self.emit(Inst::Shift { by: self.state.stack.len() as u16 });
                 if flow != Flow::Next {
                     // Behind a call or branch, control is transferred to the Shift.
-                    self.out.entries.push(Entry { at: at as u32, inst: end as u32, cost: next_cost });
+                    self.state.out.entries.push(Entry { at: at as u32, inst: end as u32, cost: next_cost });
                 }
             }
         }
-        if self.out.code.len() == start {
+        if self.state.out.code.len() == start {
             // Two blocks that are entered at different costs need two places.
             self.emit(Inst::Gas { cost: 0 });
         }
         Ok(())
     }
 
-    fn cost(&self, index: usize, block: &Block) -> Result<u32, LowerError> {
-        u32::try_from(block.gas).map_err(|_| LowerError::BlockTooLarge {
-            function: self.verified.module().function_name(index as u32),
-        })
+    fn cost(&self, block: &Block) -> Result<u32, LowerError> {
+        u32::try_from(block.gas)
+            .map_err(|_| LowerError::BlockTooLarge { function: self.module.function_name(self.index) })
     }
 
-    fn ref_base(&self, function: usize) -> Slot {
-        self.verified.signature(function as u32).refs_in
-            + self.verified.module().functions[function].ref_locals
+    /// Number of reference locals: the first reference of the operand stack.
+    fn ref_base(&self) -> Slot {
+        self.module.signature_of(self.index).refs_in + self.module.functions[self.index as usize].ref_locals
     }
 
-    fn falls_into_blk(&self, source: &VerifiedFunction, next: usize) -> bool {
-        self.is_window && source.code.insts.get(next).is_some_and(|inst| inst.op == Op::Blk)
+    fn falls_into_blk(&self, next: usize) -> bool {
+        self.is_window && self.code.insts.get(next).is_some_and(|inst| inst.op == Op::Blk)
     }
 
     // Emission
 
     fn emit(&mut self, inst: Inst) -> usize {
         self.producer = None;
-        self.out.code.push(inst);
-        self.out.origin.push(self.origin);
-        self.out.code.len() - 1
+        self.state.out.code.push(inst);
+        self.state.out.origin.push(self.origin);
+        self.state.out.code.len() - 1
     }
 
     /// Emits an instruction that computes the value to be pushed into its canonical slot, and pushes it.
     fn emit_result(&mut self, make: impl FnOnce(Slot) -> Inst) {
-        let position = self.stack.len();
+        let position = self.state.stack.len();
         let d = self.canonical(position);
         let at = self.emit(make(d));
-        self.stack.push(Value::Canonical);
+        self.state.stack.push(Value::Canonical);
         self.producer = Some((at, position));
     }
 
@@ -267,8 +295,8 @@ impl<W: Word> Lowerer<'_, W> {
 
     /// Takes back the last instruction.
     fn retract(&mut self) {
-        self.out.code.pop();
-        self.out.origin.pop();
+        self.state.out.code.pop();
+        self.state.out.origin.pop();
         self.producer = None;
     }
 
@@ -277,8 +305,8 @@ impl<W: Word> Lowerer<'_, W> {
     }
 
     fn constant(&mut self, value: i64) -> u32 {
-        let constants = &mut self.out.constants;
-        *self.added_constants.entry(value).or_insert_with(|| {
+        let constants = &mut self.state.out.constants;
+        *self.state.added_constants.entry(value).or_insert_with(|| {
             constants.push(W::from_i64(value));
             constants.len() as u32 - 1
         })
@@ -288,12 +316,13 @@ impl<W: Word> Lowerer<'_, W> {
         if [a, b] == NO_IMMEDIATES {
             return Ok(0);
         }
-        if let Some(&index) = self.immediate_index.get(&[a, b]) {
+        if let Some(&index) = self.state.immediate_index.get(&[a, b]) {
             return Ok(index);
         }
-        let index = u16::try_from(self.out.immediates.len()).map_err(|_| LowerError::TooManyImmediates)?;
-        self.out.immediates.push([a, b]);
-        self.immediate_index.insert([a, b], index);
+        let index =
+            u16::try_from(self.state.out.immediates.len()).map_err(|_| LowerError::TooManyImmediates)?;
+        self.state.out.immediates.push([a, b]);
+        self.state.immediate_index.insert([a, b], index);
         Ok(index)
     }
 
@@ -301,13 +330,13 @@ impl<W: Word> Lowerer<'_, W> {
 
     fn push(&mut self, value: Value) {
         self.pending_locals += matches!(value, Value::Local(_)) as usize;
-        self.stack.push(value);
+        self.state.stack.push(value);
     }
 
     fn pop(&mut self) -> Value {
-        let value = self.stack.pop().expect("the verifier checked the heights");
+        let value = self.state.stack.pop().expect("the verifier checked the heights");
         self.pending_locals -= matches!(value, Value::Local(_)) as usize;
-        if self.producer_of(self.stack.len()).is_some() {
+        if self.producer_of(self.state.stack.len()).is_some() {
             self.producer = None;
         }
         value
@@ -332,10 +361,10 @@ impl<W: Word> Lowerer<'_, W> {
     /// Brings the entry at a position to its canonical slot.
     fn settle(&mut self, position: usize) -> Slot {
         let d = self.canonical(position);
-        let value = self.stack[position];
+        let value = self.state.stack[position];
         if value != Value::Canonical {
             self.pending_locals -= matches!(value, Value::Local(_)) as usize;
-            self.stack[position] = Value::Canonical;
+            self.state.stack[position] = Value::Canonical;
             self.load(value, d, position);
         }
         d
@@ -343,7 +372,7 @@ impl<W: Word> Lowerer<'_, W> {
 
     /// Brings the entries from a position on to their canonical slots.
     fn settle_from(&mut self, position: usize) {
-        for position in position..self.stack.len() {
+        for position in position..self.state.stack.len() {
             self.settle(position);
         }
     }
@@ -354,7 +383,7 @@ impl<W: Word> Lowerer<'_, W> {
 
     /// A slot that holds the entry at a position; constants are brought to their canonical slot.
     fn slot(&mut self, position: usize) -> Slot {
-        match self.stack[position] {
+        match self.state.stack[position] {
             Value::Local(slot) => slot,
             _ => self.settle(position),
         }
@@ -362,7 +391,7 @@ impl<W: Word> Lowerer<'_, W> {
 
     /// The entry at a position as a second operand.
     fn operand(&mut self, position: usize) -> Operand {
-        match self.stack[position] {
+        match self.state.stack[position] {
             Value::Imm(imm) => match i16::try_from(imm) {
                 Ok(imm) => Operand::Imm(imm),
                 Err(_) => match u16::try_from(self.constant(imm)) {
@@ -380,7 +409,7 @@ impl<W: Word> Lowerer<'_, W> {
 
     /// The entry at a position as a slot or an immediate.
     fn near_operand(&mut self, position: usize) -> Operand {
-        match self.stack[position] {
+        match self.state.stack[position] {
             Value::Imm(imm) if i16::try_from(imm).is_ok() => Operand::Imm(imm as i16),
             _ => Operand::Slot(self.slot(position)),
         }
@@ -395,17 +424,11 @@ impl<W: Word> Lowerer<'_, W> {
 
     // Instructions
 
-    fn inst(
-        &mut self,
-        index: usize,
-        source: &VerifiedFunction,
-        inst: &Source,
-        refs: &mut Slot,
-    ) -> Result<(), LowerError> {
+    fn inst(&mut self, inst: &Source, refs: &mut Slot) -> Result<(), LowerError> {
         if inst.prefix.is_some() {
             return self.in_place_integer(inst);
         }
-        let top = self.stack.len();
+        let top = self.state.stack.len();
         match inst.op {
             Op::Nop | Op::Break => {}
             Op::Push => self.push(Value::Imm(inst.a as i64)),
@@ -466,7 +489,7 @@ impl<W: Word> Lowerer<'_, W> {
             Op::Store8 | Op::Store16 | Op::Store32 | Op::Store64 | Op::Store if inst.a <= u16::MAX as u64 => {
                 let p = self.slot(top - 2);
                 let off = inst.a as u16;
-                if let Value::Imm(imm) = self.stack[top - 1]
+                if let Value::Imm(imm) = self.state.stack[top - 1]
                     && let Ok(imm) = i16::try_from(imm)
                 {
                     self.drop_values(2);
@@ -494,21 +517,21 @@ impl<W: Word> Lowerer<'_, W> {
                 self.flush();
                 self.leave_window();
                 let at = self.emit(Inst::Jump { to: 0 });
-                self.patches.push((Patch::Jump(at), inst.a as u32));
+                self.state.patches.push((Patch::Jump(at), inst.a as u32));
             }
             Op::Jz | Op::Jnz => self.branch(inst),
-            Op::Jtab => self.jump_table(inst, source),
+            Op::Jtab => self.jump_table(inst),
             Op::Jmap => {
                 let a = self.slot(top - 1);
                 self.drop_values(1);
                 self.flush();
-                self.emit(Inst::JumpMapped { a, map: inst.a as u16, by: self.stack.len() as u16 });
+                self.emit(Inst::JumpMapped { a, map: inst.a as u16, by: self.state.stack.len() as u16 });
             }
             Op::Blk => {
                 self.emit(Inst::Block { need: inst.a as u16, grow: inst.b as u16 });
             }
             Op::Call => {
-                let callee = self.verified.signature(inst.a as u32);
+                let callee = self.module.signature_of(inst.a as u32);
                 self.flush();
                 let w = self.canonical(top - callee.words_in as usize);
                 let r = *refs - callee.refs_in;
@@ -517,7 +540,7 @@ impl<W: Word> Lowerer<'_, W> {
                 *refs = r + callee.refs_out;
             }
             Op::Calli => {
-                let callee = self.verified.module().signatures[inst.a as usize];
+                let callee = self.module.signatures[inst.a as usize];
                 let x = self.immediates(inst.a, inst.b as u64)?;
                 self.flush();
                 let w = self.canonical(top - 1 - callee.words_in as usize);
@@ -527,12 +550,12 @@ impl<W: Word> Lowerer<'_, W> {
                 *refs = r + callee.refs_out;
             }
             Op::Tcall => {
-                let callee = self.verified.signature(inst.a as u32);
+                let callee = self.module.signature_of(inst.a as u32);
                 self.flush();
                 let w = self.canonical(top - callee.words_in as usize);
                 self.emit(Inst::TailCall { w, r: *refs - callee.refs_in, f: inst.a as u16 });
             }
-            Op::Ret => self.ret(index, *refs),
+            Op::Ret => self.ret(*refs),
             _ if is_integer(inst.op) => return self.in_place_integer(inst),
             _ => return self.in_place(inst, refs),
         }
@@ -540,7 +563,7 @@ impl<W: Word> Lowerer<'_, W> {
     }
 
     fn copy(&mut self, position: usize) {
-        match self.stack[position] {
+        match self.state.stack[position] {
             Value::Canonical => {
                 let a = self.canonical(position);
                 self.emit_result(|d| Inst::Mov { d, a });
@@ -554,10 +577,10 @@ impl<W: Word> Lowerer<'_, W> {
         if n == 0 {
             return;
         }
-        let top = self.stack.len() - 1;
-        let (high, low) = (self.stack[top], self.stack[top - n]);
+        let top = self.state.stack.len() - 1;
+        let (high, low) = (self.state.stack[top], self.state.stack[top - n]);
         if high != Value::Canonical && low != Value::Canonical {
-            self.stack.swap(top, top - n);
+            self.state.stack.swap(top, top - n);
         } else {
             let (a, b) = (self.settle(top), self.settle(top - n));
             self.emit(Inst::Swap { a, b });
@@ -566,9 +589,9 @@ impl<W: Word> Lowerer<'_, W> {
 
     /// Brings the entry `n` below the top to the top.
     fn rotate(&mut self, n: usize) {
-        let from = self.stack.len() - 1 - n;
-        if self.stack[from..].iter().all(|value| *value != Value::Canonical) {
-            self.stack[from..].rotate_left(1);
+        let from = self.state.stack.len() - 1 - n;
+        if self.state.stack[from..].iter().all(|value| *value != Value::Canonical) {
+            self.state.stack[from..].rotate_left(1);
         } else if n > 0 {
             self.settle_from(from);
             self.emit(Inst::Rot { from: self.canonical(from), n: n as u16 });
@@ -576,15 +599,16 @@ impl<W: Word> Lowerer<'_, W> {
     }
 
     fn set_local(&mut self, local: Slot, keep: bool) {
-        let position = self.stack.len() - 1;
+        let position = self.state.stack.len() - 1;
         let producer = self.producer_of(position);
-        let value = self.stack[position];
+        let value = self.state.stack[position];
         // Entries that still mean the old value of the local must be saved first.
-        let is_pending = self.pending_locals > 0 && self.stack[..position].contains(&Value::Local(local));
+        let is_pending =
+            self.pending_locals > 0 && self.state.stack[..position].contains(&Value::Local(local));
         if let (Some(at), false) = (producer, is_pending)
-            && let Some(retargeted) = retarget(self.out.code[at], local)
+            && let Some(retargeted) = retarget(self.state.out.code[at], local)
         {
-            self.out.code[at] = retargeted;
+            self.state.out.code[at] = retargeted;
             self.pop();
             if keep {
                 self.push(Value::Local(local));
@@ -594,7 +618,7 @@ impl<W: Word> Lowerer<'_, W> {
         }
         if is_pending {
             for below in 0..position {
-                if self.stack[below] == Value::Local(local) {
+                if self.state.stack[below] == Value::Local(local) {
                     self.settle(below);
                 }
             }
@@ -608,11 +632,12 @@ impl<W: Word> Lowerer<'_, W> {
 
     /// An addition to a product by a small number that was computed just before: both in one.
     fn multiply_add(&mut self) -> bool {
-        let top = self.stack.len();
+        let top = self.state.stack.len();
         for (product, other) in [(top - 1, top - 2), (top - 2, top - 1)] {
-            let multiply = self.producer_of(product).map(|at| self.out.code[at]);
+            let multiply = self.producer_of(product).map(|at| self.state.out.code[at]);
             let Some(Inst::MulI { a, imm, .. }) = multiply else { continue };
-            let (Ok(imm), Value::Canonical | Value::Local(_)) = (i8::try_from(imm), self.stack[other]) else {
+            let (Ok(imm), Value::Canonical | Value::Local(_)) = (i8::try_from(imm), self.state.stack[other])
+            else {
                 continue;
             };
             self.retract();
@@ -625,7 +650,7 @@ impl<W: Word> Lowerer<'_, W> {
     }
 
     fn binary(&mut self, op: Op) {
-        let top = self.stack.len();
+        let top = self.state.stack.len();
         if op == Op::Add && self.multiply_add() {
             return;
         }
@@ -639,7 +664,7 @@ impl<W: Word> Lowerer<'_, W> {
                     _ => Op::Sge,
                 };
                 // x > c is x ≥ c + 1 and x ≤ c is x < c + 1, unless c is the greatest number.
-                match self.stack[top - 1] {
+                match self.state.stack[top - 1] {
                     Value::Imm(imm) if (-32_768..32_767).contains(&imm) && imm != -1 => {
                         let moved = match op {
                             Op::Gt => Op::Ge,
@@ -655,9 +680,9 @@ impl<W: Word> Lowerer<'_, W> {
                     }
                 }
             }
-            Op::Sub => match self.stack[top - 1] {
+            Op::Sub => match self.state.stack[top - 1] {
                 Value::Imm(imm) if imm != i64::MIN => {
-                    self.stack[top - 1] = Value::Imm(-imm);
+                    self.state.stack[top - 1] = Value::Imm(-imm);
                     let b = self.operand(top - 1);
                     (Op::Add, self.slot(top - 2), b)
                 }
@@ -666,7 +691,7 @@ impl<W: Word> Lowerer<'_, W> {
                     (Op::Sub, self.slot(top - 2), Operand::Slot(b))
                 }
             },
-            Op::Shl | Op::Shr | Op::Sar => match self.stack[top - 1] {
+            Op::Shl | Op::Shr | Op::Sar => match self.state.stack[top - 1] {
                 Value::Imm(imm) if (0..W::BITS as i64).contains(&imm) => {
                     (op, self.slot(top - 2), Operand::Imm(imm as i16))
                 }
@@ -684,7 +709,7 @@ impl<W: Word> Lowerer<'_, W> {
                 // Commutative: a constant goes second.
                 let is_constant = |value: Value| matches!(value, Value::Imm(_) | Value::Const(_));
                 let (first, second) =
-                    match is_constant(self.stack[top - 2]) && !is_constant(self.stack[top - 1]) {
+                    match is_constant(self.state.stack[top - 2]) && !is_constant(self.state.stack[top - 1]) {
                         true => (top - 1, top - 2),
                         false => (top - 2, top - 1),
                     };
@@ -740,7 +765,7 @@ impl<W: Word> Lowerer<'_, W> {
 
     /// JZ and JNZ, fused with the comparison before them.
     fn branch(&mut self, inst: &Source) {
-        let position = self.stack.len() - 1;
+        let position = self.state.stack.len() - 1;
         let producer = self.producer_of(position);
         let jump_if = inst.op == Op::Jnz;
         // The jump is emitted before its target is known to be near: forward targets wait for a patch. Whether the
@@ -749,7 +774,7 @@ impl<W: Word> Lowerer<'_, W> {
         let distance = (inst.a as i64 - self.origin as i64).unsigned_abs() * 3 + 8;
         let mut fused = None;
         if distance < i16::MAX as u64 && !self.is_window {
-            fused = producer.and_then(|at| fuse(self.out.code[at], jump_if));
+            fused = producer.and_then(|at| fuse(self.state.out.code[at], jump_if));
         }
         if fused.is_some() {
             self.retract();
@@ -764,7 +789,7 @@ impl<W: Word> Lowerer<'_, W> {
         let jump = fused.expect("set on both paths");
         if !self.is_window {
             let at = self.emit(jump);
-            self.patches.push((Patch::Jump(at), inst.a as u32));
+            self.state.patches.push((Patch::Jump(at), inst.a as u32));
             return;
         }
         // In a window function the taken path moves slot 0: jump over it where the branch is not taken.
@@ -775,45 +800,45 @@ impl<W: Word> Lowerer<'_, W> {
         });
         self.leave_window();
         let at = self.emit(Inst::Jump { to: 0 });
-        self.patches.push((Patch::Jump(at), inst.a as u32));
+        self.state.patches.push((Patch::Jump(at), inst.a as u32));
     }
 
     fn leave_window(&mut self) {
         if self.is_window {
-            self.emit(Inst::Shift { by: self.stack.len() as u16 });
+            self.emit(Inst::Shift { by: self.state.stack.len() as u16 });
         }
     }
 
-    fn jump_table(&mut self, inst: &Source, source: &VerifiedFunction) {
-        let a = self.slot(self.stack.len() - 1);
+    fn jump_table(&mut self, inst: &Source) {
+        let a = self.slot(self.state.stack.len() - 1);
         self.drop_values(1);
         self.flush();
-        let start = self.out.tables.len();
+        let start = self.state.out.tables.len();
         self.emit(Inst::JumpTable { a, start: start as u32 });
-        let targets = source.code.table(inst);
-        self.out.tables.push(targets.len() as u32);
+        let targets = self.code.table(inst);
+        self.state.out.tables.push(targets.len() as u32);
         for &target in targets {
-            let at = self.out.tables.len();
-            self.out.tables.push(0);
+            let at = self.state.out.tables.len();
+            self.state.out.tables.push(0);
             if self.is_window {
                 // Each entry leads to a stub that moves slot 0.
-                self.out.tables[at] = self.out.code.len() as u32;
+                self.state.out.tables[at] = self.state.out.code.len() as u32;
                 self.leave_window();
                 let jump = self.emit(Inst::Jump { to: 0 });
-                self.patches.push((Patch::Jump(jump), target));
+                self.state.patches.push((Patch::Jump(jump), target));
             } else {
-                self.patches.push((Patch::Table(at), target));
+                self.state.patches.push((Patch::Table(at), target));
             }
         }
     }
 
-    fn ret(&mut self, index: usize, refs: Slot) {
-        let signature = self.verified.signature(index as u32);
+    fn ret(&mut self, refs: Slot) {
+        let signature = self.module.signature_of(self.index);
         let n = signature.words_out;
-        let uses_refs = self.verified.functions()[index].frame_refs > 0;
+        let uses_refs = self.source.frame_refs > 0;
         if self.is_window {
             self.flush();
-            self.emit(Inst::WindowEnd { w: self.stack.len() as Slot, n });
+            self.emit(Inst::WindowEnd { w: self.state.stack.len() as Slot, n });
         } else if n == 1 && !uses_refs {
             let a = self.slot(0);
             self.emit(Inst::Ret1 { a });
@@ -822,7 +847,7 @@ impl<W: Word> Lowerer<'_, W> {
         self.flush();
         let w = if self.is_window { 0 } else { self.canonical(0) };
         if uses_refs {
-            self.emit(Inst::RetRefs { w, r: refs - signature.refs_out, f: index as u16 });
+            self.emit(Inst::RetRefs { w, r: refs - signature.refs_out, f: self.index as u16 });
         } else if n == 0 {
             self.emit(Inst::Ret0);
         } else {
@@ -834,13 +859,13 @@ impl<W: Word> Lowerer<'_, W> {
     fn finish_in_place(&mut self, words_in: u16, words_out: u16) {
         self.drop_values(words_in as usize);
         for _ in 0..words_out {
-            self.stack.push(Value::Canonical);
+            self.state.stack.push(Value::Canonical);
         }
     }
 
     fn in_place_integer(&mut self, inst: &Source) -> Result<(), LowerError> {
         let effect = inst.op.info().effect.expect("integer operations have fixed effects");
-        let position = self.stack.len() - effect.words_in as usize;
+        let position = self.state.stack.len() - effect.words_in as usize;
         let x = self.immediates(inst.a, inst.b as u64)?;
         self.settle_from(position);
         let w = self.canonical(position);
@@ -866,7 +891,7 @@ impl<W: Word> Lowerer<'_, W> {
             }
             (op, _) => unreachable!("{op:?} is lowered elsewhere"),
         };
-        let position = self.stack.len() - words_in as usize;
+        let position = self.state.stack.len() - words_in as usize;
         let x = self.immediates(inst.a, inst.b as u64)?;
         self.settle_from(position);
         let r = *refs - refs_in as Slot;
@@ -879,7 +904,7 @@ impl<W: Word> Lowerer<'_, W> {
     /// Sets the distance of the jump at `at`.
     fn set_distance(&mut self, at: usize, target: u32) {
         let distance = target as i64 - (at as i64 + 1);
-        match &mut self.out.code[at] {
+        match &mut self.state.out.code[at] {
             Inst::Jump { to } | Inst::JumpZ { to, .. } | Inst::JumpNz { to, .. } => *to = distance as i32,
             Inst::JumpEqR { to, .. }
             | Inst::JumpEqI { to, .. }

@@ -168,7 +168,7 @@ impl<'a, W: Word> Machine<'a, W> {
         let functions = &lowered.functions;
         let after = functions.partition_point(|function| function.entry as usize <= code_index);
         let function = after.saturating_sub(1);
-        let source = &self.verified.functions()[function].code.insts;
+        let source = self.verified.decode(function as u32).insts;
         (function as u32, source.get(inst as usize).map_or(0, |inst| inst.offset))
     }
 

@@ -3,13 +3,14 @@
 use dotvm_arch::{W32, W64, W128, W256, W512, Word, with_arch};
 use dotvm_core::host::Host;
 use dotvm_core::limits::Limits;
+use dotvm_core::module::Module;
 use dotvm_core::outcome::{FinalState, Invocation, Outcome};
-use dotvm_core::verify::Verified;
+use dotvm_core::verify::{Verified, VerifyError, verify_with};
 use hashbrown::HashMap;
 
 use crate::inst::Inst;
 use crate::interp;
-use crate::lower::{self, LowerError};
+use crate::lower::{LowerError, State};
 
 /// A verified module, lowered for its width and ready to run any number of times.
 #[derive(Debug)]
@@ -87,23 +88,58 @@ pub(crate) struct LoweredFunction {
     pub window: u16,
 }
 
-/// Lowers a verified module to the register form.
+/// Why a module does not become a program.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    /// The verifier refuses it.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// It is too large for the register form.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+}
+
+/// The register form at one of the five widths.
+trait Wrap: Word {
+    fn wrap(lowered: Lowered<Self>) -> AnyLowered;
+}
+
+macro_rules! wrap {
+    ($($width:ident)*) => {
+        $(impl Wrap for $width {
+            fn wrap(lowered: Lowered<Self>) -> AnyLowered {
+                AnyLowered::$width(lowered)
+            }
+        })*
+    };
+}
+wrap!(W32 W64 W128 W256 W512);
+
+/// Verifies a module and lowers each function as soon as it is verified: its instructions are decoded once and not
+/// kept.
+pub fn compile(module: Module) -> Result<Program, CompileError> {
+    fn at_width<W: Wrap>(module: Module) -> Result<Program, CompileError> {
+        let (verified, state) = verify_with::<_, CompileError>(
+            module,
+            State::<W>::new,
+            |state, module, index, code, function| Ok(state.function(module, index, code, function)?),
+        )?;
+        Ok(Program { verified, lowered: W::wrap(state.finish()?) })
+    }
+    with_arch!(module.width, W => at_width::<W>(module))
+}
+
+/// Lowers a verified module to the register form; [`compile`] does both at once.
 pub fn lower(verified: Verified) -> Result<Program, LowerError> {
-    trait Wrap: Word {
-        fn wrap(lowered: Lowered<Self>) -> AnyLowered;
+    fn at_width<W: Wrap>(verified: Verified) -> Result<Program, LowerError> {
+        let mut state = State::<W>::new(verified.module());
+        for (index, function) in verified.functions().iter().enumerate() {
+            let index = index as u32;
+            state.function(verified.module(), index, &verified.decode(index), function)?;
+        }
+        Ok(Program { lowered: W::wrap(state.finish()?), verified })
     }
-    macro_rules! wrap {
-        ($($width:ident)*) => {
-            $(impl Wrap for $width {
-                fn wrap(lowered: Lowered<Self>) -> AnyLowered {
-                    AnyLowered::$width(lowered)
-                }
-            })*
-        };
-    }
-    wrap!(W32 W64 W128 W256 W512);
-    let lowered = with_arch!(verified.module().width, W => lower::lower::<W>(&verified).map(W::wrap))?;
-    Ok(Program { verified, lowered })
+    with_arch!(verified.module().width, W => at_width::<W>(verified))
 }
 
 impl Program {

@@ -1,6 +1,6 @@
 //! The machine: frames, the run loop, and the meaning of every operation.
 
-use dotvm_core::decode::Inst;
+use dotvm_core::decode::{Decoded, Inst};
 use dotvm_core::env::{EnvField, EnvValue};
 use dotvm_core::gas::{self, Gas};
 use dotvm_core::host::{Host, HostError};
@@ -113,17 +113,20 @@ impl Machine<'_> {
         let words = invocation.words.iter().map(from_w512).collect();
         self.enter(invocation.function, words, invocation.refs.clone())?;
         let verified = self.verified;
+        let codes: Vec<Decoded> =
+            (0..verified.functions().len()).map(|index| verified.decode(index as u32)).collect();
         loop {
             let frame = self.frame();
             let (index, next) = (frame.function, frame.next);
             let function = &verified.functions()[index as usize];
-            let inst = &function.code.insts[next];
+            let code = &codes[index as usize];
+            let inst = &code.insts[next];
             frame.next += 1;
             let transferred = std::mem::replace(&mut frame.transferred, inst.op.info().flow != Flow::Next);
             let paid = if transferred { self.enter_block(function, next) } else { Ok(()) };
             let step = paid.and_then(|()| {
                 inspect(index, inst);
-                self.step(function, inst)
+                self.step(code, inst)
             });
             match step {
                 Ok(None) => {}
@@ -236,7 +239,7 @@ impl Machine<'_> {
     }
 
     /// Executes one instruction; its end, if the execution ends with it.
-    fn step(&mut self, function: &VerifiedFunction, inst: &Inst) -> Result<Option<End>, Fault> {
+    fn step(&mut self, code: &Decoded, inst: &Inst) -> Result<Option<End>, Fault> {
         let bits = self.bits;
         let (a, b) = (inst.a, u64::from(inst.b));
         match inst.op {
@@ -255,7 +258,7 @@ impl Machine<'_> {
                 }
             }
             Op::Jtab => {
-                let targets = function.code.table(inst);
+                let targets = code.table(inst);
                 let last = targets.len() - 1;
                 let entry = self.pop().to_usize().map_or(last, |entry| entry.min(last));
                 self.jump(u64::from(targets[entry]));
@@ -265,7 +268,7 @@ impl Machine<'_> {
                 let map = &self.verified.module().jump_maps[a as usize];
                 let entry =
                     map.entries.iter().find(|entry| Some(entry.0) == address).ok_or(TrapKind::Jump)?;
-                let target = function.code.index_of(entry.1).ok_or(TrapKind::Jump)?;
+                let target = code.index_of(entry.1).ok_or(TrapKind::Jump)?;
                 self.jump(u64::from(target));
             }
             Op::Call => {

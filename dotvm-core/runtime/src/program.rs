@@ -6,7 +6,8 @@ use dotdb::CodeHash;
 use dotvm_arch::Width;
 use dotvm_core::container;
 use dotvm_core::module::Module;
-use dotvm_core::verify::{Verified, verify};
+use dotvm_core::verify::Verified;
+use dotvm_engine::CompileError;
 
 use crate::error::RuntimeError;
 
@@ -23,9 +24,10 @@ impl Program {
     /// # Errors
     /// [`RuntimeError::Read`], [`RuntimeError::Verify`], [`RuntimeError::Lower`].
     pub fn load(bytes: &[u8]) -> Result<Program, RuntimeError> {
-        let verified = verify(container::read(bytes)?)?;
-        let lowered =
-            dotvm_engine::lower(verified).map_err(|error| RuntimeError::Lower(error.to_string()))?;
+        let lowered = dotvm_engine::compile(container::read(bytes)?).map_err(|error| match error {
+            CompileError::Verify(error) => RuntimeError::Verify(error),
+            CompileError::Lower(error) => RuntimeError::Lower(error.to_string()),
+        })?;
         Ok(Program { lowered: Arc::new(lowered), hash: container::content_hash(bytes) })
     }
 
