@@ -194,6 +194,12 @@ impl<V: Clone> Cache<V> {
         self.dirty
     }
 
+    /// Keys and values to be written, in no useful order: sort before anything is shown.
+    pub(crate) fn into_dirty(self) -> impl Iterator<Item = (Bytes, V)> {
+        let dirty = self.entries.into_iter().filter(|entry| entry.dirty);
+        dirty.map(|entry| (entry.key, entry.value))
+    }
+
     /// Entries to be written, in no useful order: sort before anything is shown.
     pub(crate) fn dirty(&self) -> impl Iterator<Item = &Entry<V>> {
         self.entries.iter().filter(|entry| entry.dirty)

@@ -8,7 +8,8 @@ use dotdb_store::Direction;
 use crate::cursor::MergedRange;
 use crate::error::DbError;
 use crate::keys::{
-    CODE, CONTRACT, MAX_CODE_BYTES, META_CONTRACTS, check_len, check_name, corrupt, prefix_end, tagged,
+    CODE, CONTRACT, MAX_CODE_BYTES, MAX_NAME_BYTES, META_CONTRACTS, check_len, check_name, corrupt,
+    prefix_end, tagged,
 };
 use crate::tx::Tx;
 
@@ -39,15 +40,18 @@ impl Contract {
     }
 
     fn decode(key: &[u8], value: &[u8]) -> Result<Contract, DbError> {
-        let bad = |_| corrupt(key, "is not a contract");
-        let name = key.get(1..).unwrap_or_default().to_vec();
-        let (id, code) = value.split_at_checked(4).ok_or(()).map_err(bad)?;
-        Ok(Contract {
-            name: String::from_utf8(name).map_err(|_| bad(()))?,
-            id: ContractId(u32::from_be_bytes(id.try_into().map_err(|_| bad(()))?)),
-            code: if code.is_empty() { None } else { Some(code.try_into().map_err(|_| bad(()))?) },
-        })
+        let name = std::str::from_utf8(key.get(1..).unwrap_or_default());
+        let name = name.map_err(|_| corrupt(key, "is not a contract"))?;
+        let (id, code) = decode_value(key, value)?;
+        Ok(Contract { name: name.to_owned(), id, code })
     }
+}
+
+fn decode_value(key: &[u8], value: &[u8]) -> Result<(ContractId, Option<CodeHash>), DbError> {
+    let bad = || corrupt(key, "is not a contract");
+    let (id, code) = value.split_first_chunk::<4>().ok_or_else(bad)?;
+    let code = if code.is_empty() { None } else { Some(code.try_into().map_err(|_| bad())?) };
+    Ok((ContractId(u32::from_be_bytes(*id)), code))
 }
 
 impl Tx {
@@ -56,8 +60,8 @@ impl Tx {
     /// # Errors
     /// [`DbError::Name`]; [`DbError::UnknownContract`] for a new name in a read-only transaction.
     pub fn contract_id(&mut self, name: &str) -> Result<ContractId, DbError> {
-        if let Some(contract) = self.contract(name)? {
-            return Ok(contract.id);
+        if let Some((id, _)) = self.find_contract(name)? {
+            return Ok(id);
         }
         if self.read_only() {
             return Err(DbError::UnknownContract { name: name.to_owned() });
@@ -70,9 +74,18 @@ impl Tx {
 
     /// The contract with this name, if there is one.
     pub fn contract(&mut self, name: &str) -> Result<Option<Contract>, DbError> {
+        let found = self.find_contract(name)?;
+        Ok(found.map(|(id, code)| Contract { name: name.to_owned(), id, code }))
+    }
+
+    /// Number and code of the contract with this name, if there is one: [`Tx::contract`] without a copy of the
+    /// name.
+    pub fn find_contract(&mut self, name: &str) -> Result<Option<(ContractId, Option<CodeHash>)>, DbError> {
         check_name(name)?;
-        let key = tagged(CONTRACT, name.as_bytes());
-        self.raw_get(&key)?.map(|value| Contract::decode(&key, &value)).transpose()
+        let mut buffer = [CONTRACT; 1 + MAX_NAME_BYTES];
+        buffer[1..=name.len()].copy_from_slice(name.as_bytes());
+        let key = &buffer[..=name.len()];
+        self.raw_get(key)?.map(|value| decode_value(key, &value)).transpose()
     }
 
     /// All contracts in the order of their names.

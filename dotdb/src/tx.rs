@@ -101,9 +101,11 @@ impl Tx {
         let Tx { store, snapshot, writer, slots, collections, writes, cursors, .. } = self;
         // Nodes that a snapshot still shares would be copied instead of changed.
         drop((snapshot, cursors));
-        let slots = slots.dirty().map(|entry| (entry.key.clone(), entry.value.encode()));
-        let collections = collections.dirty().map(|entry| (entry.key.clone(), entry.value.encode()));
-        let batch: Batch = writes.into_iter().chain(slots).chain(collections).collect();
+        let mut batch = Vec::with_capacity(slots.dirty_len() + collections.dirty_len() + writes.len());
+        batch.extend(slots.into_dirty().map(|(key, value)| (key, value.encode())));
+        batch.extend(collections.into_dirty().map(|(key, value)| (key, value.encode())));
+        batch.extend(writes);
+        let batch = Batch::from(batch);
         if !batch.is_empty() {
             store.apply(&batch, durability)?;
         }
@@ -169,7 +171,7 @@ impl Tx {
             .map_err(|_| DbError::UnknownSavepoint { id })
     }
 
-    /// Looks a store key up that is neither a slot nor a collection.
+    /// Looks the store key of a record up.
     #[inline]
     pub(crate) fn record(&mut self, key: &[u8]) -> Result<Record, DbError> {
         if self.records.len() < MAX_REMEMBERED {
@@ -187,12 +189,13 @@ impl Tx {
         self.records.find_or_load(key, || Ok(snapshot.get(key)?))
     }
 
-    /// Reads a store key.
-    pub(crate) fn raw_get(&mut self, key: &[u8]) -> Result<Option<Bytes>, DbError> {
-        Ok(match self.record(key)? {
-            Record::Cached(index) => self.records.entry(index).value.clone(),
-            Record::Passing(value) => value,
-        })
+    /// Reads a store key that is rarely read twice: it is not remembered.
+    pub(crate) fn raw_get(&self, key: &[u8]) -> Result<Option<Bytes>, DbError> {
+        let found = if self.records.len() == 0 { None } else { self.records.find(key) };
+        match found {
+            Some(index) => Ok(self.records.entry(index).value.clone()),
+            None => Ok(self.snapshot.get(key)?),
+        }
     }
 
     /// Writes a store key.

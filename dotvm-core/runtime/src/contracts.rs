@@ -9,7 +9,7 @@ use dotvm_core::outcome::Invocation;
 
 use crate::args::nearest;
 use crate::error::RuntimeError;
-use crate::execute::{Execution, Options, execute_in};
+use crate::execute::{Execution, Options, Place, execute_in};
 use crate::program::Program;
 use crate::show::hex;
 
@@ -102,12 +102,14 @@ impl Runtime {
         options: &Options,
     ) -> Result<Execution, RuntimeError> {
         let mut tx = self.database.begin(Mode::ReadWrite)?;
-        if let Some(code) = tx.contract(name)?.and_then(|contract| contract.code)
+        let contract = tx.find_contract(name)?;
+        if let Some((_, Some(code))) = contract
             && code != *program.hash()
         {
             return Err(RuntimeError::NameTaken { name: name.to_owned(), deployed: hex(&code) });
         }
-        execute_in(&self.database, tx, name, program, invocation, options)
+        let place = Place { name, contract: contract.map(|(id, _)| id) };
+        execute_in(&self.database, tx, place, program, invocation, options)
     }
 
     /// Calls a contract. `invocation` chooses the function and its arguments once the program is known; code and
@@ -122,9 +124,10 @@ impl Runtime {
         options: &Options,
     ) -> Result<(Program, Execution), RuntimeError> {
         let mut tx = self.database.begin(Mode::ReadWrite)?;
-        let program = self.program_in(&mut tx, name)?;
+        let (contract, program) = self.program_in(&mut tx, name)?;
         let invocation = invocation(&program)?;
-        let execution = execute_in(&self.database, tx, name, &program, &invocation, options)?;
+        let place = Place { name, contract: Some(contract) };
+        let execution = execute_in(&self.database, tx, place, &program, &invocation, options)?;
         Ok((program, execution))
     }
 
@@ -133,24 +136,24 @@ impl Runtime {
     /// # Errors
     /// [`RuntimeError::UnknownContract`], [`RuntimeError::Db`].
     pub fn program(&self, name: &str) -> Result<Program, RuntimeError> {
-        self.program_in(&mut self.database.begin(Mode::ReadOnly)?, name)
+        Ok(self.program_in(&mut self.database.begin(Mode::ReadOnly)?, name)?.1)
     }
 
-    fn program_in(&self, tx: &mut Tx, name: &str) -> Result<Program, RuntimeError> {
-        let Some(hash) = tx.contract(name)?.and_then(|contract| contract.code) else {
+    fn program_in(&self, tx: &mut Tx, name: &str) -> Result<(ContractId, Program), RuntimeError> {
+        let Some((contract, Some(hash))) = tx.find_contract(name)? else {
             let deployed = tx.contracts()?.into_iter().filter(|contract| contract.code.is_some());
             let names: Vec<String> = deployed.map(|contract| contract.name).collect();
             let nearest = nearest(name, names.iter().map(String::as_str)).map(str::to_owned);
             return Err(RuntimeError::UnknownContract { name: name.to_owned(), nearest });
         };
         if let Some(program) = self.recall(&hash) {
-            return Ok(program);
+            return Ok((contract, program));
         }
         let code = tx.code(&hash)?.ok_or_else(|| DbError::UnknownCode { hash: hex(&hash) })?;
         let program = Program::load(&code)
             .map_err(|source| RuntimeError::StoredCode { name: name.to_owned(), source: Box::new(source) })?;
         self.remember(program.clone());
-        Ok(program)
+        Ok((contract, program))
     }
 
     fn recall(&self, hash: &CodeHash) -> Option<Program> {

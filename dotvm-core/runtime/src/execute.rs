@@ -1,6 +1,7 @@
 //! One execution: link, run, commit or undo.
 
-use dotdb::{Database, Durability, Mode, Tx};
+use bytes::Bytes;
+use dotdb::{ContractId, Database, Durability, Mode, Tx};
 use dotvm_core::capability::Capability;
 use dotvm_core::env::Env;
 use dotvm_core::limits::Limits;
@@ -64,14 +65,24 @@ pub fn execute(
     invocation: &Invocation,
     options: &Options,
 ) -> Result<Execution, RuntimeError> {
-    execute_in(database, database.begin(Mode::ReadWrite)?, contract, program, invocation, options)
+    let place = Place { name: contract, contract: None };
+    execute_in(database, database.begin(Mode::ReadWrite)?, place, program, invocation, options)
+}
+
+/// Whose state an execution runs on.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// The contract's name.
+    pub(crate) name: &'a str,
+    /// Its number if it was looked up in the transaction.
+    pub(crate) contract: Option<ContractId>,
 }
 
 /// [`execute`] in a transaction that is open already.
 pub(crate) fn execute_in(
     database: &Database,
     tx: Tx,
-    contract: &str,
+    place: Place<'_>,
     program: &Program,
     invocation: &Invocation,
     options: &Options,
@@ -79,8 +90,9 @@ pub(crate) fn execute_in(
     let module = program.module();
     check_granted(module, &options.granted)?;
     invocation.check(program.verified()).map_err(ArgumentError::new)?;
-    let env = Env { contract: contract.to_owned().into(), ..options.env.clone() };
-    let mut host = TxHost::link(database, tx, contract, &module.collections, env, options.durability)?;
+    let contract = Bytes::copy_from_slice(place.name.as_bytes());
+    let env = Env { contract, ..options.env.clone() };
+    let mut host = TxHost::link_at(database, tx, place, &module.collections, env, options.durability)?;
     let outcome = dotvm_engine::run(program.lowered(), invocation, &options.limits, &mut host)
         .map_err(ArgumentError::new)?;
     let committed = outcome.end.is_success();

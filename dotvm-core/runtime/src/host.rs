@@ -14,6 +14,7 @@ use dotvm_core::host::{Host, HostError, HostResult, SlotValue};
 use dotvm_core::module::{Collection, CollectionKind};
 use dotvm_core::trap::TrapKind;
 
+use crate::execute::Place;
 use crate::scratch::Scratch;
 
 /// Most savepoints set at a time in one transaction.
@@ -96,11 +97,24 @@ impl<'a> TxHost<'a> {
         env: Env,
         durability: Durability,
     ) -> Result<TxHost<'a>, DbError> {
-        let open = OpenTx::link(tx, contract_name, collections)?;
+        let place = Place { name: contract_name, contract: None };
+        TxHost::link_at(database, tx, place, collections, env, durability)
+    }
+
+    /// [`TxHost::link`], for a contract that may have been looked up in the transaction.
+    pub(crate) fn link_at(
+        database: &'a Database,
+        tx: Tx,
+        place: Place<'a>,
+        collections: &'a [Collection],
+        env: Env,
+        durability: Durability,
+    ) -> Result<TxHost<'a>, DbError> {
+        let open = OpenTx::link(tx, place, collections)?;
         Ok(TxHost {
             database,
             durability,
-            contract_name,
+            contract_name: place.name,
             collections,
             env,
             open: Some(open),
@@ -223,11 +237,12 @@ impl Pending {
 }
 
 impl OpenTx {
-    fn link(mut tx: Tx, contract_name: &str, collections: &[Collection]) -> Result<OpenTx, DbError> {
-        // Numbers start at 1: contract 0 has no state, as befits one that does not exist.
-        let contract = match tx.read_only() {
-            true => tx.contract(contract_name)?.map_or(ContractId(0), |contract| contract.id),
-            false => tx.contract_id(contract_name)?,
+    fn link(mut tx: Tx, place: Place<'_>, collections: &[Collection]) -> Result<OpenTx, DbError> {
+        let contract = match place.contract {
+            Some(contract) => contract,
+            // Numbers start at 1: contract 0 has no state, as befits one that does not exist.
+            None if tx.read_only() => tx.find_contract(place.name)?.map_or(ContractId(0), |(id, _)| id),
+            None => tx.contract_id(place.name)?,
         };
         let collections = collections
             .iter()
@@ -527,7 +542,9 @@ impl Host for TxHost<'_> {
         }
         let mode = if read_only { Mode::ReadOnly } else { Mode::ReadWrite };
         let tx = self.database.begin(mode);
-        match tx.and_then(|tx| OpenTx::link(tx, self.contract_name, self.collections)) {
+        // An earlier transaction's number may never have been committed.
+        let place = Place { name: self.contract_name, contract: None };
+        match tx.and_then(|tx| OpenTx::link(tx, place, self.collections)) {
             Ok(open) => {
                 self.open = Some(open);
                 Ok(())
