@@ -600,36 +600,39 @@ impl<'a> FunctionVerifier<'a> {
         loop {
             let end = self.blocks.get(block + 1).map_or(self.code.insts.len(), |next| next.start as usize);
             let mut gas = 0;
-            while index < end {
-                let inst = self.code.insts[index];
+            for inst in &self.code.insts[index..end] {
                 let facts = Facts::of(inst.op as u8);
-                let effect =
-                    if facts.is_plain && inst.prefix.is_none() && !self.needs_a_closer_look(facts, &inst) {
-                        gas += self.costs.plain[inst.op as usize];
-                        let [words_in, words_out, refs_in, refs_out] = facts.effect.map(u32::from);
-                        Effect { words_in, words_out, refs_in, refs_out }
-                    } else {
-                        gas += static_gas(self.module, &inst, self.costs.bits);
-                        self.look_closer(&inst, heights)?
-                    };
+                let is_plain = facts.is_plain && inst.prefix.is_none();
+                let effect = if is_plain && !self.needs_a_closer_look(facts, inst) {
+                    gas += self.costs.plain[inst.op as usize];
+                    let [words_in, words_out, refs_in, refs_out] = facts.effect.map(u32::from);
+                    Effect { words_in, words_out, refs_in, refs_out }
+                } else {
+                    gas += static_gas(self.module, inst, self.costs.bits);
+                    self.look_closer(inst, heights)?
+                };
                 if heights.words < effect.words_in || heights.refs < effect.refs_in {
-                    return Err(self.underflow(&inst, effect, heights));
+                    return Err(self.underflow(inst, effect, heights));
                 }
                 lowest = lowest.min(heights.words - effect.words_in);
                 heights.words = heights.words - effect.words_in + effect.words_out;
                 heights.refs = heights.refs - effect.refs_in + effect.refs_out;
                 highest = highest.max(heights.words);
                 highest_refs = highest_refs.max(heights.refs);
-                if heights.words > limits::module::FRAME_WORDS || heights.refs > limits::module::FRAME_REFS {
-                    let message =
-                        format!("the stacks grow beyond the limit of {}", limits::module::FRAME_WORDS);
-                    return Err(self.error(&inst, message));
+                // Plain instructions alone cannot bring a height near 2^32; the others are looked at each time.
+                if !is_plain
+                    && (highest > limits::module::FRAME_WORDS || highest_refs > limits::module::FRAME_REFS)
+                {
+                    return Err(self.overflow(inst));
                 }
-                index += 1;
             }
+            index = end;
             self.blocks[block].gas = gas;
             // Only the last instruction of a block goes elsewhere than to the next.
             let last = self.code.insts[end - 1];
+            if highest > limits::module::FRAME_WORDS || highest_refs > limits::module::FRAME_REFS {
+                return Err(self.overflow(&last));
+            }
             let flow = last.op.info().flow;
             match flow {
                 Flow::Next | Flow::NextBlock | Flow::Leave => {}
@@ -669,6 +672,11 @@ impl<'a> FunctionVerifier<'a> {
             return Err(self.error(&first, message));
         }
         Ok(())
+    }
+
+    #[cold]
+    fn overflow(&self, inst: &Inst) -> FunctionError {
+        self.error(inst, format!("the stacks grow beyond the limit of {}", limits::module::FRAME_WORDS))
     }
 
     #[cold]

@@ -225,9 +225,9 @@ impl<W: Word> Lowerer<'_, W> {
         self.pending_locals = 0;
         self.producer = None;
         let mut refs = self.ref_base() + block.refs as Slot;
-        for at in block.start as usize..end {
-            let inst = &self.code.insts[at];
-            self.origin = at as u32;
+        let code = self.code;
+        for (at, inst) in (block.start..).zip(&code.insts[block.start as usize..end]) {
+            self.origin = at;
             self.inst(inst, &mut refs)?;
         }
         let last = self.code.insts[end - 1].op;
