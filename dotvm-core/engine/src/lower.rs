@@ -89,7 +89,7 @@ impl<W: Word> State<W> {
             out: Lowered {
                 code: Vec::with_capacity(bytes + 2),
                 origin: Vec::with_capacity(bytes / 2 + 2),
-                entries: Vec::new(),
+                entries: Vec::with_capacity(bytes / 8),
                 functions: Vec::with_capacity(module.functions.len()),
                 constants: module.word_constants.iter().map(|word| word_from::<W>(*word)).collect(),
                 immediates: vec![NO_IMMEDIATES],

@@ -116,7 +116,7 @@ impl<'a, W: Word> Machine<'a, W> {
     #[cold]
     #[inline(never)]
     pub fn grow_words(&mut self, needed: usize) {
-        let len = needed.max(self.words.len() * 2).max(256).min(self.limits.stack_words as usize);
+        let len = needed.max(self.words.len() * 2).max(32).min(self.limits.stack_words as usize);
         self.words.resize(len, W::ZERO);
     }
 
@@ -127,7 +127,7 @@ impl<'a, W: Word> Machine<'a, W> {
             return Err(Stop::trap(TrapKind::Stack));
         }
         if needed > self.refs.len() {
-            self.refs.resize(needed.max(64), Ref::Null);
+            self.refs.resize(needed.max(self.refs.len() * 2).max(8), Ref::Null);
         }
         Ok(())
     }
@@ -174,7 +174,7 @@ impl<'a, W: Word> Machine<'a, W> {
 
     pub fn into_final_state(self) -> FinalState {
         FinalState {
-            memory: self.memory.bytes,
+            memory: self.memory.into_bytes(),
             word_globals: self.word_globals.iter().map(|word| word.resize()).collect(),
             ref_globals: self.ref_globals,
         }

@@ -9,10 +9,12 @@ use dotvm_core::trap::TrapKind;
 
 use crate::machine::Stop;
 
-/// Linear memory: read-only data, then writable data, then the heap.
+/// Linear memory: read-only data, then writable data, then the heap. Only the part up to the last byte touched is
+/// there; what is behind it, up to the size, is zero.
 #[derive(Debug)]
 pub(crate) struct Memory {
     pub bytes: Vec<u8>,
+    size: u64,
     /// End of the read-only data; writes below it trap.
     read_only_end: u64,
     max_pages: u64,
@@ -32,14 +34,13 @@ impl Memory {
                 memory.min_pages
             ));
         }
-        let size = memory.min_pages * PAGE_BYTES;
-        // Asking first turns what would abort the process into an answer; zeroed memory comes lazily.
-        let no_memory = || {
-            format!("The machine has no memory for the {} pages the module starts with.", memory.min_pages)
-        };
-        let size = usize::try_from(size).map_err(|_| no_memory())?;
-        Vec::<u8>::new().try_reserve_exact(size).map_err(|_| no_memory())?;
-        let mut bytes = vec![0; size];
+        // The verifier placed all data within the pages at the start.
+        let data_end = module.data.last().map_or(0, |segment| segment.address as usize + segment.bytes.len());
+        // Asking first turns what would abort the process into an answer.
+        let no_memory =
+            |_| format!("The machine has no memory for the {data_end} bytes that the module starts with.");
+        Vec::<u8>::new().try_reserve_exact(data_end).map_err(no_memory)?;
+        let mut bytes = vec![0; data_end];
         let mut read_only_end = 0;
         for segment in &module.data {
             let start = segment.address as usize;
@@ -50,57 +51,88 @@ impl Memory {
             }
         }
         let max_pages = memory.max_pages.min(limit_pages);
-        Ok(Memory { bytes, read_only_end, max_pages, heap: Heap::new(memory.heap_base) })
+        let size = memory.min_pages * PAGE_BYTES;
+        Ok(Memory { bytes, size, read_only_end, max_pages, heap: Heap::new(memory.heap_base) })
     }
 
     /// The `N` bytes at an address plus an offset.
     #[inline(always)]
-    pub fn load<W: Word, const N: usize>(&self, address: W, offset: u64) -> Result<&[u8; N], Stop> {
-        let address = address_of(address)?;
-        let start = address.checked_add(offset).ok_or(BOUNDS)?;
-        let tail = self.bytes.get(start as usize..).ok_or(BOUNDS)?;
-        tail.first_chunk().ok_or(BOUNDS)
+    pub fn load<W: Word, const N: usize>(&mut self, address: W, offset: u64) -> Result<&[u8; N], Stop> {
+        let start = self.reach(address, offset, N)?;
+        self.bytes[start..].first_chunk().ok_or(BOUNDS)
     }
 
     /// The same for a write.
     #[inline(always)]
     pub fn store<W: Word, const N: usize>(&mut self, address: W, offset: u64) -> Result<&mut [u8; N], Stop> {
-        let address = address_of(address)?;
-        let start = address.checked_add(offset).ok_or(BOUNDS)?;
-        let tail = self.bytes.get_mut(start as usize..).ok_or(BOUNDS)?;
-        let chunk = tail.first_chunk_mut().ok_or(BOUNDS)?;
-        if start < self.read_only_end {
+        let start = self.reach(address, offset, N)?;
+        if (start as u64) < self.read_only_end {
             return Err(PROTECT);
         }
-        Ok(chunk)
+        self.bytes[start..].first_chunk_mut().ok_or(BOUNDS)
     }
 
     /// The bytes of a word at an address plus an offset.
     #[inline(always)]
-    pub fn word<W: Word>(&self, address: W, offset: u64) -> Result<&[u8], Stop> {
-        let start = address_of(address)?.checked_add(offset).ok_or(BOUNDS)?;
-        self.bytes.get(start as usize..).and_then(|tail| tail.get(..W::BYTES)).ok_or(BOUNDS)
+    pub fn word<W: Word>(&mut self, address: W, offset: u64) -> Result<&[u8], Stop> {
+        let start = self.reach(address, offset, W::BYTES)?;
+        self.bytes.get(start..start + W::BYTES).ok_or(BOUNDS)
     }
 
     /// The same for a write.
     #[inline(always)]
     pub fn word_mut<W: Word>(&mut self, address: W, offset: u64) -> Result<&mut [u8], Stop> {
+        let start = self.reach(address, offset, W::BYTES)?;
+        if (start as u64) < self.read_only_end {
+            return Err(PROTECT);
+        }
+        self.bytes.get_mut(start..start + W::BYTES).ok_or(BOUNDS)
+    }
+
+    /// Where an access of `len` bytes starts; all of them are there then.
+    #[inline(always)]
+    fn reach<W: Word>(&mut self, address: W, offset: u64, len: usize) -> Result<usize, Stop> {
         let start = address_of(address)?.checked_add(offset).ok_or(BOUNDS)?;
-        let bytes =
-            self.bytes.get_mut(start as usize..).and_then(|tail| tail.get_mut(..W::BYTES)).ok_or(BOUNDS)?;
-        if start < self.read_only_end { Err(PROTECT) } else { Ok(bytes) }
+        let end = start.checked_add(len as u64).ok_or(BOUNDS)?;
+        if end > self.bytes.len() as u64 {
+            self.touch(end)?;
+        }
+        Ok(start as usize)
+    }
+
+    /// Makes the memory up to `end` be there, if it is within the size.
+    #[cold]
+    #[inline(never)]
+    fn touch(&mut self, end: u64) -> Result<(), Stop> {
+        if end > self.size {
+            return Err(BOUNDS);
+        }
+        let len = self.bytes.len() as u64;
+        // Doubling keeps the copies few; at least a page of the usual machine.
+        let wanted = end.max(2 * len).max(4096).min(self.size);
+        let no_memory =
+            || Stop::Machine(format!("The machine has no memory for {wanted} bytes.").into_boxed_str());
+        let wanted_len = usize::try_from(wanted).map_err(|_| no_memory())?;
+        self.bytes.try_reserve_exact(wanted_len - self.bytes.len()).map_err(|_| no_memory())?;
+        self.bytes.resize(wanted_len, 0);
+        Ok(())
     }
 
     /// A range of memory for reading.
-    pub fn range<W: Word>(&self, address: W, len: W, offset: u64) -> Result<std::ops::Range<usize>, Stop> {
-        let start = address_of(address)?.checked_add(offset).ok_or(BOUNDS)?;
-        let end = start.checked_add(len.try_u64().ok_or(BOUNDS)?).ok_or(BOUNDS)?;
-        if end > self.bytes.len() as u64 { Err(BOUNDS) } else { Ok(start as usize..end as usize) }
+    pub fn range<W: Word>(
+        &mut self,
+        address: W,
+        len: W,
+        offset: u64,
+    ) -> Result<std::ops::Range<usize>, Stop> {
+        let len = len.try_u64().and_then(|len| usize::try_from(len).ok()).ok_or(BOUNDS)?;
+        let start = self.reach(address, offset, len)?;
+        Ok(start..start + len)
     }
 
     /// A range of memory for writing.
     pub fn writable_range<W: Word>(
-        &self,
+        &mut self,
         address: W,
         len: W,
         offset: u64,
@@ -111,7 +143,7 @@ impl Memory {
 
     /// Size in pages.
     pub fn pages(&self) -> u64 {
-        self.bytes.len() as u64 / PAGE_BYTES
+        self.size / PAGE_BYTES
     }
 
     /// Grows by `pages`; the old size, or `None` beyond the limit.
@@ -122,19 +154,8 @@ impl Memory {
             return Ok(None);
         };
         gas.charge(gas::grow((new - old) * PAGE_BYTES))?;
-        self.resize(new)?;
+        self.size = new * PAGE_BYTES;
         Ok(Some(old))
-    }
-
-    /// Grows to `pages`, within the limit. Where the machine has no memory for them the run is given up: that is
-    /// not the program's doing, and another machine would have answered.
-    fn resize(&mut self, pages: u64) -> Result<(), Stop> {
-        let no_memory =
-            || Stop::Machine(format!("The machine has no memory for {pages} pages.").into_boxed_str());
-        let size = usize::try_from(pages * PAGE_BYTES).map_err(|_| no_memory())?;
-        self.bytes.try_reserve(size.saturating_sub(self.bytes.len())).map_err(|_| no_memory())?;
-        self.bytes.resize(size, 0);
-        Ok(())
     }
 
     /// Gives out a zeroed block of at least `len` bytes.
@@ -148,12 +169,19 @@ impl Memory {
             return Err(out_of_memory);
         }
         gas.charge(gas::grow(len))?;
-        if pages > self.pages() {
-            self.resize(pages)?;
-        }
+        self.size = self.size.max(pages * PAGE_BYTES);
         self.heap.take(placement);
-        self.bytes[placement.address as usize..placement.end as usize].fill(0);
+        // What was never touched is zero.
+        let there = self.bytes.len() as u64;
+        let block = placement.address.min(there)..placement.end.min(there);
+        self.bytes[block.start as usize..block.end as usize].fill(0);
         Ok(placement.address)
+    }
+
+    /// The whole memory.
+    pub fn into_bytes(mut self) -> Vec<u8> {
+        self.bytes.resize(self.size as usize, 0);
+        self.bytes
     }
 
     /// Takes a block back.

@@ -208,7 +208,7 @@ fn instruction(
     }
     let bits = inst.prefix.map_or(module.width.bits(), Prefix::bits);
     for (position, &imm) in inst.op.info().imms.iter().enumerate() {
-        let value = if position == 0 { inst.a } else { inst.b };
+        let value = if position == 0 { inst.a } else { inst.b.into() };
         out.push(' ');
         match imm {
             Imm::Signed => out.push_str(&signed(value as i64, bits)),
