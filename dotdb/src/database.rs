@@ -89,15 +89,24 @@ impl Database {
 /// Held by the read-write transaction that is open.
 #[derive(Default)]
 struct WriterLock {
-    held: Mutex<bool>,
+    state: Mutex<WriterState>,
     freed: Condvar,
+}
+
+#[derive(Default)]
+struct WriterState {
+    held: bool,
+    /// Threads that wait: with none, freeing the lock makes no system call.
+    waiting: usize,
 }
 
 impl WriterLock {
     fn acquire(lock: &Arc<WriterLock>) -> WriterGuard {
-        let held = lock.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut held = lock.freed.wait_while(held, |held| *held).unwrap_or_else(PoisonError::into_inner);
-        *held = true;
+        let mut state = lock.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.waiting += 1;
+        state = lock.freed.wait_while(state, |state| state.held).unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        state.held = true;
         WriterGuard(Arc::clone(lock))
     }
 }
@@ -107,7 +116,12 @@ pub(crate) struct WriterGuard(Arc<WriterLock>);
 
 impl Drop for WriterGuard {
     fn drop(&mut self) {
-        *self.0.held.lock().unwrap_or_else(PoisonError::into_inner) = false;
-        self.0.freed.notify_one();
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.held = false;
+        let waited_for = state.waiting > 0;
+        drop(state);
+        if waited_for {
+            self.0.freed.notify_one();
+        }
     }
 }

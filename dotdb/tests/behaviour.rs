@@ -229,6 +229,34 @@ fn writers_wait_for_one_another() {
 }
 
 #[test]
+fn no_waiting_writer_is_forgotten() {
+    const THREADS: u32 = 4;
+    const ROUNDS: u32 = 500;
+    let database = database();
+    let contract = {
+        let mut tx = begin(&database);
+        let contract = tx.contract_id("c").unwrap();
+        tx.commit(Durability::None).unwrap();
+        contract
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    let mut tx = begin(&database);
+                    let bytes = tx.slot_get(contract, &[1]).unwrap().as_bytes().to_vec();
+                    let sum = bytes.iter().fold(0, |sum, &byte| sum << 8 | u32::from(byte));
+                    tx.slot_set(contract, &[1], &(sum + 1).to_be_bytes()).unwrap();
+                    tx.commit(Durability::None).unwrap();
+                }
+            });
+        }
+    });
+    let sum = begin(&database).slot_get(contract, &[1]).unwrap();
+    assert_eq!(sum.as_bytes(), [7, 208], "2000");
+}
+
+#[test]
 fn cursors_are_limited_and_ids_are_not_reused() {
     let database = database();
     let mut tx = begin(&database);
