@@ -421,7 +421,7 @@ macro_rules! define_ops {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
         pub enum Op {
-            $(#[doc = concat!("`", $mnemonic, "` ", $effect, ": ", $meaning, ".")] $variant = $code,)*
+            $(#[doc = concat!("`", $mnemonic, "` `", $effect, "`: ", $meaning, ".")] $variant = $code,)*
         }
 
         /// The rows of the opcode table, ascending by code.
