@@ -495,8 +495,7 @@ pub(crate) struct Facts {
     pub imm_kinds: [u8; 2],
     /// Its stack effect: words taken and left, references taken and left.
     pub effect: [u8; 4],
-    /// Whether the row states its effect, control goes to the next instruction of the block, and no capability is
-    /// needed.
+    /// Whether the row states its effect and no capability is needed: only its immediates may need a closer look.
     pub is_plain: bool,
     /// Whether it is the last of its block or the first of another.
     pub is_border: bool,
@@ -559,7 +558,7 @@ static FACTS: [Facts; 256] = {
             quick,
             imm_kinds,
             effect,
-            is_plain: stays && info.effect.is_some() && info.capability.is_none(),
+            is_plain: info.effect.is_some() && info.capability.is_none() && !matches!(info.op, Op::Blk),
             is_border: !stays,
         };
         row += 1;

@@ -79,7 +79,7 @@ pub struct Block {
     /// Height of the reference stack on entry, locals not counted.
     pub refs: u32,
     /// Static gas of this block and of those it falls into, charged when control is transferred to it.
-    pub gas: u64,
+    pub gas: u32,
 }
 
 /// Why a module is refused.
@@ -469,7 +469,7 @@ impl<'a> FunctionVerifier<'a> {
             let inst = self.code.insts[block.start as usize];
             return Err(self.error(&inst, "no path leads to this instruction".to_owned()));
         }
-        self.sum_gas();
+        self.sum_gas()?;
         let frame_words = if self.is_window { self.window } else { self.word_locals + self.max.words };
         let frame_refs = self.ref_locals + self.max.refs;
         if frame_words > limits::module::FRAME_WORDS || frame_refs > limits::module::FRAME_REFS {
@@ -544,14 +544,22 @@ impl<'a> FunctionVerifier<'a> {
     }
 
     /// What a block falls into is paid together with it.
-    fn sum_gas(&mut self) {
+    fn sum_gas(&mut self) -> Result<(), FunctionError> {
         for index in (1..self.blocks.len()).rev() {
             let next = self.blocks[index];
             let last = &self.code.insts[next.start as usize - 1];
             if last.op.info().flow == Flow::Next {
-                self.blocks[index - 1].gas += next.gas;
+                let sum = self.blocks[index - 1].gas.checked_add(next.gas);
+                self.blocks[index - 1].gas = sum.ok_or_else(|| self.too_much_gas(next.start as usize - 1))?;
             }
         }
+        Ok(())
+    }
+
+    #[cold]
+    fn too_much_gas(&self, last: usize) -> FunctionError {
+        let message = format!("the straight-line code up to here costs more than {} gas", u32::MAX);
+        self.error(&self.code.insts[last], message)
     }
 
     /// An edge to the block that starts at instruction `target`.
@@ -627,7 +635,7 @@ impl<'a> FunctionVerifier<'a> {
                 }
             }
             index = end;
-            self.blocks[block].gas = gas;
+            self.blocks[block].gas = u32::try_from(gas).map_err(|_| self.too_much_gas(end - 1))?;
             // Only the last instruction of a block goes elsewhere than to the next.
             let last = self.code.insts[end - 1];
             if highest > limits::module::FRAME_WORDS || highest_refs > limits::module::FRAME_REFS {

@@ -19,12 +19,6 @@ use crate::program::{Entry, Lowered, LoweredFunction};
 /// A module that verifies but is too large for the register form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LowerError {
-    /// One block's static gas does not fit 32 bits.
-    #[error("function {function}: a block of straight-line code costs more than 4,294,967,295 gas")]
-    BlockTooLarge {
-        /// Name of the function.
-        function: String,
-    },
     /// More than 65,536 different pairs of rare immediates.
     #[error("the module uses more than 65,536 different pairs of immediates")]
     TooManyImmediates,
@@ -218,7 +212,7 @@ impl<W: Word> Lowerer<'_, W> {
     fn block(&mut self, block: &Block, end: usize) -> Result<(), LowerError> {
         let start = self.state.out.code.len();
         self.state.block_starts.push(start as u32);
-        let cost = self.cost(block)?;
+        let cost = block.gas;
         self.state.out.entries.push(Entry { at: start as u32, inst: block.start, cost });
         self.state.stack.clear();
         self.state.stack.resize(block.words as usize, Value::Canonical);
@@ -234,10 +228,8 @@ impl<W: Word> Lowerer<'_, W> {
         let flow = last.info().flow;
         if matches!(flow, Flow::Next | Flow::NextBlock | Flow::Branch) {
             self.flush();
-            let next_cost = match self.source.blocks.get(self.state.block_starts.len()) {
-                Some(next) => self.cost(next)?,
-                None => 0,
-            };
+            let next = self.source.blocks.get(self.state.block_starts.len());
+            let next_cost = next.map_or(0, |next| next.gas);
             if matches!(last, Op::Gas | Op::Meterq) {
                 self.emit(Inst::Gas { cost: next_cost });
             }
@@ -254,11 +246,6 @@ impl<W: Word> Lowerer<'_, W> {
             self.emit(Inst::Gas { cost: 0 });
         }
         Ok(())
-    }
-
-    fn cost(&self, block: &Block) -> Result<u32, LowerError> {
-        u32::try_from(block.gas)
-            .map_err(|_| LowerError::BlockTooLarge { function: self.module.function_name(self.index) })
     }
 
     /// Number of reference locals: the first reference of the operand stack.

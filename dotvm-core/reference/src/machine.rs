@@ -141,7 +141,7 @@ impl Machine<'_> {
     /// Takes the gas up to the next transfer of control, behind one.
     fn enter_block(&mut self, function: &VerifiedFunction, inst: usize) -> Result<(), Fault> {
         match function.blocks.binary_search_by_key(&inst, |block| block.start as usize) {
-            Ok(block) => self.charge(function.blocks[block].gas),
+            Ok(block) => self.charge(function.blocks[block].gas.into()),
             Err(_) => Ok(()),
         }
     }
