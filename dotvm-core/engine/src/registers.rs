@@ -1,7 +1,7 @@
 //! The interpreter's view of the current frame and of the code: two raw pointers, checked in debug builds.
 //!
 //! This is the only `unsafe` of the engine. With the checks of debug builds left in, the benchmark programs take 1.5
-//! to 2.4 times as long at 64 and 256 bits (`docs/benchmarks.md` has the command). What makes them unnecessary:
+//! to 3.4 times as long at 64 and 256 bits (`docs/benchmarks.md` says how to repeat that). What makes them unnecessary:
 //!
 //! - **Slots.** The verifier computes the greatest height of each function, lowering names only slots below
 //!   `frame_words`, and a call makes sure that the word stack holds the callee's whole frame before it is entered.
