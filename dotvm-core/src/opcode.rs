@@ -499,6 +499,8 @@ pub(crate) struct Facts {
     pub is_plain: bool,
     /// Whether it is the last of its block or the first of another.
     pub is_border: bool,
+    /// Where control goes after it.
+    pub flow: Flow,
 }
 
 /// How an instruction is read where its immediate is one or two bytes long.
@@ -525,6 +527,7 @@ static FACTS: [Facts; 256] = {
         effect: [0; 4],
         is_plain: false,
         is_border: true,
+        flow: Flow::Leave,
     }; 256];
     let mut row = 0;
     while row < OPS.len() {
@@ -560,6 +563,7 @@ static FACTS: [Facts; 256] = {
             effect,
             is_plain: info.effect.is_some() && info.capability.is_none() && !matches!(info.op, Op::Blk),
             is_border: !stays,
+            flow: info.flow,
         };
         row += 1;
     }
@@ -582,6 +586,12 @@ impl Op {
     #[inline]
     pub fn info(self) -> &'static OpInfo {
         &OPS[ROW_OF_CODE[self as usize] as usize - 1]
+    }
+
+    /// Where control goes after it, as its row says.
+    #[inline(always)]
+    pub fn flow(self) -> Flow {
+        Facts::of(self as u8).flow
     }
 
     /// The operation with this code byte.

@@ -520,7 +520,7 @@ impl<'a> FunctionVerifier<'a> {
                 continue;
             }
             leaders.set(index + 1);
-            match inst.op.info().flow {
+            match inst.op.flow() {
                 Flow::Jump | Flow::Branch => leaders.set(inst.a as usize),
                 Flow::Multi if inst.op == Op::Jtab => {
                     self.code.table(inst).iter().for_each(|&target| leaders.set(target as usize));
@@ -548,7 +548,7 @@ impl<'a> FunctionVerifier<'a> {
         for index in (1..self.blocks.len()).rev() {
             let next = self.blocks[index];
             let last = &self.code.insts[next.start as usize - 1];
-            if last.op.info().flow == Flow::Next {
+            if last.op.flow() == Flow::Next {
                 let sum = self.blocks[index - 1].gas.checked_add(next.gas);
                 self.blocks[index - 1].gas = sum.ok_or_else(|| self.too_much_gas(next.start as usize - 1))?;
             }
@@ -641,7 +641,7 @@ impl<'a> FunctionVerifier<'a> {
             if highest > limits::module::FRAME_WORDS || highest_refs > limits::module::FRAME_REFS {
                 return Err(self.overflow(&last));
             }
-            let flow = last.op.info().flow;
+            let flow = last.op.flow();
             match flow {
                 Flow::Next | Flow::NextBlock | Flow::Leave => {}
                 Flow::Jump | Flow::Branch => self.jump_to(last.a as u32, heights, end - 1)?,

@@ -225,7 +225,7 @@ impl<W: Word> Lowerer<'_, W> {
             self.inst(inst, &mut refs)?;
         }
         let last = self.code.insts[end - 1].op;
-        let flow = last.info().flow;
+        let flow = last.flow();
         if matches!(flow, Flow::Next | Flow::NextBlock | Flow::Branch) {
             self.flush();
             let next = self.source.blocks.get(self.state.block_starts.len());
