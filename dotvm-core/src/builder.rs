@@ -102,6 +102,16 @@ impl CodeBuilder {
         self.items.push(Item::Jump { op: Op::Jtab, targets: targets.to_vec(), line: self.line });
     }
 
+    /// Whether every label that a jump uses is bound, as [`CodeBuilder::finish`] needs it.
+    pub fn is_complete(&self) -> bool {
+        self.items.iter().all(|item| match item {
+            Item::Bytes { .. } => true,
+            Item::Jump { targets, .. } => {
+                targets.iter().all(|target| self.labels[target.0 as usize] != usize::MAX)
+            }
+        })
+    }
+
     /// Encodes the function with the shortest form of each jump.
     ///
     /// # Panics

@@ -474,6 +474,13 @@ impl<'c, 's> Emitter<'c, 's> {
         if self.context.problems.len() > problems_before {
             return body;
         }
+        if !self.builder.is_complete() {
+            // Reported where the label should stand, as an error of a line or of another function.
+            let problem =
+                Problem::new(source.decl.span.clone(), "the function jumps to a place it does not have");
+            self.context.problem(problem);
+            return body;
+        }
         if self.spans.is_empty() {
             let problem = Problem::new(source.decl.span.clone(), "the function has no instructions");
             self.context.problem(problem.hint("it ends at least with RET"));

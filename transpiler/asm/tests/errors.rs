@@ -198,3 +198,17 @@ const PIECES: &[&str] = &[
     "\t",
     "0xFFFFFFFFFFFFFFFFF ",
 ];
+
+/// Found by the fuzz target `assemble`: a line that is refused takes the label it binds with it.
+#[test]
+fn a_label_lost_with_its_line_is_an_error() {
+    for line in ["l: \0 NOP RET", "\0 l: NOP RET", "l: RET \0"] {
+        let source = format!(".func f\n  JMP l\n{line}\n.end\n");
+        assert!(
+            dotvm_asm::assemble(&source, &dotvm_asm::Options::for_file("lost.dasm")).is_err(),
+            "{line:?}"
+        );
+    }
+    let crash = ".func f [x]\n  LGET x\n  .if\n  \0 .else\n  NOP\n  \0 .end_if\n  RET\n.end\n";
+    assert!(dotvm_asm::assemble(crash, &dotvm_asm::Options::for_file("lost.dasm")).is_err());
+}
