@@ -14,6 +14,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dotvm-engine", &["dotvm-arch", "dotvm-core"]),
     ("dotvm-reference", &["dotvm-arch", "dotvm-core"]),
     ("dotvm-runtime", &["dotvm-arch", "dotvm-core", "dotvm-engine", "dotdb"]),
+    ("dotdb-commitment", &["dotdb-store"]),
     ("dotdb-document", &[]),
     ("dotdb-store", &[]),
     ("dotdb-memory", &["dotdb-store"]),
