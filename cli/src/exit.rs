@@ -25,6 +25,7 @@ exits! {
     3 Input "an input file: not readable, wrong, refused, or in need of a capability";
     4 Database "the database: missing, in use, damaged, too new; or no such contract in it";
     5 Output "the output cannot be written";
+    6 Conflict "other transactions were in the way each time: it may succeed if tried again";
 }
 
 impl From<Exit> for ExitCode {

@@ -97,6 +97,7 @@ impl From<RuntimeError> for Failure {
             | RuntimeError::NotGranted { .. } => Exit::Input,
             RuntimeError::Argument(_) => Exit::Usage,
             RuntimeError::Db(error) => exit_of(error),
+            RuntimeError::Conflict { .. } | RuntimeError::LateConflict(_) => Exit::Conflict,
             RuntimeError::UnknownContract { .. }
             | RuntimeError::StoredCode { .. }
             | RuntimeError::NameTaken { .. } => Exit::Database,
@@ -120,6 +121,7 @@ impl From<DbError> for Failure {
 fn exit_of(error: &DbError) -> Exit {
     match error {
         DbError::Name { .. } => Exit::Usage,
+        DbError::Conflict { .. } => Exit::Conflict,
         _ => Exit::Database,
     }
 }

@@ -41,6 +41,7 @@ pub struct StoreOption {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DurabilityOption {
     Sync,
+    Group,
     None,
 }
 
@@ -48,6 +49,7 @@ impl From<DurabilityOption> for Durability {
     fn from(option: DurabilityOption) -> Durability {
         match option {
             DurabilityOption::Sync => Durability::Sync,
+            DurabilityOption::Group => Durability::Group,
             DurabilityOption::None => Durability::None,
         }
     }
@@ -113,9 +115,14 @@ pub struct ExecutionOptions {
     #[arg(long, value_name = "HEX", value_parser = parse_seed, help_heading = "Environment")]
     seed: Option<[u8; 32]>,
 
-    /// When a commit is acknowledged: sync is once it survives a power cut, none is at once
+    /// When a commit is acknowledged: sync is once it survives a power cut, group is the same but waits half a
+    /// millisecond for others to share the flush, none is at once
     #[arg(long, value_name = "WHEN", value_enum, default_value = "sync")]
     durability: DurabilityOption,
+
+    /// How often to begin again when other transactions changed what this one has read
+    #[arg(long, value_name = "N", default_value_t = Options::default().retries)]
+    retries: u32,
 }
 
 impl ExecutionOptions {
@@ -145,6 +152,7 @@ impl ExecutionOptions {
             },
             granted: granted.collect(),
             durability: self.durability.into(),
+            retries: self.retries,
         })
     }
 }

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{Place, contents};
-use dotdb::{Durability, Store};
+use dotdb::Store;
+use dotdb::store::Durability;
 use dotdb_redb::RedbStore;
 use dotdb_store::Batch;
 

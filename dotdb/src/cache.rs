@@ -22,6 +22,8 @@ pub(crate) struct Cache<V> {
     hasher: DefaultHashBuilder,
     undo: Vec<Undo<V>>,
     dirty: usize,
+    /// What entries held before their first write.
+    originals: Vec<V>,
 }
 
 /// Where the entry of a key is. The hash is kept so that neither a miss nor a growing table reads keys.
@@ -37,6 +39,17 @@ pub(crate) struct Entry<V> {
     touched: bool,
     /// Epoch in which this entry was last logged.
     logged: u64,
+    /// Place in `originals`, [`NEVER_WRITTEN`] before the first write.
+    original: u32,
+}
+
+const NEVER_WRITTEN: u32 = u32::MAX;
+
+/// A change to be committed.
+pub(crate) struct Change<'a, V> {
+    pub(crate) key: &'a Bytes,
+    pub(crate) old: &'a V,
+    pub(crate) new: &'a V,
 }
 
 /// An entry as it was before its first change in an epoch.
@@ -56,6 +69,7 @@ impl<V: Clone> Cache<V> {
             hasher: DefaultHashBuilder::default(),
             undo: Vec::new(),
             dirty: 0,
+            originals: Vec::new(),
         }
     }
 
@@ -76,14 +90,15 @@ impl<V: Clone> Cache<V> {
     #[inline(never)]
     fn add(&mut self, hash: u32, key: &[u8], value: V) -> Result<usize, DbError> {
         let index = self.entries.len();
-        let stored =
-            u32::try_from(index).map_err(|_| DbError::Exhausted { what: "keys of a transaction" })?;
+        let stored = u32::try_from(index).ok().filter(|&index| index != NEVER_WRITTEN);
+        let stored = stored.ok_or(DbError::Exhausted { what: "keys of a transaction" })?;
         self.entries.push(Entry {
             key: Bytes::copy_from_slice(key),
             value,
             dirty: false,
             touched: false,
             logged: 0,
+            original: NEVER_WRITTEN,
         });
         self.index.insert_unique(spread(hash), Place { hash, index: stored }, |place| spread(place.hash));
         Ok(index)
@@ -99,6 +114,14 @@ impl<V: Clone> Cache<V> {
     fn find_hashed(&self, hash: u32, key: &[u8]) -> Option<usize> {
         let is_same = |place: &Place| place.hash == hash && self.entries[place.index as usize].key == key;
         self.index.find(spread(hash), is_same).map(|place| place.index as usize)
+    }
+
+    /// A key's hash, for sets that are searched with this cache's.
+    #[inline]
+    pub(crate) fn hash64(&self, key: &[u8]) -> u64 {
+        let mut state = self.hasher.build_hasher();
+        state.write(key);
+        state.finish()
     }
 
     /// Number of entries.
@@ -136,7 +159,12 @@ impl<V: Clone> Cache<V> {
         self.log(index, epoch);
         let entry = &mut self.entries[index];
         self.dirty += usize::from(!entry.dirty);
-        entry.value = value;
+        let old = std::mem::replace(&mut entry.value, value);
+        if entry.original == NEVER_WRITTEN {
+            // Fits, as the entries do.
+            entry.original = self.originals.len() as u32;
+            self.originals.push(old);
+        }
         entry.dirty = true;
         entry.touched = true;
     }
@@ -194,10 +222,13 @@ impl<V: Clone> Cache<V> {
         self.dirty
     }
 
-    /// Keys and values to be written, in no useful order: sort before anything is shown.
-    pub(crate) fn into_dirty(self) -> impl Iterator<Item = (Bytes, V)> {
-        let dirty = self.entries.into_iter().filter(|entry| entry.dirty);
-        dirty.map(|entry| (entry.key, entry.value))
+    /// What is to be written, with what was there before, in no useful order: sort before anything is shown.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = Change<'_, V>> {
+        self.dirty().map(|entry| Change {
+            key: &entry.key,
+            old: &self.originals[entry.original as usize],
+            new: &entry.value,
+        })
     }
 
     /// Entries to be written, in no useful order: sort before anything is shown.

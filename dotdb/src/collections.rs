@@ -4,11 +4,10 @@ use std::fmt;
 use std::ops::Bound;
 
 use bytes::Bytes;
-use dotdb_store::Direction;
 use imbl::OrdMap;
 
 use crate::contracts::ContractId;
-use crate::cursor::MergedRange;
+use crate::counters::{self, Counters, Merge, count_key, counters_key, greatest_key};
 use crate::error::DbError;
 use crate::keys::{
     COLLECTION, MAX_KEY_BYTES, MAX_VALUE_BYTES, META_COLLECTIONS, PREFIX_BYTES, RECORD, check_len,
@@ -54,52 +53,37 @@ pub struct CollectionInfo {
     pub count: u64,
 }
 
-/// What a transaction knows of a collection.
+/// What a transaction knows of a collection, but for its counters.
 #[derive(Clone, Copy)]
 pub(crate) struct CollectionState {
     /// 0 if it does not exist. No record has number 0, so reading it finds nothing.
-    number: u32,
-    kind: ValueKind,
-    count: u64,
-    /// The key [`Tx::insert`] gives next; `None` when they are used up.
-    next_key: Option<u64>,
+    pub(crate) number: u32,
+    pub(crate) kind: ValueKind,
 }
 
 impl CollectionState {
-    fn absent(kind: ValueKind) -> CollectionState {
-        CollectionState { number: 0, kind, count: 0, next_key: Some(1) }
-    }
-
+    /// As it is stored; `None` for a collection that does not exist.
     pub(crate) fn encode(&self) -> Option<Bytes> {
-        let mut value = Vec::with_capacity(21);
-        value.extend(self.number.to_be_bytes());
-        value.push(match self.kind {
+        let kind = match self.kind {
             ValueKind::Bytes => 0,
             ValueKind::Document => 1,
-        });
-        value.extend(self.count.to_be_bytes());
-        value.extend(self.next_key.unwrap_or(0).to_be_bytes());
-        Some(value.into())
+        };
+        let [a, b, c, d] = self.number.to_be_bytes();
+        (self.number != 0).then(|| Bytes::copy_from_slice(&[a, b, c, d, kind]))
     }
 
     fn decode(key: &[u8], value: &[u8]) -> Result<CollectionState, DbError> {
-        let value: [u8; 21] = value.try_into().map_err(|_| corrupt(key, "is not a collection"))?;
-        let [n0, n1, n2, n3, kind, rest @ ..] = value;
-        let [c0, c1, c2, c3, c4, c5, c6, c7, next_key @ ..] = rest;
-        let number = u32::from_be_bytes([n0, n1, n2, n3]);
+        let [a, b, c, d, kind] = value.try_into().map_err(|_| corrupt(key, "is not a collection"))?;
+        let number = u32::from_be_bytes([a, b, c, d]);
         if number == 0 {
             return Err(corrupt(key, "is a collection without a number"));
         }
-        Ok(CollectionState {
-            number,
-            kind: match kind {
-                0 => ValueKind::Bytes,
-                1 => ValueKind::Document,
-                _ => return Err(corrupt(key, "has an unknown kind of collection")),
-            },
-            count: u64::from_be_bytes([c0, c1, c2, c3, c4, c5, c6, c7]),
-            next_key: Some(u64::from_be_bytes(next_key)).filter(|&next| next != 0),
-        })
+        let kind = match kind {
+            0 => ValueKind::Bytes,
+            1 => ValueKind::Document,
+            _ => return Err(corrupt(key, "has an unknown kind of collection")),
+        };
+        Ok(CollectionState { number, kind })
     }
 }
 
@@ -157,14 +141,16 @@ impl RecordEntry<'_> {
     pub fn put(self, value: impl Into<Bytes>) -> Result<bool, DbError> {
         let value = value.into();
         self.tx.check_writable()?;
-        let mut state = self.tx.collection_state(self.collection)?;
+        let state = self.tx.collection_state(self.collection)?;
         check_value(state.kind, &value)?;
         let replaced = self.exists();
-        let RecordEntry { tx, collection, record } = self;
+        let RecordEntry { tx, record, .. } = self;
         tx.set_found(record, Some(value))?;
         if !replaced {
-            state.add_record(&tx.scratch);
-            tx.set_collection(collection, state);
+            // Keys of 8 bytes move the insertion counter past themselves, so that an insertion never meets an
+            // existing record nor reuses a key.
+            let key = tx.scratch.get(PREFIX_BYTES..).and_then(|key| key.try_into().ok());
+            tx.count_records(state.number, 1, key.map_or(0, u64::from_be_bytes))?;
         }
         Ok(replaced)
     }
@@ -175,27 +161,11 @@ impl RecordEntry<'_> {
         if !self.exists() {
             return Ok(false);
         }
-        let mut state = self.tx.collection_state(self.collection)?;
-        let in_count = || corrupt(&self.tx.scratch, "is not in its collection's count");
-        state.count = state.count.checked_sub(1).ok_or_else(in_count)?;
-        let RecordEntry { tx, collection, record } = self;
+        let state = self.tx.collection_state(self.collection)?;
+        let RecordEntry { tx, record, .. } = self;
         tx.set_found(record, None)?;
-        tx.set_collection(collection, state);
+        tx.count_records(state.number, -1, 0)?;
         Ok(true)
-    }
-}
-
-impl CollectionState {
-    /// Counts a record that did not exist. Keys of 8 bytes move the insertion counter past
-    /// themselves, so that an insertion never meets an existing record nor reuses a key.
-    fn add_record(&mut self, store_key: &[u8]) {
-        self.count += 1;
-        if let Some(Ok(key)) = store_key.get(PREFIX_BYTES..).map(<[u8; 8]>::try_from) {
-            let key = u64::from_be_bytes(key);
-            if self.next_key.is_some_and(|next| key >= next) {
-                self.next_key = key.checked_add(1);
-            }
-        }
     }
 }
 
@@ -224,7 +194,7 @@ impl Tx {
         let snapshot = &self.snapshot;
         let index = self.collections.find_or_load(&key, || match snapshot.get(&key)? {
             Some(value) => CollectionState::decode(&key, &value),
-            None => Ok(CollectionState::absent(kind)),
+            None => Ok(CollectionState { number: 0, kind }),
         })?;
         let found = self.collections.entry(index).value.kind;
         if found != kind {
@@ -247,31 +217,30 @@ impl Tx {
             let state = self.collections.entry(index).value;
             return Ok((state.number != 0).then_some(state.kind));
         }
-        let value = self.snapshot.get(&key)?;
+        let value = self.read_through(&key)?;
         value.map(|value| Ok(CollectionState::decode(&key, &value)?.kind)).transpose()
     }
 
     /// All collections in the order of contract and name.
-    pub fn collections(&self) -> Result<Vec<CollectionInfo>, DbError> {
+    pub fn collections(&mut self) -> Result<Vec<CollectionInfo>, DbError> {
         let pending: OrdMap<Bytes, Option<Bytes>> =
             self.collections.dirty().map(|entry| (entry.key.clone(), entry.value.encode())).collect();
         let from = Bound::Included(vec![COLLECTION]);
-        let to = prefix_end(&[COLLECTION]);
-        MergedRange::new(&*self.snapshot, pending, from, to, Direction::Forward)?
-            .map(|row| {
-                let (key, value) = row?;
-                let state = CollectionState::decode(&key, &value)?;
-                let [_, a, b, c, d, name @ ..] = &key[..] else {
-                    return Err(corrupt(&key, "has no collection name in its key"));
-                };
-                Ok(CollectionInfo {
-                    contract: ContractId(u32::from_be_bytes([*a, *b, *c, *d])),
-                    name: String::from_utf8_lossy(name).into_owned(),
-                    kind: state.kind,
-                    count: state.count,
-                })
+        let rows = self.read_range(pending, from, prefix_end(&[COLLECTION]))?;
+        rows.map(|row| {
+            let (key, value) = row?;
+            let state = CollectionState::decode(&key, &value)?;
+            let [_, a, b, c, d, name @ ..] = &key[..] else {
+                return Err(corrupt(&key, "has no collection name in its key"));
+            };
+            Ok(CollectionInfo {
+                contract: ContractId(u32::from_be_bytes([*a, *b, *c, *d])),
+                name: String::from_utf8_lossy(name).into_owned(),
+                kind: state.kind,
+                count: self.count_of(state.number)?,
             })
-            .collect()
+        })
+        .collect()
     }
 
     /// Looks a record up.
@@ -321,20 +290,44 @@ impl Tx {
     /// committed transactions. Charge it as a first access: the key is not known before.
     pub fn insert(&mut self, collection: CollectionId, value: impl Into<Bytes>) -> Result<Bytes, DbError> {
         self.check_writable()?;
-        self.collection_number(collection)?;
-        let next = self.collection_state(collection)?.next_key;
+        let number = self.collection_number(collection)?;
+        let key = greatest_key(number);
+        let committed = counters::decode(&key, self.value_of(&key)?.as_ref())?;
+        let greatest = committed.max(self.pending_counters(number).greatest);
+        let next = greatest.checked_add(1);
         let key = next.ok_or(DbError::Exhausted { what: "insertion keys of the collection" })?.to_be_bytes();
         self.record_entry(collection, &key)?.put(value)?;
         Ok(Bytes::copy_from_slice(&key))
     }
 
     /// Number of records of a collection; takes the same time at any size.
-    pub fn count(&self, collection: CollectionId) -> Result<u64, DbError> {
-        Ok(self.collection_state(collection)?.count)
+    pub fn count(&mut self, collection: CollectionId) -> Result<u64, DbError> {
+        let state = self.collection_state(collection)?;
+        self.count_of(state.number)
+    }
+
+    fn count_of(&mut self, number: u32) -> Result<u64, DbError> {
+        let key = count_key(number);
+        let committed = counters::decode(&key, self.value_of(&key)?.as_ref())?;
+        Merge::Add(self.pending_counters(number).added).apply(&key, committed)
+    }
+
+    fn pending_counters(&self, number: u32) -> Counters {
+        let place = self.counters.find(&counters_key(number));
+        place.map_or(Counters::default(), |index| self.counters.entry(index).value)
+    }
+
+    /// Counts records added or removed, and the greatest 8-byte key put.
+    fn count_records(&mut self, number: u32, added: i64, greatest: u64) -> Result<(), DbError> {
+        let index = self.counters.find_or_load(&counters_key(number), || Ok(Counters::default()))?;
+        let before = self.counters.entry(index).value;
+        let after = Counters { added: before.added + added, greatest: before.greatest.max(greatest) };
+        self.counters.set(index, self.epoch, after);
+        Ok(())
     }
 
     #[inline]
-    fn collection_state(&self, collection: CollectionId) -> Result<CollectionState, DbError> {
+    pub(crate) fn collection_state(&self, collection: CollectionId) -> Result<CollectionState, DbError> {
         match self.collections.get(collection.0 as usize) {
             Some(entry) => Ok(entry.value),
             None => Err(DbError::UnknownCollection { handle: collection.0 }),

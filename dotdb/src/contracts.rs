@@ -3,9 +3,7 @@
 use std::ops::Bound;
 
 use bytes::Bytes;
-use dotdb_store::Direction;
 
-use crate::cursor::MergedRange;
 use crate::error::DbError;
 use crate::keys::{
     CODE, CONTRACT, MAX_CODE_BYTES, MAX_NAME_BYTES, META_CONTRACTS, check_len, check_name, corrupt,
@@ -89,10 +87,10 @@ impl Tx {
     }
 
     /// All contracts in the order of their names.
-    pub fn contracts(&self) -> Result<Vec<Contract>, DbError> {
+    pub fn contracts(&mut self) -> Result<Vec<Contract>, DbError> {
         let from = Bound::Included(vec![CONTRACT]);
         let to = prefix_end(&[CONTRACT]);
-        MergedRange::new(&*self.snapshot, self.writes.clone(), from, to, Direction::Forward)?
+        self.read_range(self.writes.clone(), from, to)?
             .map(|row| row.and_then(|(key, value)| Contract::decode(&key, &value)))
             .collect()
     }

@@ -12,6 +12,7 @@ use crate::error::DbError;
 use crate::keys::{
     MAX_CURSORS, MAX_KEY_BYTES, PREFIX_BYTES, RECORD, check_len, prefix, prefix_end, prefixed,
 };
+use crate::read_set::ReadSet;
 use crate::tx::Tx;
 
 /// A cursor of a transaction. Ids start at 1 and are never given twice in a transaction.
@@ -103,13 +104,34 @@ impl Tx {
 
     /// Closes a cursor.
     pub fn close(&mut self, id: CursorId) -> Result<(), DbError> {
-        self.cursors.remove(&id.0).map(drop).ok_or(DbError::UnknownCursor { id: id.0 })
+        let cursor = self.cursors.remove(&id.0).ok_or(DbError::UnknownCursor { id: id.0 })?;
+        if !self.read_only() {
+            cursor.add_to(&mut self.reads);
+        }
+        Ok(())
+    }
+}
+
+impl Cursor {
+    /// Counts what the cursor went over as read.
+    pub(crate) fn add_to(&self, reads: &mut ReadSet) {
+        if let Some((from, to)) = self.rows.seen() {
+            reads.add_range(from, to);
+        }
     }
 }
 
 /// A range of the snapshot with pending writes merged in; owns all it needs.
 pub(crate) struct MergedRange {
-    base: std::iter::Peekable<PairIter>,
+    base: PairIter,
+    /// The snapshot's next row, `None` at the end; means nothing unless `looked`.
+    next_base: Option<Result<(Bytes, Bytes), StoreError>>,
+    looked: bool,
+    started: bool,
+    /// All of the range, which the snapshot's rows are looked for in.
+    bounds: (Bound<Bytes>, Bound<Bytes>),
+    /// Key of the last of the snapshot's rows that was looked at, `None` after the end.
+    last_base: Option<Bytes>,
     /// Pending writes; `None` hides a key of the snapshot.
     pending: OrdMap<Bytes, Option<Bytes>>,
     /// What of `pending` is still to come.
@@ -131,17 +153,44 @@ impl MergedRange {
     ) -> Result<MergedRange, StoreError> {
         let base =
             snapshot.range(from.as_ref().map(|key| &key[..]), to.as_ref().map(|key| &key[..]), direction)?;
+        let (from, to) = (from.map(Bytes::from), to.map(Bytes::from));
         let mut range = MergedRange {
-            base: base.peekable(),
+            base,
+            next_base: None,
+            looked: false,
+            started: false,
+            bounds: (from.clone(), to.clone()),
+            last_base: None,
             pending,
-            from: from.map(Bytes::from),
-            to: to.map(Bytes::from),
+            from,
+            to,
             direction,
             next_pending: None,
             done: false,
         };
         range.step_pending();
         Ok(range)
+    }
+
+    fn step_base(&mut self) {
+        (self.started, self.looked) = (true, true);
+        self.next_base = self.base.next();
+        self.last_base = match &self.next_base {
+            Some(Ok((key, _))) => Some(key.clone()),
+            _ => None,
+        };
+    }
+
+    /// What of the snapshot was looked at: keys that are there, and that between them there are no others. `None`
+    /// before the first look.
+    fn seen(&self) -> Option<(Bound<Bytes>, Bound<Bytes>)> {
+        let (from, to) = self.bounds.clone();
+        match (&self.last_base, self.direction) {
+            _ if !self.started => None,
+            (None, _) => Some((from, to)),
+            (Some(last), Direction::Forward) => Some((from, Bound::Included(last.clone()))),
+            (Some(last), Direction::Backward) => Some((Bound::Included(last.clone()), to)),
+        }
     }
 
     fn step_pending(&mut self) {
@@ -170,11 +219,14 @@ impl Iterator for MergedRange {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.done {
-            let order = match (self.base.peek(), &self.next_pending) {
+            if !self.looked {
+                self.step_base();
+            }
+            let order = match (&self.next_base, &self.next_pending) {
                 (None, None) => break,
                 (Some(Err(_)), _) => {
                     self.done = true;
-                    return self.base.next().map(|row| row.map_err(DbError::from));
+                    return self.next_base.take().map(|row| row.map_err(DbError::from));
                 }
                 (Some(Ok(_)), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
@@ -184,10 +236,12 @@ impl Iterator for MergedRange {
                 },
             };
             if order == Ordering::Less {
-                return self.base.next().map(|row| row.map_err(DbError::from));
+                self.looked = false;
+                let row = self.next_base.take();
+                return row.map(|row| row.map_err(DbError::from));
             }
             if order == Ordering::Equal {
-                self.base.next();
+                self.looked = false;
             }
             let row = self.next_pending.take();
             self.step_pending();

@@ -1,5 +1,7 @@
 //! What a transaction can answer instead of a result.
 
+use std::sync::Arc;
+
 use dotdb_store::StoreError;
 
 use crate::collections::ValueKind;
@@ -11,6 +13,65 @@ pub enum DbError {
     /// The store under the database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store failed while it wrote the group of commits that this one was part of.
+    #[error(transparent)]
+    Group(Arc<StoreError>),
+    /// What the transaction has read was changed by another before it could commit: nothing of it is in the state,
+    /// and the same transaction may succeed if it is begun again.
+    #[error("the transaction conflicts with another: {with}; try it again")]
+    Conflict {
+        /// What was changed meanwhile.
+        with: String,
+    },
+    /// The database was written by an earlier version of this program.
+    #[error("the database has schema {found} and this program needs schema {current}: migrate it first")]
+    OlderSchema {
+        /// Schema of the database.
+        found: u32,
+        /// The one known here.
+        current: u32,
+    },
+    /// A version that no commit has reached.
+    #[error("there is no version {version}: the last is {last}")]
+    FutureVersion {
+        /// What was asked for.
+        version: u64,
+        /// The version of the state.
+        last: u64,
+    },
+    /// A version whose state is not kept any more.
+    #[error("version {version} is not kept any more: the oldest is {oldest}")]
+    PrunedVersion {
+        /// What was asked for.
+        version: u64,
+        /// The oldest that can be read.
+        oldest: u64,
+    },
+    /// No version has this name.
+    #[error("there is no version named {name:?}")]
+    UnknownVersion {
+        /// What was asked for.
+        name: String,
+    },
+    /// A version has this name already.
+    #[error("the name {name:?} stands for version {version} already")]
+    VersionNameTaken {
+        /// The name.
+        name: String,
+        /// What it stands for.
+        version: u64,
+    },
+    /// A version that a name keeps from being forgotten.
+    #[error("version {version} is kept under the name {name:?}: take the name back first")]
+    VersionNamed {
+        /// The name.
+        name: String,
+        /// What it stands for.
+        version: u64,
+    },
+    /// Something that needs the state root, in a database that keeps none.
+    #[error("the database keeps no state root: it was made without one")]
+    NoStateRoot,
     /// The store is not empty and holds something else.
     #[error("the store holds data that DotDB did not write")]
     Foreign,
@@ -93,4 +154,28 @@ pub enum DbError {
         /// What cannot be numbered any more.
         what: &'static str,
     },
+}
+
+impl DbError {
+    /// The error of a group, to one of its members.
+    pub(crate) fn from_shared(error: Arc<StoreError>) -> DbError {
+        match Arc::try_unwrap(error) {
+            Ok(error) => DbError::Store(error),
+            Err(error) => DbError::Group(error),
+        }
+    }
+
+    /// Whether the same transaction may succeed if it is begun again.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, DbError::Conflict { .. })
+    }
+
+    /// The store's error, if it was the store that failed.
+    pub fn store_error(&self) -> Option<&StoreError> {
+        match self {
+            DbError::Store(error) => Some(error),
+            DbError::Group(error) => Some(error),
+            _ => None,
+        }
+    }
 }

@@ -5,14 +5,26 @@
 //! | 00 `schema` | schema version, u32 |
 //! | 00 `contracts` | number of the last contract, u32 |
 //! | 00 `collections` | number of the last collection, u32 |
+//! | 00 `indexes` | number of the last index, u32 |
 //! | 01 contract name | contract number u32, then code hash (32 bytes) once bound |
 //! | 02 code hash | module bytes |
 //! | 03 contract u32, length u8, slot key | slot value |
-//! | 04 contract u32, collection name | number u32, kind u8, count u64, next key u64 |
+//! | 04 contract u32, collection name | number u32, kind u8 |
 //! | 05 collection u32, record key | record value |
+//! | 06 collection u32, 00 | number of records, u64; absent: 0 |
+//! | 06 collection u32, 01 | greatest 8-byte key it ever held, u64; absent: 0 |
+//! | 07 collection u32, index name | definition of an index |
+//! | 08 collection u32 | schema of its documents |
+//! | 10 index u32, entry | see `index` |
+//! | 80 version u64, chunk u32 | see `journal` |
+//! | 81 key, version u64 | see `history` |
+//! | 82 … | nodes of the state tree |
+//! | 83 name | version u64 that the name stands for |
+//! | 84 … | see `settings` |
 //!
 //! All integers are big-endian; numbers start at 1. Slot keys have no leading zeros, so that length
-//! and bytes order them as numbers.
+//! and bytes order them as numbers. Tags below 80 have a history; of these the state root commits to
+//! 01 to 08.
 
 use std::ops::Bound;
 
@@ -21,7 +33,7 @@ use dotdb_store::StoreError;
 use crate::error::DbError;
 
 /// Version of the layout above. A store with a greater one is refused.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 /// Longest name of a contract or collection, bytes.
 pub const MAX_NAME_BYTES: usize = 64;
 /// Longest slot key or value, bytes without leading zeros: one 512-bit word.
@@ -43,11 +55,52 @@ pub(crate) const CODE: u8 = 2;
 pub(crate) const SLOT: u8 = 3;
 pub(crate) const COLLECTION: u8 = 4;
 pub(crate) const RECORD: u8 = 5;
+pub(crate) const COUNTER: u8 = 6;
+pub(crate) const JOURNAL: u8 = 0x80;
+pub(crate) const HISTORY: u8 = 0x81;
+pub(crate) const TREE: u8 = 0x82;
+pub(crate) const VERSION_NAME: u8 = 0x83;
+pub(crate) const SETTING: u8 = 0x84;
+
+/// Whether the state root commits to a key.
+pub(crate) fn is_committed(key: &[u8]) -> bool {
+    matches!(key.first(), Some(1..=8))
+}
 
 /// Bytes before the slot key: tag, contract, length.
 pub(crate) const SLOT_PREFIX_BYTES: usize = 6;
 /// Bytes before the collection name, or before the record key: tag and number.
 pub(crate) const PREFIX_BYTES: usize = 5;
+
+/// What a store key stands for, for people.
+pub(crate) fn describe(key: &[u8]) -> String {
+    let hex = |bytes: &[u8]| -> String { bytes.iter().take(80).map(|byte| format!("{byte:02x}")).collect() };
+    let text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+        Ok(text) if !text.is_empty() && !text.chars().any(char::is_control) => format!("{text:?}"),
+        _ => format!("0x{}", hex(bytes)),
+    };
+    let number = key.get(1..PREFIX_BYTES).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+    let rest = key.get(PREFIX_BYTES..).unwrap_or_default();
+    match (key.first(), number) {
+        (Some(0), _) => format!("the counter {}", text(&key[1..])),
+        (Some(&CONTRACT), _) => format!("the contract {}", text(&key[1..])),
+        (Some(&CODE), _) => format!("the code {}", hex(&key[1..])),
+        (Some(&SLOT), Some(contract)) => {
+            let slot = rest.get(1..).unwrap_or_default();
+            let slot = if slot.is_empty() { "0".to_owned() } else { format!("0x{}", hex(slot)) };
+            format!("slot {slot} of contract {contract}")
+        }
+        (Some(&COLLECTION), Some(contract)) => {
+            format!("the collection {} of contract {contract}", text(rest))
+        }
+        (Some(&RECORD), Some(collection)) => format!("the record {} of collection {collection}", text(rest)),
+        (Some(&COUNTER), Some(collection)) => format!("the counters of collection {collection}"),
+        (Some(7), Some(collection)) => format!("the index {} of collection {collection}", text(rest)),
+        (Some(8), Some(collection)) => format!("the schema of collection {collection}"),
+        (Some(0x10), Some(index)) => format!("an entry of index {index}"),
+        _ => format!("the key {}", hex(key)),
+    }
+}
 
 /// Tag and number, as they begin slot, collection and record keys.
 pub(crate) fn prefix(tag: u8, number: u32) -> [u8; PREFIX_BYTES] {

@@ -27,31 +27,47 @@
 //! # }
 //! ```
 //!
-//! Isolation: one read-write transaction at a time and readers on snapshots, hence serializable.
+//! Transactions are serializable ([`Database::begin`]) and give the state a version each, which can be read
+//! later ([`Database::begin_at`]), named, compared and restored.
 
 mod cache;
 mod collections;
 mod contracts;
+mod counters;
 mod cursor;
 mod database;
+mod durability;
 mod error;
+mod history;
+mod journal;
 mod keys;
+mod pipeline;
+mod read_set;
+mod settings;
+mod settle;
 mod slots;
+mod tree;
 mod tx;
+mod versions;
 
 pub use collections::{CollectionId, CollectionInfo, RecordEntry, ValueKind};
 pub use contracts::{CodeHash, Contract, ContractId};
 pub use cursor::{CursorEntry, CursorId};
 pub use database::{Database, Mode};
 pub use dotdb_document as document;
-pub use dotdb_store::{Direction, Durability, Store, StoreError, StoreStats};
+pub use dotdb_store as store;
+pub use dotdb_store::{Direction, Store, StoreError, StoreStats};
+pub use durability::Durability;
 pub use error::DbError;
+pub(crate) use keys::describe as describe_key;
 pub use keys::{
     MAX_CODE_BYTES, MAX_CURSORS, MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_SLOT_BYTES, MAX_VALUE_BYTES,
     SCHEMA_VERSION,
 };
+pub use settings::{History, Settings};
 pub use slots::{SlotEntry, SlotValue, Slots};
 pub use tx::Tx;
+pub use versions::{Commit, Difference, Place};
 
 /// Whether an access to a slot is the transaction's first to its key.
 ///

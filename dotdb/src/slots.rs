@@ -5,7 +5,6 @@
 //! holds zero does not exist.
 
 use bytes::Bytes;
-use dotdb_store::Direction;
 use imbl::OrdMap;
 
 use crate::Touch;
@@ -148,7 +147,7 @@ impl Tx {
 
     /// A contract's slots as of now, in numeric order of their keys, the transaction's own writes
     /// included. Counts no touches.
-    pub fn slots(&self, contract: ContractId) -> Result<Slots, DbError> {
+    pub fn slots(&mut self, contract: ContractId) -> Result<Slots, DbError> {
         let prefix = prefix(SLOT, contract.0);
         let pending: OrdMap<Bytes, Option<Bytes>> = self
             .slots
@@ -157,8 +156,7 @@ impl Tx {
             .map(|entry| (entry.key.clone(), entry.value.encode()))
             .collect();
         let from = std::ops::Bound::Included(prefix.to_vec());
-        let rows = MergedRange::new(&*self.snapshot, pending, from, prefix_end(&prefix), Direction::Forward)?;
-        Ok(Slots { rows })
+        Ok(Slots { rows: self.read_range(pending, from, prefix_end(&prefix))? })
     }
 }
 

@@ -1,17 +1,23 @@
 //! A transaction: a snapshot, what was read from it, what is to be written, and savepoints.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dotdb_store::{Batch, Durability, Snapshot, Store};
+use dotdb_store::{Direction, Snapshot};
 use imbl::OrdMap;
 
 use crate::cache::Cache;
 use crate::collections::CollectionState;
-use crate::cursor::Cursor;
-use crate::database::WriterGuard;
+use crate::counters::Counters;
+use crate::cursor::{Cursor, MergedRange};
+use crate::database::Shared;
+use crate::durability::Durability;
 use crate::error::DbError;
+use crate::journal;
+use crate::pipeline::{Prepared, Registration};
+use crate::read_set::ReadSet;
 use crate::slots::SlotValue;
 
 /// A transaction. Dropping it rolls it back.
@@ -19,12 +25,18 @@ use crate::slots::SlotValue;
 /// Reads see the transaction's own writes. Slots and collections used stay cached until the end, and
 /// so does every record written; of the records only read, the first few thousand do.
 pub struct Tx {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) snapshot: Arc<dyn Snapshot>,
+    /// The version a read-only transaction was asked to read.
+    pub(crate) at: Option<u64>,
     /// `None` if the transaction is read-only.
-    pub(crate) writer: Option<WriterGuard>,
+    registration: Option<Registration>,
+    /// What was read and is in none of the caches.
+    pub(crate) reads: ReadSet,
     pub(crate) slots: Cache<SlotValue>,
     pub(crate) collections: Cache<CollectionState>,
+    /// What is added to collections' counters, under the prefix of their keys. Not what is read of them.
+    pub(crate) counters: Cache<Counters>,
     /// Everything else: records, contracts, code, counters.
     pub(crate) records: Cache<Option<Bytes>>,
     /// The dirty entries of `records` in key order.
@@ -56,17 +68,26 @@ struct Savepoint {
     id: u64,
     slots: usize,
     collections: usize,
+    counters: usize,
     records: usize,
 }
 
 impl Tx {
-    pub(crate) fn new(store: Arc<dyn Store>, snapshot: Arc<dyn Snapshot>, writer: Option<WriterGuard>) -> Tx {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        snapshot: Arc<dyn Snapshot>,
+        at: Option<u64>,
+        registration: Option<Registration>,
+    ) -> Tx {
         Tx {
-            store,
+            shared,
             snapshot,
-            writer,
+            at,
+            registration,
+            reads: ReadSet::default(),
             slots: Cache::new(),
             collections: Cache::new(),
+            counters: Cache::new(),
             records: Cache::new(),
             writes: OrdMap::new(),
             cursors: BTreeMap::new(),
@@ -80,37 +101,79 @@ impl Tx {
 
     /// Whether writes are refused.
     pub fn read_only(&self) -> bool {
-        self.writer.is_none()
+        self.registration.is_none()
     }
 
     #[inline]
     pub(crate) fn check_writable(&self) -> Result<(), DbError> {
-        if self.writer.is_some() { Ok(()) } else { Err(DbError::ReadOnly) }
+        if self.registration.is_some() { Ok(()) } else { Err(DbError::ReadOnly) }
     }
 
-    /// Number of store keys that a commit would write now, by which a commit is priced.
+    /// The version that the transaction reads. One that may write can already see a version that is being
+    /// committed.
+    pub fn version(&self) -> Result<u64, DbError> {
+        match self.at {
+            Some(version) => Ok(version),
+            None => journal::last_version(&*self.snapshot),
+        }
+    }
+
+    /// Number of changes that a commit would write now, by which a commit is priced: slots and records, contracts,
+    /// collections made, and collections whose number of records changes.
     pub fn changed_keys(&self) -> usize {
-        self.slots.dirty_len() + self.collections.dirty_len() + self.writes.len()
+        self.slots.dirty_len() + self.collections.dirty_len() + self.counters.dirty_len() + self.writes.len()
     }
 
-    /// Makes the transaction's writes part of the state, as durably as asked before it returns.
+    /// Makes the transaction's writes part of the state, as durably as asked before it returns. Answers the version
+    /// that the state has then, or if nothing was written, the one that was read.
     ///
     /// # Errors
-    /// The store's, and then nothing of the transaction is in the state.
-    pub fn commit(self, durability: Durability) -> Result<(), DbError> {
-        let Tx { store, snapshot, writer, slots, collections, writes, cursors, .. } = self;
-        // Nodes that a snapshot still shares would be copied instead of changed.
-        drop((snapshot, cursors));
-        let mut batch = Vec::with_capacity(slots.dirty_len() + collections.dirty_len() + writes.len());
-        batch.extend(slots.into_dirty().map(|(key, value)| (key, value.encode())));
-        batch.extend(collections.into_dirty().map(|(key, value)| (key, value.encode())));
-        batch.extend(writes);
-        let batch = Batch::from(batch);
-        if !batch.is_empty() {
-            store.apply(&batch, durability)?;
+    /// [`DbError::Conflict`] if another transaction has changed what this one has read; the store's. Then nothing of
+    /// the transaction is in the state.
+    pub fn commit(mut self, durability: Durability) -> Result<u64, DbError> {
+        let Some(registration) = self.registration.take().filter(|_| self.changed_keys() > 0) else {
+            return self.version();
+        };
+        let shared = Arc::clone(&self.shared);
+        let prepared = self.prepare(shared.settings.keeps_history(), durability);
+        self.cursors_end(|_| true);
+        self.reads.seal();
+        let pipeline = Arc::clone(registration.pipeline());
+        let Tx { snapshot, reads, slots, collections, records, cursors, .. } = self;
+        drop(cursors);
+        let has_read = |key: &[u8]| {
+            slots.find(key).is_some()
+                || collections.find(key).is_some()
+                || records.find(key).is_some()
+                || reads.contains(key, || records.hash64(key))
+        };
+        let version = pipeline.commit(registration, snapshot, prepared, has_read)?;
+        shared.settle_sometimes(version);
+        Ok(version)
+    }
+
+    /// What the commit writes, and the journal of it.
+    fn prepare(&self, keeps_history: bool, durability: Durability) -> Prepared {
+        let mut journal = journal::Writer::default();
+        let mut writes = Vec::with_capacity(self.changed_keys() + 2);
+        let mut change = |key: &Bytes, old: Option<&[u8]>, new: Option<Bytes>| {
+            if keeps_history {
+                journal.push(key, old);
+            }
+            writes.push((key.clone(), new));
+        };
+        for slot in self.slots.changes() {
+            let old = slot.old.as_bytes();
+            change(slot.key, (!old.is_empty()).then_some(old), slot.new.encode());
         }
-        drop(writer);
-        Ok(())
+        for collection in self.collections.changes() {
+            change(collection.key, collection.old.encode().as_deref(), collection.new.encode());
+        }
+        for record in self.records.changes() {
+            change(record.key, record.old.as_deref(), record.new.clone());
+        }
+        let merges = self.counters.changes().flat_map(|counters| counters.new.merges(counters.key)).collect();
+        Prepared { writes, merges, journal, durability }
     }
 
     /// Ends the transaction; nothing it wrote is kept.
@@ -125,6 +188,7 @@ impl Tx {
             id: self.epoch,
             slots: self.slots.mark(),
             collections: self.collections.mark(),
+            counters: self.counters.mark(),
             records: self.records.mark(),
         });
         self.epoch
@@ -145,7 +209,8 @@ impl Tx {
         });
         self.slots.rollback(savepoint.slots, |_| ());
         self.collections.rollback(savepoint.collections, |_| ());
-        self.cursors.retain(|_, cursor| cursor.opened_after < id);
+        self.counters.rollback(savepoint.counters, |_| ());
+        self.cursors_end(|cursor| cursor.opened_after >= id);
         self.savepoints.truncate(place + 1);
         self.epoch = id;
         Ok(())
@@ -159,6 +224,7 @@ impl Tx {
         let savepoint = &self.savepoints[place];
         self.slots.release(savepoint.slots, parent);
         self.collections.release(savepoint.collections, parent);
+        self.counters.release(savepoint.counters, parent);
         self.records.release(savepoint.records, parent);
         self.savepoints.truncate(place);
         self.epoch = parent;
@@ -179,8 +245,43 @@ impl Tx {
         }
         match self.records.find(key) {
             Some(index) => Ok(Record::Cached(index)),
-            None => Ok(Record::Passing(self.snapshot.get(key)?)),
+            None => Ok(Record::Passing(self.read_through(key)?)),
         }
+    }
+
+    /// Reads a store key from the snapshot without remembering its value.
+    pub(crate) fn read_through(&mut self, key: &[u8]) -> Result<Option<Bytes>, DbError> {
+        if self.registration.is_some() {
+            self.reads.add_point(self.records.hash64(key));
+        }
+        Ok(self.snapshot.get(key)?)
+    }
+
+    /// The pairs between two store keys, writes of records, contracts and counters included. All of the range counts
+    /// as read.
+    pub(crate) fn read_range(
+        &mut self,
+        pending: OrdMap<Bytes, Option<Bytes>>,
+        from: Bound<Vec<u8>>,
+        to: Bound<Vec<u8>>,
+    ) -> Result<MergedRange, DbError> {
+        if self.registration.is_some() {
+            self.reads.add_range(from.clone().map(Bytes::from), to.clone().map(Bytes::from));
+        }
+        Ok(MergedRange::new(&*self.snapshot, pending, from, to, Direction::Forward)?)
+    }
+
+    /// Ends cursors; what they went over counts as read.
+    pub(crate) fn cursors_end(&mut self, ends: impl Fn(&Cursor) -> bool) {
+        let may_conflict = self.registration.is_some();
+        let reads = &mut self.reads;
+        self.cursors.retain(|_, cursor| {
+            let ends = ends(cursor);
+            if ends && may_conflict {
+                cursor.add_to(reads);
+            }
+            !ends
+        });
     }
 
     /// Index in `records` of a store key, which is remembered from now on.
@@ -190,12 +291,20 @@ impl Tx {
     }
 
     /// Reads a store key that is rarely read twice: it is not remembered.
-    pub(crate) fn raw_get(&self, key: &[u8]) -> Result<Option<Bytes>, DbError> {
+    pub(crate) fn raw_get(&mut self, key: &[u8]) -> Result<Option<Bytes>, DbError> {
         let found = if self.records.len() == 0 { None } else { self.records.find(key) };
         match found {
             Some(index) => Ok(self.records.entry(index).value.clone()),
-            None => Ok(self.snapshot.get(key)?),
+            None => self.read_through(key),
         }
+    }
+
+    /// The value of a store key, remembered as records are.
+    pub(crate) fn value_of(&mut self, key: &[u8]) -> Result<Option<Bytes>, DbError> {
+        Ok(match self.record(key)? {
+            Record::Cached(index) => self.records.entry(index).value.clone(),
+            Record::Passing(value) => value,
+        })
     }
 
     /// Writes a store key.

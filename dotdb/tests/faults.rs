@@ -29,7 +29,7 @@ fn work(database: &Database) -> Result<(), DbError> {
     tx.contracts()?;
     tx.collections()?;
     tx.release(savepoint)?;
-    tx.commit(Durability::Sync)
+    tx.commit(Durability::Sync).map(drop)
 }
 
 #[test]

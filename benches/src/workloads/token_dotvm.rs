@@ -113,7 +113,7 @@ impl Contender for Token {
         let mut done = W512::ZERO;
         for (caller, invocation) in self.calls.drain(..) {
             self.options.env = Env { caller, ..Env::default() };
-            let (_, execution) = runtime.call(CONTRACT, |_| Ok(invocation), &self.options)?;
+            let (_, execution) = runtime.call(CONTRACT, |_| Ok(invocation.clone()), &self.options)?;
             done += returned_word(&execution.outcome)?;
         }
         done.try_u64().context("too many transfers")

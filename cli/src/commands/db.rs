@@ -146,7 +146,7 @@ fn kind_name(kind: ValueKind) -> &'static str {
 }
 
 fn ls(database: &Database, json: bool, output: &Output) -> Result<Exit, Failure> {
-    let tx = database.begin(Mode::ReadOnly)?;
+    let mut tx = database.begin(Mode::ReadOnly)?;
     let collections = tx.collections()?;
     let contracts = tx.contracts()?.into_iter().map(|contract| ContractReport {
         number: contract.id.0,
@@ -336,7 +336,7 @@ fn scan(
     let mut tx = database.begin(Mode::ReadOnly)?;
     let source = find(&mut tx, place)?;
     let pairs: Box<dyn Iterator<Item = Pair> + '_> = match &source {
-        Source::Slots(contract) => slots(&tx, contract, range)?,
+        Source::Slots(contract) => slots(&mut tx, contract, range)?,
         Source::Records(collection, _) => records(&mut tx, *collection, range)?,
     };
     let pairs = pairs.take(range.limit);
@@ -367,7 +367,7 @@ fn scan(
 }
 
 fn slots<'a>(
-    tx: &Tx,
+    tx: &mut Tx,
     contract: &Contract,
     range: &Range,
 ) -> Result<Box<dyn Iterator<Item = Pair> + 'a>, Failure> {
@@ -425,7 +425,7 @@ struct Stats {
 }
 
 fn stats(database: &Database, json: bool, output: &Output) -> Result<Exit, Failure> {
-    let tx = database.begin(Mode::ReadOnly)?;
+    let mut tx = database.begin(Mode::ReadOnly)?;
     let store = database.stats()?;
     let contracts = tx.contracts()?;
     let collections = tx.collections()?;

@@ -9,7 +9,7 @@ use dotvm_core::outcome::Invocation;
 
 use crate::args::nearest;
 use crate::error::RuntimeError;
-use crate::execute::{Execution, Options, Place, execute_in};
+use crate::execute::{Execution, Options, Place, execute_in, retrying};
 use crate::program::Program;
 use crate::show::hex;
 
@@ -101,34 +101,38 @@ impl Runtime {
         invocation: &Invocation,
         options: &Options,
     ) -> Result<Execution, RuntimeError> {
-        let mut tx = self.database.begin(Mode::ReadWrite)?;
-        let contract = tx.find_contract(name)?;
-        if let Some((_, Some(code))) = contract
-            && code != *program.hash()
-        {
-            return Err(RuntimeError::NameTaken { name: name.to_owned(), deployed: hex(&code) });
-        }
-        let place = Place { name, contract: contract.map(|(id, _)| id) };
-        execute_in(&self.database, tx, place, program, invocation, options)
+        retrying(options, || {
+            let mut tx = self.database.begin(Mode::ReadWrite)?;
+            let contract = tx.find_contract(name)?;
+            if let Some((_, Some(code))) = contract
+                && code != *program.hash()
+            {
+                return Err(RuntimeError::NameTaken { name: name.to_owned(), deployed: hex(&code) });
+            }
+            let place = Place { name, contract: contract.map(|(id, _)| id) };
+            execute_in(&self.database, tx, place, program, invocation, options)
+        })
     }
 
     /// Calls a contract. `invocation` chooses the function and its arguments once the program is known; code and
-    /// state are of one transaction.
+    /// state are of one transaction, which is tried again if another one is in its way.
     ///
     /// # Errors
     /// [`RuntimeError::UnknownContract`], what `invocation` answers, and those of [`execute`](crate::execute).
     pub fn call(
         &self,
         name: &str,
-        invocation: impl FnOnce(&Program) -> Result<Invocation, RuntimeError>,
+        invocation: impl Fn(&Program) -> Result<Invocation, RuntimeError>,
         options: &Options,
     ) -> Result<(Program, Execution), RuntimeError> {
-        let mut tx = self.database.begin(Mode::ReadWrite)?;
-        let (contract, program) = self.program_in(&mut tx, name)?;
-        let invocation = invocation(&program)?;
-        let place = Place { name, contract: Some(contract) };
-        let execution = execute_in(&self.database, tx, place, &program, &invocation, options)?;
-        Ok((program, execution))
+        retrying(options, || {
+            let mut tx = self.database.begin(Mode::ReadWrite)?;
+            let (contract, program) = self.program_in(&mut tx, name)?;
+            let invocation = invocation(&program)?;
+            let place = Place { name, contract: Some(contract) };
+            let execution = execute_in(&self.database, tx, place, &program, &invocation, options)?;
+            Ok((program, execution))
+        })
     }
 
     /// The program of a contract.

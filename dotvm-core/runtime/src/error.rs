@@ -55,6 +55,18 @@ pub enum RuntimeError {
         /// Hash of that code, in hexadecimal.
         deployed: String,
     },
+    /// Other transactions kept changing what the execution had read; nothing of it is kept. It may succeed later.
+    #[error("{conflict} (tried {attempts} time{})", if *.attempts == 1 { "" } else { "s" })]
+    Conflict {
+        /// The last conflict.
+        conflict: DbError,
+        /// How often the execution was tried.
+        attempts: u32,
+    },
+    /// The last transaction of an execution conflicts with another after the program had committed earlier ones, so
+    /// that it cannot be tried again as a whole.
+    #[error("{0}; earlier transactions of the execution are committed, so it was not repeated")]
+    LateConflict(DbError),
     /// The database failed; nothing of the execution is kept.
     #[error(transparent)]
     Db(#[from] DbError),

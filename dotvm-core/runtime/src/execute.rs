@@ -1,5 +1,7 @@
 //! One execution: link, run, commit or undo.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use dotdb::{ContractId, Database, Durability, Mode, Tx};
 use dotvm_core::capability::Capability;
@@ -24,6 +26,8 @@ pub struct Options {
     pub granted: Vec<Capability>,
     /// How durable a commit is before it is acknowledged.
     pub durability: Durability,
+    /// How often an execution is begun again when other transactions changed what it has read.
+    pub retries: u32,
 }
 
 impl Default for Options {
@@ -34,6 +38,7 @@ impl Default for Options {
             env: Env::default(),
             granted: Capability::ALL.to_vec(),
             durability: Durability::Sync,
+            retries: 10,
         }
     }
 }
@@ -50,14 +55,18 @@ pub struct Execution {
     /// Number of keys whose change was committed; transactions that the program committed itself count even if
     /// the execution then failed.
     pub changed_keys: u64,
+    /// How often it was tried, 1 if no other transaction was in its way.
+    pub attempts: u32,
 }
 
 /// Runs a program on the state of the contract named `contract`, in one transaction: kept on success, undone on
-/// a trap, out of gas or another HALT code than 0. Waits for the read-write transaction that is open, if one is.
+/// a trap, out of gas or another HALT code than 0. Tried again, as often as the options say, if it conflicts with
+/// another transaction.
 ///
 /// # Errors
-/// [`RuntimeError::NotGranted`], [`RuntimeError::Argument`], [`RuntimeError::Db`]; nothing is changed then, but
-/// for transactions that the program itself had committed before the database failed.
+/// [`RuntimeError::NotGranted`], [`RuntimeError::Argument`], [`RuntimeError::Conflict`], [`RuntimeError::Db`];
+/// nothing is changed then, but for transactions that the program itself had committed before the database failed
+/// or, with [`RuntimeError::LateConflict`], before the last one conflicted.
 pub fn execute(
     database: &Database,
     contract: &str,
@@ -66,7 +75,53 @@ pub fn execute(
     options: &Options,
 ) -> Result<Execution, RuntimeError> {
     let place = Place { name: contract, contract: None };
-    execute_in(database, database.begin(Mode::ReadWrite)?, place, program, invocation, options)
+    retrying(options, || {
+        execute_in(database, database.begin(Mode::ReadWrite)?, place, program, invocation, options)
+    })
+}
+
+/// Tries an execution until it does not conflict with another transaction.
+pub(crate) fn retrying<T: Attempt>(
+    options: &Options,
+    mut attempt: impl FnMut() -> Result<T, RuntimeError>,
+) -> Result<T, RuntimeError> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match attempt() {
+            Err(RuntimeError::Db(conflict)) if conflict.is_conflict() => {
+                if attempts > options.retries {
+                    return Err(RuntimeError::Conflict { conflict, attempts });
+                }
+                // First at once: the other transaction is over. Then ever later, out of each other's way.
+                if attempts > 2 {
+                    std::thread::sleep(Duration::from_micros(50 << attempts.min(10)));
+                }
+            }
+            Ok(mut done) => {
+                done.execution().attempts = attempts;
+                return Ok(done);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What [`retrying`] tries.
+pub(crate) trait Attempt {
+    fn execution(&mut self) -> &mut Execution;
+}
+
+impl Attempt for Execution {
+    fn execution(&mut self) -> &mut Execution {
+        self
+    }
+}
+
+impl Attempt for (Program, Execution) {
+    fn execution(&mut self) -> &mut Execution {
+        &mut self.1
+    }
 }
 
 /// Whose state an execution runs on.
@@ -96,8 +151,11 @@ pub(crate) fn execute_in(
     let outcome = dotvm_engine::run(program.lowered(), invocation, &options.limits, &mut host)
         .map_err(ArgumentError::new)?;
     let committed = outcome.end.is_success();
-    let (events, changed_keys) = host.finish(committed)?;
-    Ok(Execution { outcome, events, committed, changed_keys })
+    let repeatable = !host.has_committed();
+    let (events, changed_keys) = host.finish(committed).map_err(|error| {
+        if repeatable || !error.is_conflict() { error.into() } else { RuntimeError::LateConflict(error) }
+    })?;
+    Ok(Execution { outcome, events, committed, changed_keys, attempts: 1 })
 }
 
 fn check_granted(module: &Module, granted: &[Capability]) -> Result<(), RuntimeError> {

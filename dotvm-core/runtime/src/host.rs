@@ -54,6 +54,8 @@ pub struct TxHost<'a> {
     /// Cursors of the transactions that are closed, by which the open one's are numbered on.
     cursors_before: u64,
     changed_keys: u64,
+    /// The program has committed a transaction that changed something.
+    has_committed: bool,
     failure: Option<DbError>,
 }
 
@@ -121,6 +123,7 @@ impl<'a> TxHost<'a> {
             events: Vec::new(),
             cursors_before: 0,
             changed_keys: 0,
+            has_committed: false,
             failure: None,
         })
     }
@@ -141,12 +144,18 @@ impl<'a> TxHost<'a> {
         Ok((self.events, self.changed_keys))
     }
 
+    /// Whether a transaction of the execution is in the state already.
+    pub(crate) fn has_committed(&self) -> bool {
+        self.has_committed
+    }
+
     fn commit(&mut self, open: OpenTx) -> Result<(), DbError> {
         let changed = open.changed_keys();
         // What linking made is of no use to anybody unless the program has written.
         if changed > 0 {
             open.tx.commit(self.durability)?;
             self.changed_keys += changed;
+            self.has_committed = true;
         }
         self.events.extend(open.events);
         Ok(())
@@ -167,7 +176,7 @@ impl<'a> TxHost<'a> {
             _ => TrapKind::Db,
         };
         let sentence = error.to_string();
-        if matches!(error, DbError::Store(_)) {
+        if error.store_error().is_some() {
             self.failure.get_or_insert(error);
         }
         HostError::Trap(kind, sentence)
@@ -559,6 +568,7 @@ impl Host for TxHost<'_> {
         let Some(open) = self.close() else { return Err(no_transaction()) };
         match self.commit(open) {
             Ok(()) => Ok(true),
+            Err(error) if error.is_conflict() => Ok(false),
             Err(error) => Err(self.trap(error)),
         }
     }

@@ -1,0 +1,164 @@
+//! What follows the journal in steps: the history by key, the state tree, and forgetting what is too old.
+//!
+//! A commit writes only its journal. Every [`STEP`] versions, and when somebody asks for it, the rows since the
+//! last time are turned into history and tree, and versions beyond the history's length are removed. All of it
+//! can be derived again, so none of these writes is flushed: a crash loses them together with the marks that
+//! say how far they went.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
+
+use bytes::Bytes;
+use dotdb_store::{Batch, Direction, Durability, Snapshot};
+
+use crate::database::Shared;
+use crate::error::DbError;
+use crate::history;
+use crate::journal;
+use crate::keys::{VERSION_NAME, corrupt};
+use crate::settings::{History, INDEXED, OLDEST, number_row, read_number};
+
+/// Versions between two steps.
+pub(crate) const STEP: u64 = 256;
+/// Rows after which a batch is written.
+const BATCH_ROWS: usize = 1 << 14;
+/// Bytes after which a batch is written.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// Rows on their way to the store.
+struct Writer<'a> {
+    shared: &'a Shared,
+    rows: Vec<(Bytes, Option<Bytes>)>,
+    bytes: usize,
+}
+
+impl Writer<'_> {
+    fn push(&mut self, row: (Bytes, Option<Bytes>)) {
+        self.bytes += row.0.len() + row.1.as_ref().map_or(0, Bytes::len);
+        self.rows.push(row);
+    }
+
+    fn flush_if_large(&mut self) -> Result<(), DbError> {
+        if self.rows.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), DbError> {
+        self.bytes = 0;
+        let batch = Batch::from(std::mem::take(&mut self.rows));
+        if !batch.is_empty() {
+            self.shared.store.apply(&batch, Durability::None)?;
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Takes a step when one is due and nobody else does. A failure shows in the next commit, or in what is asked
+    /// of the history.
+    pub(crate) fn settle_sometimes(&self, version: u64) {
+        if !self.settings.keeps_history() || !version.is_multiple_of(STEP) {
+            return;
+        }
+        let turn = match self.settling.try_lock() {
+            Ok(turn) => turn,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        self.settle_in_turn(&turn).ok();
+    }
+
+    /// Brings history and tree up to the current version, and removes what is too old.
+    pub(crate) fn settle(&self) -> Result<(), DbError> {
+        if !self.settings.keeps_history() || self.store.read_only() {
+            return Ok(());
+        }
+        self.settle_in_turn(&self.settling.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn settle_in_turn(&self, _turn: &MutexGuard<'_, ()>) -> Result<(), DbError> {
+        let snapshot = self.store.snapshot()?;
+        let last = journal::last_version(&*snapshot)?;
+        self.index(&*snapshot, last)?;
+        drop(snapshot);
+        self.grow_tree(last)?;
+        self.forget(last)
+    }
+
+    /// Adds the journal's changes up to `last` to the history by key.
+    fn index(&self, snapshot: &dyn Snapshot, last: u64) -> Result<(), DbError> {
+        let indexed = read_number(snapshot, INDEXED)?;
+        if indexed >= last {
+            return Ok(());
+        }
+        let mut writer = Writer { shared: self, rows: Vec::new(), bytes: 0 };
+        for row in journal::changes(snapshot, indexed + 1, last, Direction::Forward)? {
+            let row = row?;
+            for change in row.changes() {
+                writer.push(history::row(&change?, row.version));
+                writer.flush_if_large()?;
+            }
+        }
+        writer.push(number_row(INDEXED, last));
+        writer.flush()
+    }
+
+    /// Removes what the settings do not keep. Versions with a name are kept, and all after them.
+    fn forget(&self, last: u64) -> Result<(), DbError> {
+        let History::Last(kept) = self.settings.history else { return Ok(()) };
+        let snapshot = self.store.snapshot()?;
+        let named = names(&*snapshot)?.into_values().min().unwrap_or(u64::MAX);
+        let oldest = last.saturating_sub(kept).min(named);
+        self.forget_before(&*snapshot, oldest)
+    }
+
+    /// Makes `oldest` the oldest version that can be read.
+    pub(crate) fn forget_before(&self, snapshot: &dyn Snapshot, oldest: u64) -> Result<(), DbError> {
+        let before = read_number(snapshot, OLDEST)?;
+        if oldest <= before {
+            return Ok(());
+        }
+        let mut writer = Writer { shared: self, rows: Vec::new(), bytes: 0 };
+        // First of all: what is half removed must not be read.
+        writer.push(number_row(OLDEST, oldest));
+        writer.flush()?;
+        for row in journal::changes(snapshot, before + 1, oldest, Direction::Forward)? {
+            let row = row?;
+            for change in row.changes() {
+                writer.push((history::row_key(&change?.key, row.version).into(), None));
+            }
+            writer.push((row.key, None));
+            writer.flush_if_large()?;
+        }
+        writer.flush()?;
+        self.prune_tree(oldest)
+    }
+}
+
+/// Names of versions.
+pub(crate) fn names(snapshot: &dyn Snapshot) -> Result<BTreeMap<String, u64>, DbError> {
+    let (from, to) = ([VERSION_NAME], [VERSION_NAME + 1]);
+    snapshot
+        .range(Bound::Included(&from[..]), Bound::Excluded(&to[..]), Direction::Forward)?
+        .map(|row| {
+            let (key, value) = row?;
+            let name =
+                std::str::from_utf8(&key[1..]).map_err(|_| corrupt(&key, "has a name that is no text"))?;
+            let version = value[..].try_into().map_err(|_| corrupt(&key, "is not a version"))?;
+            Ok((name.to_owned(), u64::from_be_bytes(version)))
+        })
+        .collect()
+}
+
+/// The state as of a version, or the snapshot itself if that is its own.
+pub(crate) fn as_of(
+    snapshot: Arc<dyn Snapshot>,
+    version: u64,
+    last: u64,
+) -> Result<Arc<dyn Snapshot>, DbError> {
+    if version == last {
+        return Ok(snapshot);
+    }
+    let indexed = read_number(&*snapshot, INDEXED)?;
+    Ok(Arc::new(history::AsOf::new(snapshot, version, indexed, last)?))
+}
