@@ -19,6 +19,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dotdb-store", &[]),
     ("dotdb-memory", &["dotdb-store"]),
     ("dotdb-redb", &["dotdb-store"]),
+    ("dotdb-rocksdb", &["dotdb-store"]),
+    ("dotdb-sled", &["dotdb-store"]),
+    ("dotdb-stores", &["dotdb-store", "dotdb-memory", "dotdb-redb", "dotdb-rocksdb", "dotdb-sled"]),
     ("dotdb", &["dotdb-document", "dotdb-store"]),
     ("dotvm-asm", &["dotvm-arch", "dotvm-core", "dotdb-document"]),
 ];

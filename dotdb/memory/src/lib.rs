@@ -44,6 +44,7 @@ impl Store for MemoryStore {
     }
 
     fn apply(&self, batch: &Batch, _: Durability) -> Result<(), StoreError> {
+        batch.check_lengths()?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let State { map, live_bytes } = &mut *state;
         for (key, value) in batch.iter() {
@@ -72,6 +73,7 @@ impl Store for MemoryStore {
             keys: state.map.len() as u64,
             live_bytes: state.live_bytes,
             file_bytes: None,
+            dead_bytes: None,
         })
     }
 }

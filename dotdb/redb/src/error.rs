@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use dotdb_store::StoreError;
-use redb::{CommitError, DatabaseError, StorageError, TableError, TransactionError};
+use redb::{CommitError, CompactionError, DatabaseError, StorageError, TableError, TransactionError};
 
 pub(crate) fn storage(error: StorageError) -> StoreError {
     match error {
@@ -13,9 +13,11 @@ pub(crate) fn storage(error: StorageError) -> StoreError {
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => corrupt(source.to_string()),
             _ => StoreError::Io { context: "access to the store's file".into(), source },
         },
-        StorageError::ValueTooLarge(bytes) => {
-            StoreError::TooLarge { what: "value", bytes: bytes as u64, limit: crate::MAX_VALUE_BYTES as u64 }
-        }
+        StorageError::ValueTooLarge(bytes) => StoreError::TooLarge {
+            what: "value",
+            bytes: bytes as u64,
+            limit: dotdb_store::MAX_VALUE_BYTES as u64,
+        },
         StorageError::Corrupted(detail) => corrupt(detail),
         StorageError::PreviousIo => StoreError::Io {
             context: "access to the store's file".into(),
@@ -50,9 +52,21 @@ pub(crate) fn commit(error: CommitError) -> StoreError {
     }
 }
 
+pub(crate) fn compaction(error: CompactionError) -> StoreError {
+    match error {
+        CompactionError::Storage(error) => storage(error),
+        CompactionError::TransactionInProgress
+        | CompactionError::PersistentSavepointExists
+        | CompactionError::EphemeralSavepointExists => {
+            StoreError::Busy("the store cannot be compacted while it is being read".into())
+        }
+        other => corrupt(other.to_string()),
+    }
+}
+
 pub(crate) fn database(path: &Path, error: DatabaseError) -> StoreError {
     match error {
-        DatabaseError::DatabaseAlreadyOpen => StoreError::Locked { path: path.to_owned() },
+        DatabaseError::DatabaseAlreadyOpen => StoreError::Locked { path: path.to_owned(), holder: None },
         DatabaseError::RepairAborted => StoreError::Unclean { path: path.to_owned() },
         DatabaseError::UpgradeRequired(version) => StoreError::NotADatabase {
             path: path.to_owned(),

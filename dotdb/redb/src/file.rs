@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use dotdb_store::StoreError;
-use redb::Builder;
+use dotdb_store::contain::contain;
+use redb::{Builder, Database};
 
-use crate::contain::contain;
 use crate::{CACHE_BYTES, DATA, FORMAT_VERSION, META, META_FORMAT, error};
 
 /// How a redb file begins: redb's `docs/design.md`, "Database header".
@@ -32,7 +32,7 @@ pub(crate) fn check_magic(path: &Path) -> Result<(), StoreError> {
 pub(crate) fn create(path: &Path) -> Result<(), StoreError> {
     let fail = |source| StoreError::Io { context: format!("creating the store {}", path.display()), source };
     let temporary = temporary_name(path).map_err(fail)?;
-    let result = initialise(&temporary, path).and_then(|()| name(&temporary, path).map_err(fail));
+    let result = make(&temporary, path).and_then(|()| name(&temporary, path).map_err(fail));
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => result.and(Err(fail(error))),
         _ => result,
@@ -53,7 +53,7 @@ fn temporary_name(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-fn initialise(temporary: &Path, path: &Path) -> Result<(), StoreError> {
+fn make(temporary: &Path, path: &Path) -> Result<(), StoreError> {
     let fail = |source| StoreError::Io { context: format!("creating the store {}", path.display()), source };
     let file = File::options().read(true).write(true).create_new(true).open(temporary).map_err(fail)?;
     let kept = file.try_clone().map_err(fail)?;
@@ -62,16 +62,21 @@ fn initialise(temporary: &Path, path: &Path) -> Result<(), StoreError> {
             .set_cache_size(CACHE_BYTES)
             .create_file(file)
             .map_err(|error| error::database(path, error))?;
-        let transaction = database.begin_write().map_err(error::transaction)?;
-        transaction.open_table(DATA).map_err(error::table)?;
-        transaction
-            .open_table(META)
-            .map_err(error::table)?
-            .insert(META_FORMAT, FORMAT_VERSION)
-            .map_err(error::storage)?;
-        transaction.commit().map_err(error::commit)
+        initialise(&database)
     })?;
     kept.sync_all().map_err(fail)
+}
+
+/// Makes an empty database an empty store.
+pub(crate) fn initialise(database: &Database) -> Result<(), StoreError> {
+    let transaction = database.begin_write().map_err(error::transaction)?;
+    transaction.open_table(DATA).map_err(error::table)?;
+    transaction
+        .open_table(META)
+        .map_err(error::table)?
+        .insert(META_FORMAT, FORMAT_VERSION)
+        .map_err(error::storage)?;
+    transaction.commit().map_err(error::commit)
 }
 
 /// Gives a finished file its name, unless the name is taken.

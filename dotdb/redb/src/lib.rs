@@ -3,20 +3,21 @@
 //! On disk: table `dotdb.meta` holds `format`, the [`FORMAT_VERSION`]; table `dotdb.data` holds the
 //! pairs. Each value ends in the CRC-32 (IEEE, little-endian) of key and value, checked at every
 //! read: redb verifies its own checksums only when it repairs a file. So a damaged value is never
-//! given out. A damaged key or inner page can still hide a pair without an error.
+//! given out. A damaged key or inner page can still hide a pair without an error; [`Store::check`], which
+//! verifies redb's page checksums as well, finds it.
 //!
 //! What is promised: [`Durability::Sync`] is redb's immediate durability, one flush to the disk
 //! before `apply` returns. A new file is made beside its name, synced and only then given its name,
 //! so that a power cut leaves either no store or a whole one.
 //!
 //! redb asserts inside on some damaged files. Those panics are caught at this boundary, and only
-//! there: the call answers [`StoreError::Corrupt`], and so does every later call of that store. (In
-//! a build with `panic = "abort"` nothing can be caught.)
+//! there: the call answers [`StoreError::Corrupt`], and so does every later call of that store
+//! ([`dotdb_store::contain`]).
 
-mod contain;
 mod engine;
 mod error;
 mod file;
+mod verify;
 
 use std::fs;
 use std::ops::Bound;
@@ -25,7 +26,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dotdb_store::{
-    Batch, Direction, Durability, PairIter, Snapshot, Store, StoreError, StoreStats, is_empty_range,
+    Batch, CompactReport, Damage, Direction, Durability, PairIter, Snapshot, Store, StoreError, StoreStats,
+    check_pairs, is_empty_range,
 };
 use redb::{ReadOnlyTable, ReadableTableMetadata, TableDefinition};
 
@@ -35,10 +37,6 @@ use crate::engine::Engine;
 pub const FORMAT_VERSION: u32 = 1;
 /// Memory for cached pages, bytes.
 pub const CACHE_BYTES: usize = 256 << 20;
-/// Longest key, bytes. redb keeps longer ones, badly.
-pub const MAX_KEY_BYTES: usize = 1 << 20;
-/// Longest value, bytes: redb's limit less the checksum.
-pub const MAX_VALUE_BYTES: usize = (3 << 30) - CHECKSUM_BYTES;
 
 const CHECKSUM_BYTES: usize = 4;
 const DATA: TableDefinition<&[u8], &[u8]> = TableDefinition::new("dotdb.data");
@@ -51,7 +49,8 @@ type Data = ReadOnlyTable<&'static [u8], &'static [u8]>;
 /// processes can have it open for reading.
 pub struct RedbStore {
     engine: Arc<Engine>,
-    path: PathBuf,
+    /// `None` in tests that give it something else than a file.
+    path: Option<PathBuf>,
 }
 
 impl RedbStore {
@@ -75,7 +74,7 @@ impl RedbStore {
         let path = path.as_ref().to_owned();
         file::check_magic(&path)?;
         let engine = Engine::open(&path)?;
-        Ok(RedbStore { engine: Arc::new(engine), path })
+        Ok(RedbStore { engine: Arc::new(engine), path: Some(path) })
     }
 
     /// Opens the store at `path` for reading only.
@@ -86,7 +85,27 @@ impl RedbStore {
         let path = path.as_ref().to_owned();
         file::check_magic(&path)?;
         let engine = Engine::open_read_only(&path)?;
-        Ok(RedbStore { engine: Arc::new(engine), path })
+        Ok(RedbStore { engine: Arc::new(engine), path: Some(path) })
+    }
+
+    /// Opens a store on something that behaves like a file, which becomes a new store if it is empty.
+    /// `cache_bytes` is the memory for cached pages.
+    ///
+    /// # Errors
+    /// As [`open`](RedbStore::open).
+    #[cfg(feature = "testing")]
+    pub fn on_backend(
+        backend: impl redb::StorageBackend,
+        cache_bytes: usize,
+    ) -> Result<RedbStore, StoreError> {
+        Ok(RedbStore { engine: Arc::new(Engine::on_backend(backend, cache_bytes)?), path: None })
+    }
+
+    fn file_bytes(&self) -> Result<Option<u64>, StoreError> {
+        let Some(path) = &self.path else { return Ok(None) };
+        let file =
+            fs::metadata(path).map_err(|source| StoreError::from_io("reading the size of", path, source))?;
+        Ok(Some(file.len()))
     }
 }
 
@@ -97,14 +116,13 @@ impl Store for RedbStore {
     }
 
     fn apply(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
+        batch.check_lengths()?;
         self.engine.write(durability, |data| {
             for (key, value) in batch.iter() {
-                check_len("key", key.len(), MAX_KEY_BYTES)?;
                 let Some(value) = value else {
                     data.remove(&key[..]).map_err(error::storage)?;
                     continue;
                 };
-                check_len("value", value.len(), MAX_VALUE_BYTES)?;
                 let mut place =
                     data.insert_reserve(&key[..], value.len() + CHECKSUM_BYTES).map_err(error::storage)?;
                 let (kept, sum) = place.as_mut().split_at_mut(value.len());
@@ -120,31 +138,49 @@ impl Store for RedbStore {
     }
 
     fn stats(&self) -> Result<StoreStats, StoreError> {
-        let data = self.engine.data()?;
-        let (keys, bytes) = self.engine.contain(|| {
-            let keys = data.len().map_err(error::storage)?;
-            Ok((keys, data.stats().map_err(error::storage)?.stored_bytes()))
-        })?;
-        let file = fs::metadata(&self.path)
-            .map_err(|source| StoreError::from_io("reading the size of", &self.path, source))?;
+        let sizes = self.engine.sizes()?;
+        let checksums = sizes.keys.saturating_mul(CHECKSUM_BYTES as u64);
+        let live_bytes = sizes.stored_bytes.saturating_sub(checksums);
+        let file_bytes = self.file_bytes()?;
         Ok(StoreStats {
             backend: "redb",
-            keys,
-            live_bytes: bytes.saturating_sub(keys.saturating_mul(CHECKSUM_BYTES as u64)),
-            file_bytes: Some(file.len()),
+            keys: sizes.keys,
+            live_bytes,
+            file_bytes,
+            dead_bytes: file_bytes.map(|bytes| bytes.saturating_sub(sizes.page_bytes)),
         })
+    }
+
+    /// redb moves pages to the front of the file and cuts it off; batches and new snapshots wait.
+    fn compact(&self) -> Result<CompactReport, StoreError> {
+        let bytes_before = self.file_bytes()?;
+        self.engine.compact()?;
+        Ok(CompactReport { bytes_before, bytes_after: self.file_bytes()? })
+    }
+
+    /// The checksum of every page in use, of every pair, and that scans, look-ups and the number of pairs agree.
+    fn check(&self, found: &mut dyn FnMut(Damage)) -> Result<(), StoreError> {
+        if let Some(path) = &self.path {
+            self.engine.verify_pages(path, found)?;
+        }
+        let data = self.engine.data()?;
+        let counted = self.engine.contain(|| data.len().map_err(error::storage));
+        let snapshot = RedbSnapshot { data, engine: Arc::clone(&self.engine) };
+        let keys = check_pairs(&snapshot, found, &mut |_, _| {})?;
+        match counted {
+            Ok(counted) if counted == keys => {}
+            Ok(counted) => {
+                found(Damage::anywhere(format!("{keys} pairs were found where {counted} should be")))
+            }
+            Err(StoreError::Corrupt { detail }) => found(Damage::anywhere(detail)),
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     fn read_only(&self) -> bool {
         self.engine.read_only()
     }
-}
-
-fn check_len(what: &'static str, bytes: usize, limit: usize) -> Result<(), StoreError> {
-    if bytes > limit {
-        return Err(StoreError::TooLarge { what, bytes: bytes as u64, limit: limit as u64 });
-    }
-    Ok(())
 }
 
 fn checksum(key: &[u8], value: &[u8]) -> [u8; CHECKSUM_BYTES] {

@@ -17,6 +17,49 @@ fn conforms() {
 }
 
 #[test]
+fn keeps_its_data() {
+    let directory = tempfile::tempdir().unwrap();
+    dotdb_store::conformance::check_reopening(|| {
+        Arc::new(RedbStore::open_or_create(directory.path().join("state.db")).unwrap())
+    });
+}
+
+#[test]
+fn compaction_gives_space_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = RedbStore::open_or_create(directory.path().join("state.db")).unwrap();
+    let mut batch = Batch::new();
+    for key in 0..3000u32 {
+        batch.put(key.to_be_bytes().to_vec(), vec![7; 4000]);
+    }
+    store.apply(&batch, Durability::Sync).unwrap();
+    let mut batch = Batch::new();
+    for key in 10..3000u32 {
+        batch.delete(key.to_be_bytes().to_vec());
+    }
+    store.apply(&batch, Durability::Sync).unwrap();
+    let before = store.stats().unwrap();
+    // 3,000 values of 4,000 bytes were written and 10 are left.
+    assert!(before.dead_bytes.unwrap() > 11_000_000, "{before:?}");
+    let report = store.compact().unwrap();
+    let after = store.stats().unwrap();
+    assert_eq!(report.bytes_before, before.file_bytes);
+    assert_eq!(report.bytes_after, after.file_bytes);
+    assert!(report.bytes_after.unwrap() < 2_000_000, "{report:?}");
+    assert_eq!((after.keys, after.live_bytes), (10, 10 * 4004));
+    assert!(after.dead_bytes.unwrap() < before.dead_bytes.unwrap());
+    let snapshot = store.snapshot().unwrap();
+    let error = store.compact().unwrap_err();
+    assert_eq!(error.to_string(), "the store cannot be compacted while it is being read");
+    assert_eq!(snapshot.get(&3u32.to_be_bytes()).unwrap().unwrap(), vec![7; 4000]);
+    drop(snapshot);
+    drop(store);
+    let store = RedbStore::open_read_only(directory.path().join("state.db")).unwrap();
+    assert!(matches!(store.compact(), Err(StoreError::ReadOnly)));
+    store.check(&mut |damage| panic!("{damage}")).unwrap();
+}
+
+#[test]
 fn a_new_store_leaves_one_file_and_keeps_its_data() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.db");

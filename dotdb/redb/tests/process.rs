@@ -40,7 +40,7 @@ fn a_store_that_another_process_holds_is_locked() {
     let mut child = hold(&path);
     for error in [RedbStore::open(&path).err(), RedbStore::open_read_only(&path).err()] {
         let error = error.expect("the store is held");
-        assert!(matches!(&error, StoreError::Locked { path: held } if *held == path));
+        assert!(matches!(&error, StoreError::Locked { path: held, .. } if *held == path));
         assert_eq!(
             error.to_string(),
             format!(

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::{MAX_KEY_BYTES, MAX_VALUE_BYTES, StoreError};
+
 /// Puts and deletes in key order, one for each key: the last one given wins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
@@ -40,6 +42,22 @@ impl Batch {
     /// The writes in key order; `None` is a delete.
     pub fn iter(&self) -> impl Iterator<Item = (&Bytes, Option<&Bytes>)> {
         self.writes.iter().map(|(key, value)| (key, value.as_ref()))
+    }
+
+    /// Whether every key and value is short enough for a store: backends ask before they change anything.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`].
+    pub fn check_lengths(&self) -> Result<(), StoreError> {
+        let check = |what, bytes: usize, limit: usize| match bytes <= limit {
+            true => Ok(()),
+            false => Err(StoreError::TooLarge { what, bytes: bytes as u64, limit: limit as u64 }),
+        };
+        for (key, value) in &self.writes {
+            check("key", key.len(), MAX_KEY_BYTES)?;
+            check("value", value.as_ref().map_or(0, Bytes::len), MAX_VALUE_BYTES)?;
+        }
+        Ok(())
     }
 
     /// Number of keys written.

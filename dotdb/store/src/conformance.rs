@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use crate::{Batch, Direction, Durability, Snapshot, Store, is_empty_range};
+use crate::{
+    Batch, Direction, Durability, MAX_KEY_BYTES, MAX_VALUE_BYTES, Snapshot, Store, StoreError, is_empty_range,
+};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 type Rows = Vec<(Vec<u8>, Vec<u8>)>;
@@ -23,11 +25,62 @@ pub fn check_store(mut new: impl FnMut() -> Arc<dyn Store>) {
     snapshots_do_not_change(&*new());
     iterators_outlive_snapshots(&*new());
     large_values(&*new());
+    too_large(&*new());
     stats_count(&*new());
+    upkeep(&*new());
     batches_are_seen_whole(&new());
+    snapshots_beside_a_writer(&new());
     for seed in 1..=8 {
         random_model(&*new(), seed);
     }
+}
+
+/// Checks of a store that outlives its process: `open` opens the same one each time, which is new at first. The
+/// store is closed in good order in between.
+pub fn check_reopening(mut open: impl FnMut() -> Arc<dyn Store>) {
+    let mut random = SplitMix64(99);
+    let mut model = Model::new();
+    for round in 0..6 {
+        let store = open();
+        assert!(!store.read_only());
+        let found = rows(
+            &*store.snapshot().expect("snapshot"),
+            Bound::Unbounded,
+            Bound::Unbounded,
+            Direction::Forward,
+        );
+        assert_eq!(found, model.clone().into_iter().collect::<Rows>(), "after {round} times of opening");
+        sound(&*store);
+        for step in 0..40 {
+            let mut batch = Batch::new();
+            for _ in 0..random.below(8) {
+                let key = random.key();
+                if random.below(3) == 0 {
+                    batch.delete(key.clone());
+                    model.remove(&key);
+                } else {
+                    let length = if random.below(50) == 0 { 300_000 } else { random.below(200) };
+                    let value = random.bytes(length);
+                    batch.put(key.clone(), value.clone());
+                    model.insert(key, value);
+                }
+            }
+            let durability = if step % 4 == 0 { Durability::Sync } else { Durability::None };
+            store.apply(&batch, durability).expect("apply");
+        }
+        match round % 3 {
+            0 => store.sync().expect("sync"),
+            1 => drop(store.compact().expect("compact")),
+            _ => {}
+        }
+    }
+}
+
+/// Checks that a store finds nothing wrong with itself.
+fn sound(store: &dyn Store) {
+    let mut found = Vec::new();
+    store.check(&mut |damage| found.push(damage.to_string())).expect("check");
+    assert_eq!(found, [""; 0], "damage in a store that has none");
 }
 
 fn apply(store: &dyn Store, batch: &Batch) {
@@ -172,6 +225,72 @@ fn large_values(store: &dyn Store) {
     assert_eq!(get(&*store.snapshot().expect("snapshot"), &key), Some(b"x".to_vec()));
 }
 
+fn too_large(store: &dyn Store) {
+    put_all(store, &[b"kept"]);
+    let refused = |batch: &Batch, expected: (&str, usize, usize)| {
+        match store.apply(batch, Durability::None) {
+            Err(StoreError::TooLarge { what, bytes, limit }) => {
+                assert_eq!((what, bytes, limit), (expected.0, expected.1 as u64, expected.2 as u64));
+            }
+            other => panic!("{expected:?}: {other:?}"),
+        }
+        let snapshot = store.snapshot().expect("snapshot");
+        let found = rows(&*snapshot, Bound::Unbounded, Bound::Unbounded, Direction::Forward);
+        assert_eq!(found, [(b"kept".to_vec(), b"vkept".to_vec())], "nothing has changed");
+    };
+    let key = vec![7; MAX_KEY_BYTES + 1];
+    let expected = ("key", key.len(), MAX_KEY_BYTES);
+    refused(Batch::new().put("a", "new").delete("kept").put(key.clone(), "x"), expected);
+    refused(Batch::new().put("a", "new").delete(key), expected);
+    let value = vec![0; MAX_VALUE_BYTES + 1];
+    let expected = ("value", value.len(), MAX_VALUE_BYTES);
+    refused(Batch::new().put("a", "new").put("b", value), expected);
+
+    let longest = vec![7; MAX_KEY_BYTES];
+    apply(store, Batch::new().put(longest.clone(), "x"));
+    let snapshot = store.snapshot().expect("snapshot");
+    assert_eq!(get(&*snapshot, &longest), Some(b"x".to_vec()));
+    let found = rows(&*snapshot, Bound::Excluded(b"\x06"), Bound::Unbounded, Direction::Backward);
+    assert_eq!(found.len(), 2, "a key of the greatest length is found backwards");
+}
+
+/// Compaction and check, beside a snapshot and alone.
+fn upkeep(store: &dyn Store) {
+    sound(store);
+    let keys: Vec<Vec<u8>> = (0..2000u32).map(|n| n.to_be_bytes().to_vec()).collect();
+    let fill = |value: &'static [u8]| {
+        let mut batch = Batch::new();
+        for key in &keys {
+            batch.put(key.clone(), value);
+        }
+        apply(store, &batch);
+    };
+    fill(&[1; 500]);
+    fill(&[2; 500]);
+    let mut batch = Batch::new();
+    for key in keys.iter().skip(10) {
+        batch.delete(key.clone());
+    }
+    let snapshot = store.snapshot().expect("snapshot");
+    apply(store, &batch);
+    match store.compact() {
+        Ok(_) | Err(StoreError::Busy(_)) => {}
+        Err(error) => panic!("compaction beside a snapshot: {error}"),
+    }
+    assert_eq!(rows(&*snapshot, Bound::Unbounded, Bound::Unbounded, Direction::Forward).len(), 2000);
+    sound(store);
+    drop(snapshot);
+    let report = store.compact().expect("compact");
+    assert_eq!(report.bytes_before.is_some(), store.stats().expect("stats").file_bytes.is_some());
+    assert_eq!(report.bytes_after.is_some(), report.bytes_before.is_some());
+    sound(store);
+    let expected: Rows = keys.iter().take(10).map(|key| (key.clone(), vec![2; 500])).collect();
+    let snapshot = store.snapshot().expect("snapshot");
+    assert_eq!(rows(&*snapshot, Bound::Unbounded, Bound::Unbounded, Direction::Forward), expected);
+    apply(store, Batch::new().put("after", "v"));
+    assert_eq!(store.stats().expect("stats").keys, 11);
+}
+
 fn stats_count(store: &dyn Store) {
     assert_eq!(store.stats().expect("stats").keys, 0);
     put_all(store, &[b"a", b"bb", b"ccc"]);
@@ -212,6 +331,59 @@ fn batches_are_seen_whole(store: &Arc<dyn Store>) {
         }
         for round in 1..=ROUNDS {
             write(round);
+        }
+        done.store(true, Ordering::SeqCst);
+    });
+}
+
+/// One thread inserts, changes and deletes keys among many; each snapshot of the others gives the same rows
+/// however often, in whichever direction and by whichever way it is read.
+fn snapshots_beside_a_writer(store: &Arc<dyn Store>) {
+    const ROUNDS: u32 = 300;
+    let keys: Vec<[u8; 2]> = (0..500u16).map(u16::to_be_bytes).collect();
+    let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+    put_all(store.as_ref(), &keys);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let done = &done;
+            let keys = &keys;
+            scope.spawn(move || {
+                let mut random = SplitMix64(thread);
+                while !done.load(Ordering::SeqCst) {
+                    let snapshot = store.snapshot().expect("snapshot");
+                    let all = |direction| rows(&*snapshot, Bound::Unbounded, Bound::Unbounded, direction);
+                    let forward = all(Direction::Forward);
+                    assert!(forward.is_sorted_by(|a, b| a.0 < b.0), "rows out of order");
+                    let mut backward = all(Direction::Backward);
+                    backward.reverse();
+                    assert!(forward == backward, "backwards there are other rows");
+                    let model: Model = forward.into_iter().collect();
+                    for _ in 0..100 {
+                        let key = keys[random.below(keys.len() as u64) as usize];
+                        assert_eq!(get(&*snapshot, key), model.get(key).cloned(), "get {key:?}");
+                    }
+                    let from = keys[random.below(keys.len() as u64) as usize];
+                    let found = rows(&*snapshot, Bound::Excluded(from), Bound::Unbounded, Direction::Forward);
+                    assert_eq!(
+                        found,
+                        model_rows(&model, Bound::Excluded(from), Bound::Unbounded, Direction::Forward)
+                    );
+                }
+            });
+        }
+        let mut random = SplitMix64(77);
+        for round in 0..ROUNDS {
+            let mut batch = Batch::new();
+            for _ in 0..random.below(30) {
+                let key = Bytes::copy_from_slice(keys[random.below(keys.len() as u64) as usize]);
+                if random.below(2) == 0 {
+                    batch.delete(key);
+                } else {
+                    batch.put(key, round.to_be_bytes().to_vec());
+                }
+            }
+            apply(store.as_ref(), &batch);
         }
         done.store(true, Ordering::SeqCst);
     });

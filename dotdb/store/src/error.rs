@@ -7,11 +7,19 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process holds the store, or this one has it open already.
-    #[error("the store {} is open in another process, or twice in this one: close it there first", path.display())]
+    #[error("{}", locked(path, holder.as_ref()))]
     Locked {
-        /// The store's file.
+        /// The store's file or directory.
         path: PathBuf,
+        /// Who has it open, if that is known.
+        holder: Option<Holder>,
     },
+    /// This program was built without what the store needs.
+    #[error("{0}")]
+    Unsupported(String),
+    /// Something else that is going on in this process must end first.
+    #[error("{0}")]
+    Busy(String),
     /// The store was not closed in good order and must be opened for writing once to be repaired.
     #[error("the store {} was not closed in good order: open it for writing once to repair it", path.display())]
     Unclean {
@@ -72,6 +80,34 @@ pub enum StoreError {
         /// The system's answer.
         source: io::Error,
     },
+}
+
+/// A process that has a store open for writing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its number.
+    pub process: u32,
+    /// What it runs, as in `dotvm call token transfer`.
+    pub program: String,
+    /// When it opened the store, as in `2026-11-21T13:42:29Z`.
+    pub since: String,
+}
+
+fn locked(path: &Path, holder: Option<&Holder>) -> String {
+    let path = path.display();
+    match holder {
+        Some(Holder { process, program, since }) if *process == std::process::id() => {
+            format!(
+                "the store {path} is held by this process ({program}) since {since}: close it there first"
+            )
+        }
+        Some(Holder { process, program, since }) => {
+            format!("the store {path} is held by process {process} ({program}) since {since}")
+        }
+        None => {
+            format!("the store {path} is open in another process, or twice in this one: close it there first")
+        }
+    }
 }
 
 impl StoreError {

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use crate::{Batch, Direction, Durability, PairIter, Snapshot, Store, StoreError, StoreStats};
+use crate::{
+    Batch, CompactReport, Damage, Direction, Durability, PairIter, Snapshot, Store, StoreError, StoreStats,
+};
 
 /// A store whose calls fail once a countdown has run out. Snapshots, reads, each row of a range,
 /// batches and syncs count one each; a failing batch changes nothing.
@@ -71,6 +73,16 @@ impl Store for FaultyStore {
 
     fn stats(&self) -> Result<StoreStats, StoreError> {
         self.inner.stats()
+    }
+
+    fn compact(&self) -> Result<CompactReport, StoreError> {
+        self.countdown.tick()?;
+        self.inner.compact()
+    }
+
+    fn check(&self, found: &mut dyn FnMut(Damage)) -> Result<(), StoreError> {
+        self.countdown.tick()?;
+        self.inner.check(found)
     }
 
     fn read_only(&self) -> bool {

@@ -11,10 +11,13 @@
 //! - keys are ordered as unsigned bytes, shorter first; empty keys and empty values are values.
 
 mod batch;
+mod check;
 mod error;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod contain;
+pub mod directory;
 #[cfg(feature = "testing")]
 pub mod faulty;
 
@@ -24,7 +27,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use batch::Batch;
-pub use error::StoreError;
+pub use check::{Damage, check_pairs};
+pub use error::{Holder, StoreError};
+
+/// Longest key that a store takes, bytes: the same for every backend, so that a dump of one can be loaded into
+/// any other.
+pub const MAX_KEY_BYTES: usize = 1 << 20;
+/// Longest value that a store takes, bytes.
+pub const MAX_VALUE_BYTES: usize = 1 << 30;
 
 /// One ordered keyspace of byte strings.
 pub trait Store: Send + Sync {
@@ -32,6 +42,11 @@ pub trait Store: Send + Sync {
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError>;
 
     /// Applies a batch: all of it, or on an error none of it.
+    ///
+    /// # Errors
+    /// [`StoreError::ReadOnly`]; [`StoreError::TooLarge`] over [`MAX_KEY_BYTES`] and [`MAX_VALUE_BYTES`];
+    /// [`StoreError::Full`], [`StoreError::Io`], [`StoreError::Corrupt`]: after one of these a backend may
+    /// refuse all writes until it is opened anew.
     fn apply(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError>;
 
     /// Makes everything applied so far durable.
@@ -39,6 +54,26 @@ pub trait Store: Send + Sync {
 
     /// Size of the store; may take time linear in the number of keys.
     fn stats(&self) -> Result<StoreStats, StoreError>;
+
+    /// Gives space that holds nothing back to the file system, as far as the backend can. Batches and
+    /// snapshots may have to wait meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while snapshots live, where the backend cannot compact beside them;
+    /// [`StoreError::ReadOnly`].
+    fn compact(&self) -> Result<CompactReport, StoreError> {
+        let bytes = self.stats()?.file_bytes;
+        Ok(CompactReport { bytes_before: bytes, bytes_after: bytes })
+    }
+
+    /// Verifies everything that the backend can verify, reading all of the store, and hands every damage to
+    /// `found`. Batches may have to wait meanwhile. What is not handed over was found whole.
+    ///
+    /// # Errors
+    /// Only what kept it from looking: damage is no error here.
+    fn check(&self, found: &mut dyn FnMut(Damage)) -> Result<(), StoreError> {
+        check_pairs(&*self.snapshot()?, found, &mut |_, _| {}).map(drop)
+    }
 
     /// Whether [`apply`](Store::apply) is refused because the store was opened for reading only.
     fn read_only(&self) -> bool {
@@ -92,8 +127,20 @@ pub struct StoreStats {
     pub keys: u64,
     /// Bytes of all keys and values.
     pub live_bytes: u64,
-    /// Bytes of the store's file, if it has one.
+    /// Bytes of the store's files, if it has any.
     pub file_bytes: Option<u64>,
+    /// Of these the bytes that hold no pair, where the backend knows: free space, padding and what was
+    /// overwritten or deleted. [`Store::compact`] gives a part of them back.
+    pub dead_bytes: Option<u64>,
+}
+
+/// What [`Store::compact`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompactReport {
+    /// Bytes of the store's files before, if it has any.
+    pub bytes_before: Option<u64>,
+    /// Bytes of the store's files after.
+    pub bytes_after: Option<u64>,
 }
 
 /// Whether no key can lie between two bounds. Backends whose own range refuses such bounds ask this

@@ -1,10 +1,10 @@
-//! Catching the panics of redb on damaged files, and keeping them quiet.
+//! Catching the panics of storage engines on damaged files, and keeping them quiet.
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
-use dotdb_store::StoreError;
+use crate::StoreError;
 
 thread_local! {
     /// Whether this thread is inside [`contain`].
@@ -16,8 +16,12 @@ thread_local! {
 /// The message of such a panic is in the error and is not printed as well: the first call puts a
 /// hook before the process's own that holds back only what this thread does in here.
 ///
-/// What `call` was changing may be broken afterwards: the caller must not use it again.
-pub(crate) fn contain<T>(call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+/// What `call` was changing may be broken afterwards: the caller must not use it again. In a build with
+/// `panic = "abort"` nothing can be caught.
+///
+/// # Errors
+/// Those of `call`, and [`StoreError::Corrupt`].
+pub fn contain<T>(call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let print = panic::take_hook();

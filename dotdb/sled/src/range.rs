@@ -1,0 +1,101 @@
+//! Ranges of a snapshot, a page of rows at a time.
+
+use std::collections::{BTreeMap, btree_map};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dotdb_store::{Direction, StoreError, is_empty_range};
+
+use crate::history::Reader;
+
+/// Rows of the first page; each page is twice as long as the one before.
+const FIRST_PAGE_ROWS: usize = 16;
+/// Rows of the longest page.
+const MAX_PAGE_ROWS: usize = 256;
+/// Bytes of rows after which a page ends.
+const MAX_PAGE_BYTES: usize = 1 << 20;
+
+/// sled's own ranges show what is written meanwhile: so current rows are read first and then corrected.
+pub(crate) struct Pages {
+    reader: Arc<Reader>,
+    from: Bound<Bytes>,
+    to: Bound<Bytes>,
+    direction: Direction,
+    page: btree_map::IntoIter<Bytes, Bytes>,
+    page_rows: usize,
+    done: bool,
+}
+
+impl Pages {
+    pub(crate) fn new(
+        reader: Arc<Reader>,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        direction: Direction,
+    ) -> Pages {
+        Pages {
+            reader,
+            from: from.map(Bytes::copy_from_slice),
+            to: to.map(Bytes::copy_from_slice),
+            direction,
+            page: BTreeMap::new().into_iter(),
+            page_rows: FIRST_PAGE_ROWS,
+            done: false,
+        }
+    }
+
+    fn fetch(&mut self) -> Result<(), StoreError> {
+        let from = self.from.as_ref().map(|key| &key[..]);
+        let to = self.to.as_ref().map(|key| &key[..]);
+        if is_empty_range(from, to) {
+            self.done = true;
+            return Ok(());
+        }
+        let (rows, whole) =
+            self.reader.engine().rows(from, to, self.direction, self.page_rows, MAX_PAGE_BYTES)?;
+        // The page reaches to its last row, or to the end of the range.
+        let last = if whole { None } else { rows.last().map(|(key, _)| key.clone()) };
+        let mut page: BTreeMap<Bytes, Bytes> = rows.into_iter().collect();
+        match (&last, self.direction) {
+            (None, _) => self.reader.correct(&mut page, from, to),
+            (Some(last), Direction::Forward) => {
+                self.reader.correct(&mut page, from, Bound::Included(last));
+            }
+            (Some(last), Direction::Backward) => {
+                self.reader.correct(&mut page, Bound::Included(last), to);
+            }
+        }
+        match (last, self.direction) {
+            (None, _) => self.done = true,
+            (Some(last), Direction::Forward) => self.from = Bound::Excluded(last),
+            (Some(last), Direction::Backward) => self.to = Bound::Excluded(last),
+        }
+        self.page_rows = (self.page_rows * 2).min(MAX_PAGE_ROWS);
+        self.page = page.into_iter();
+        Ok(())
+    }
+}
+
+impl Iterator for Pages {
+    type Item = Result<(Bytes, Bytes), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let row = match self.direction {
+                Direction::Forward => self.page.next(),
+                Direction::Backward => self.page.next_back(),
+            };
+            if let Some(row) = row {
+                return Some(Ok(row));
+            }
+            if self.done {
+                return None;
+            }
+            if let Err(error) = self.fetch() {
+                self.done = true;
+                return Some(Err(error));
+            }
+        }
+    }
+}
