@@ -60,7 +60,7 @@ impl SledStore {
     /// As [`open`](SledStore::open).
     pub fn open_or_create(path: impl AsRef<Path>) -> Result<SledStore, StoreError> {
         let path = path.as_ref();
-        if is_absent(path)? {
+        if directory::is_absent(path)? {
             directory::create(path, BACKEND, FORMAT_VERSION, |new| Engine::open(new).map(drop))?;
         }
         SledStore::open(path)
@@ -94,18 +94,6 @@ impl SledStore {
     fn take_snapshot(&self) -> Result<(SledSnapshot, Totals), StoreError> {
         let (reader, totals) = self.engine.snapshot()?;
         Ok((SledSnapshot { reader: Arc::new(reader) }, totals))
-    }
-}
-
-/// Whether a new store can be made at `path`.
-fn is_absent(path: &Path) -> Result<bool, StoreError> {
-    match directory::read_marker(path) {
-        Err(StoreError::NotFound { .. }) => Ok(true),
-        Err(StoreError::NotADatabase { .. }) if path.is_dir() => match path.read_dir() {
-            Ok(mut entries) => Ok(entries.next().is_none()),
-            Err(source) => Err(StoreError::from_io("reading", path, source)),
-        },
-        _ => Ok(false),
     }
 }
 

@@ -64,6 +64,21 @@ pub fn expect_marker(path: &Path, backend: &str, supported: u32) -> Result<(), S
     }
 }
 
+/// Whether a new store can be made at `path`: nothing is there, or only an empty directory.
+///
+/// # Errors
+/// [`StoreError::Io`].
+pub fn is_absent(path: &Path) -> Result<bool, StoreError> {
+    match read_marker(path) {
+        Err(StoreError::NotFound { .. }) => Ok(true),
+        Err(StoreError::NotADatabase { .. }) if path.is_dir() => match path.read_dir() {
+            Ok(mut entries) => Ok(entries.next().is_none()),
+            Err(source) => Err(StoreError::from_io("reading", path, source)),
+        },
+        _ => Ok(false),
+    }
+}
+
 /// Makes a new store at `path`, all of it or nothing: `initialise` fills and closes a directory beside its
 /// name, which is synced, then named, then the directory above is synced. If another process was faster, its
 /// store stays. An empty directory at `path` is taken.
