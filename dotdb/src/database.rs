@@ -13,6 +13,7 @@ use crate::keys::{META_SCHEMA, SCHEMA_VERSION, corrupt, decode_u32};
 use crate::pipeline::Pipeline;
 use crate::settings::{History, INDEXED, OLDEST, Settings, read_number};
 use crate::settle;
+use crate::tree;
 use crate::tx::Tx;
 
 /// What a transaction may do.
@@ -60,6 +61,7 @@ impl Database {
     /// # Errors
     /// Those of [`open`](Database::open).
     pub fn open_or_create(store: Arc<dyn Store>, settings: Settings) -> Result<Database, DbError> {
+        settings.check()?;
         let snapshot = store.snapshot()?;
         let settings = match schema_version(&*snapshot)? {
             Some(SCHEMA_VERSION) => Settings::read(&*snapshot)?.ok_or_else(|| StoreError::Corrupt {
@@ -209,5 +211,8 @@ fn initialise(store: &dyn Store, settings: &Settings) -> Result<(), DbError> {
     batch.put(META_SCHEMA, Bytes::copy_from_slice(&SCHEMA_VERSION.to_be_bytes()));
     let (key, value) = settings.row();
     batch.put(key, value);
+    if settings.state_root {
+        tree::empty(&mut batch)?;
+    }
     Ok(store.apply(&batch, dotdb_store::Durability::Sync)?)
 }

@@ -72,6 +72,15 @@ pub enum DbError {
     /// Something that needs the state root, in a database that keeps none.
     #[error("the database keeps no state root: it was made without one")]
     NoStateRoot,
+    /// The state tree or a proof.
+    #[error(transparent)]
+    Commitment(#[from] dotdb_commitment::CommitmentError),
+    /// Settings that do not go together.
+    #[error("these settings do not go together: {problem}")]
+    Settings {
+        /// What is wrong.
+        problem: &'static str,
+    },
     /// The store is not empty and holds something else.
     #[error("the store holds data that DotDB did not write")]
     Foreign,

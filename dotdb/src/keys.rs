@@ -62,9 +62,12 @@ pub(crate) const TREE: u8 = 0x82;
 pub(crate) const VERSION_NAME: u8 = 0x83;
 pub(crate) const SETTING: u8 = 0x84;
 
+/// Tags of what the state root commits to.
+pub(crate) const COMMITTED: std::ops::Range<u8> = CONTRACT..9;
+
 /// Whether the state root commits to a key.
 pub(crate) fn is_committed(key: &[u8]) -> bool {
-    matches!(key.first(), Some(1..=8))
+    key.first().is_some_and(|tag| COMMITTED.contains(tag))
 }
 
 /// Bytes before the slot key: tag, contract, length.

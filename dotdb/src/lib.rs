@@ -54,6 +54,7 @@ pub use collections::{CollectionId, CollectionInfo, RecordEntry, ValueKind};
 pub use contracts::{CodeHash, Contract, ContractId};
 pub use cursor::{CursorEntry, CursorId};
 pub use database::{Database, Mode};
+pub use dotdb_commitment as commitment;
 pub use dotdb_document as document;
 pub use dotdb_store as store;
 pub use dotdb_store::{Direction, Store, StoreError, StoreStats};
@@ -66,6 +67,7 @@ pub use keys::{
 };
 pub use settings::{History, Settings};
 pub use slots::{SlotEntry, SlotValue, Slots};
+pub use tree::{record_key, slot_key};
 pub use tx::Tx;
 pub use versions::{Commit, Difference, Place};
 

@@ -4,7 +4,6 @@
 //! |---|---|
 //! | 84 `settings` | history u64 (number of versions, 0 for none, the greatest for all), state root u8 |
 //! | 84 `indexed` | last version whose changes are in the history by key, u64 |
-//! | 84 `rooted` | version of the state tree, u64 |
 //! | 84 `oldest` | oldest version that can be read, u64 |
 
 use std::fmt;
@@ -71,10 +70,17 @@ impl Default for Settings {
 
 const SETTINGS: &[u8] = b"\x84settings";
 pub(crate) const INDEXED: &[u8] = b"\x84indexed";
-pub(crate) const ROOTED: &[u8] = b"\x84rooted";
 pub(crate) const OLDEST: &[u8] = b"\x84oldest";
 
 impl Settings {
+    /// Refuses what does not go together.
+    pub(crate) fn check(&self) -> Result<(), DbError> {
+        if self.state_root && !self.keeps_history() {
+            return Err(DbError::Settings { problem: "a state root needs a history" });
+        }
+        Ok(())
+    }
+
     pub(crate) fn keeps_history(&self) -> bool {
         self.history != History::None
     }

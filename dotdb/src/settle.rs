@@ -122,12 +122,16 @@ impl Shared {
         // First of all: what is half removed must not be read.
         writer.push(number_row(OLDEST, oldest));
         writer.flush()?;
-        for row in journal::changes(snapshot, before + 1, oldest, Direction::Forward)? {
+        let last = journal::last_version(snapshot)?;
+        for row in journal::changes(snapshot, before, oldest, Direction::Forward)? {
             let row = row?;
             for change in row.changes() {
                 writer.push((history::row_key(&change?.key, row.version).into(), None));
             }
-            writer.push((row.key, None));
+            // The last row tells the version of the state, and is removed the next time.
+            if row.version < last {
+                writer.push((row.key, None));
+            }
             writer.flush_if_large()?;
         }
         writer.flush()?;

@@ -10,7 +10,7 @@ use imbl::OrdMap;
 
 use crate::cache::Cache;
 use crate::collections::CollectionState;
-use crate::counters::Counters;
+use crate::counters::{self, Counters};
 use crate::cursor::{Cursor, MergedRange};
 use crate::database::Shared;
 use crate::durability::Durability;
@@ -174,6 +174,16 @@ impl Tx {
         }
         let merges = self.counters.changes().flat_map(|counters| counters.new.merges(counters.key)).collect();
         Prepared { writes, merges, journal, durability }
+    }
+
+    /// All that a commit would write now, counters included, and nothing of the journal.
+    pub(crate) fn pending_changes(&mut self) -> Result<Vec<(Bytes, Option<Bytes>)>, DbError> {
+        let Prepared { mut writes, merges, .. } = self.prepare(false, Durability::None);
+        for (key, merge) in merges {
+            let value = counters::decode(&key, self.value_of(&key)?.as_ref())?;
+            writes.push((key.clone(), counters::encode(merge.apply(&key, value)?)));
+        }
+        Ok(writes)
     }
 
     /// Ends the transaction; nothing it wrote is kept.

@@ -22,7 +22,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dotdb-rocksdb", &["dotdb-store"]),
     ("dotdb-sled", &["dotdb-store"]),
     ("dotdb-stores", &["dotdb-store", "dotdb-memory", "dotdb-redb", "dotdb-rocksdb", "dotdb-sled"]),
-    ("dotdb", &["dotdb-document", "dotdb-store"]),
+    ("dotdb", &["dotdb-commitment", "dotdb-document", "dotdb-query", "dotdb-store"]),
     ("dotvm-asm", &["dotvm-arch", "dotvm-core", "dotdb-document"]),
 ];
 

@@ -85,6 +85,16 @@ impl<'a> Overlay<'a> {
         self.rows.extend(writes);
     }
 
+    /// Number of rows to write.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no row to write.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// All rows to write, in the order of their keys.
     pub fn into_writes(self) -> Vec<Write> {
         self.rows.into_iter().collect()
