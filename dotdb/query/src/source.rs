@@ -1,0 +1,119 @@
+//! What the planner and the executor ask of a store. One implementation serves one collection.
+
+use bytes::Bytes;
+
+/// Byte strings from `start` to before `end`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct KeyRange {
+    /// The least that is in it.
+    pub start: Vec<u8>,
+    /// The least above it; `None` is no bound.
+    pub end: Option<Vec<u8>>,
+}
+
+impl KeyRange {
+    /// Everything.
+    #[must_use]
+    pub fn all() -> KeyRange {
+        KeyRange { start: vec![], end: None }
+    }
+
+    /// What begins with `prefix`.
+    #[must_use]
+    pub fn prefix(prefix: Vec<u8>) -> KeyRange {
+        let end = crate::encoding::prefix_end(&prefix);
+        KeyRange { start: prefix, end }
+    }
+
+    /// Whether `bytes` are in it.
+    #[must_use]
+    pub fn contains(&self, bytes: &[u8]) -> bool {
+        *bytes >= *self.start && self.end.as_ref().is_none_or(|end| *bytes < **end)
+    }
+
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| *end <= self.start)
+    }
+}
+
+/// The records of a collection and its indexes, as one state has them.
+///
+/// Ranges of an index are over an entry's bytes followed by the record's key: entries are in this
+/// order, and a range may begin between two records of the same entry. `index` counts in the list
+/// that the planner was given.
+pub trait Source {
+    /// Why reading fails.
+    type Error;
+    /// Where reading records has come to.
+    type Records;
+    /// Where reading entries has come to.
+    type Entries;
+
+    /// How many records the collection has.
+    ///
+    /// # Errors
+    /// The store's.
+    fn count(&mut self) -> Result<u64, Self::Error>;
+
+    /// Begins to read records by key, from the greatest if `reverse`.
+    ///
+    /// # Errors
+    /// The store's.
+    fn records(&mut self, range: &KeyRange, reverse: bool) -> Result<Self::Records, Self::Error>;
+
+    /// The next key and document.
+    ///
+    /// # Errors
+    /// The store's.
+    fn next_record(&mut self, cursor: &mut Self::Records) -> Result<Option<(Bytes, Bytes)>, Self::Error>;
+
+    /// Begins to read an index's entries, from the greatest if `reverse`.
+    ///
+    /// # Errors
+    /// The store's.
+    fn entries(
+        &mut self,
+        index: usize,
+        range: &KeyRange,
+        reverse: bool,
+    ) -> Result<Self::Entries, Self::Error>;
+
+    /// The next entry and the key of its record.
+    ///
+    /// # Errors
+    /// The store's.
+    fn next_entry(&mut self, cursor: &mut Self::Entries) -> Result<Option<(Bytes, Bytes)>, Self::Error>;
+
+    /// The document with a key.
+    ///
+    /// # Errors
+    /// The store's.
+    fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, Self::Error>;
+}
+
+/// How much there is, for the planner. Counts are of the state that the query reads, so that the plan
+/// is a function of it; each looks at no more than `cap` rows.
+pub trait Statistics {
+    /// Why counting fails.
+    type Error;
+
+    /// How many records the collection has.
+    ///
+    /// # Errors
+    /// The store's.
+    fn rows(&mut self) -> Result<u64, Self::Error>;
+
+    /// How many records have their key in `range`, at most `cap`.
+    ///
+    /// # Errors
+    /// The store's.
+    fn key_rows(&mut self, range: &KeyRange, cap: u64) -> Result<u64, Self::Error>;
+
+    /// How many entries of an index are in `range`, at most `cap`.
+    ///
+    /// # Errors
+    /// The store's.
+    fn index_rows(&mut self, index: usize, range: &KeyRange, cap: u64) -> Result<u64, Self::Error>;
+}
