@@ -197,8 +197,13 @@ fn verified(key: &[u8], stored: &[u8]) -> Result<Bytes, StoreError> {
     {
         return Ok(Bytes::copy_from_slice(value));
     }
-    let shown: String = key.iter().take(80).map(|byte| format!("{byte:02x}")).collect();
-    Err(StoreError::Corrupt { detail: format!("the value of key {shown} does not match its checksum") })
+    Err(StoreError::Corrupt {
+        detail: format!("the value of key {} does not match its checksum", shown(key)),
+    })
+}
+
+fn shown(key: &[u8]) -> String {
+    key.iter().take(80).map(|byte| format!("{byte:02x}")).collect()
 }
 
 struct RedbSnapshot {
@@ -225,13 +230,15 @@ impl Snapshot for RedbSnapshot {
             return Ok(Box::new(std::iter::empty()));
         }
         let rows = self.engine.contain(|| self.data.range::<&[u8]>((from, to)).map_err(error::storage))?;
-        Ok(Box::new(Rows { rows: Some(rows), direction, engine: Arc::clone(&self.engine) }))
+        Ok(Box::new(Rows { rows: Some(rows), last: None, direction, engine: Arc::clone(&self.engine) }))
     }
 }
 
 struct Rows {
     /// `None` after an error.
     rows: Option<redb::Range<'static, &'static [u8], &'static [u8]>>,
+    /// The key given last: a damaged inner page may lead to rows that were given before, again and again.
+    last: Option<Bytes>,
     direction: Direction,
     engine: Arc<Engine>,
 }
@@ -249,7 +256,18 @@ impl Iterator for Rows {
             let Some(row) = row else { return Ok(None) };
             let (key, stored) = row.map_err(error::storage)?;
             let key = key.value();
-            Ok(Some((Bytes::copy_from_slice(key), verified(key, stored.value())?)))
+            let value = verified(key, stored.value())?;
+            let in_order = match (&self.last, self.direction) {
+                (None, _) => true,
+                (Some(last), Direction::Forward) => &last[..] < key,
+                (Some(last), Direction::Backward) => &last[..] > key,
+            };
+            if !in_order {
+                return Err(StoreError::Corrupt { detail: format!("key {} is out of order", shown(key)) });
+            }
+            let key = Bytes::copy_from_slice(key);
+            self.last = Some(key.clone());
+            Ok(Some((key, value)))
         });
         if row.is_err() {
             self.rows = None;
