@@ -59,6 +59,8 @@ pub(crate) struct CollectionState {
     /// 0 if it does not exist. No record has number 0, so reading it finds nothing.
     pub(crate) number: u32,
     pub(crate) kind: ValueKind,
+    /// Whether it has indexes or a schema.
+    pub(crate) has_definitions: bool,
 }
 
 impl CollectionState {
@@ -69,11 +71,13 @@ impl CollectionState {
             ValueKind::Document => 1,
         };
         let [a, b, c, d] = self.number.to_be_bytes();
-        (self.number != 0).then(|| Bytes::copy_from_slice(&[a, b, c, d, kind]))
+        (self.number != 0)
+            .then(|| Bytes::copy_from_slice(&[a, b, c, d, kind, u8::from(self.has_definitions)]))
     }
 
     fn decode(key: &[u8], value: &[u8]) -> Result<CollectionState, DbError> {
-        let [a, b, c, d, kind] = value.try_into().map_err(|_| corrupt(key, "is not a collection"))?;
+        let [a, b, c, d, kind, has_definitions] =
+            value.try_into().map_err(|_| corrupt(key, "is not a collection"))?;
         let number = u32::from_be_bytes([a, b, c, d]);
         if number == 0 {
             return Err(corrupt(key, "is a collection without a number"));
@@ -83,7 +87,12 @@ impl CollectionState {
             1 => ValueKind::Document,
             _ => return Err(corrupt(key, "has an unknown kind of collection")),
         };
-        Ok(CollectionState { number, kind })
+        let has_definitions = match has_definitions {
+            0 => false,
+            1 => true,
+            _ => return Err(corrupt(key, "is not a collection")),
+        };
+        Ok(CollectionState { number, kind, has_definitions })
     }
 }
 
@@ -138,12 +147,15 @@ impl RecordEntry<'_> {
     ///
     /// # Errors
     /// [`DbError::ReadOnly`]; [`DbError::TooLarge`] over [`MAX_VALUE_BYTES`]; [`DbError::Document`].
-    pub fn put(self, value: impl Into<Bytes>) -> Result<bool, DbError> {
+    pub fn put(mut self, value: impl Into<Bytes>) -> Result<bool, DbError> {
         let value = value.into();
         self.tx.check_writable()?;
         let state = self.tx.collection_state(self.collection)?;
         check_value(state.kind, &value)?;
         let replaced = self.exists();
+        if state.has_definitions {
+            self.reindex(state.number, Some(&value))?;
+        }
         let RecordEntry { tx, record, .. } = self;
         tx.set_found(record, Some(value))?;
         if !replaced {
@@ -156,16 +168,31 @@ impl RecordEntry<'_> {
     }
 
     /// Removes the record and tells whether it existed.
-    pub fn delete(self) -> Result<bool, DbError> {
+    pub fn delete(mut self) -> Result<bool, DbError> {
         self.tx.check_writable()?;
         if !self.exists() {
             return Ok(false);
         }
         let state = self.tx.collection_state(self.collection)?;
+        if state.has_definitions {
+            self.reindex(state.number, None)?;
+        }
         let RecordEntry { tx, record, .. } = self;
         tx.set_found(record, None)?;
         tx.count_records(state.number, -1, 0)?;
         Ok(true)
+    }
+}
+
+impl RecordEntry<'_> {
+    /// Checks what the record is about to hold against its collection's schema and indexes, and brings those to it.
+    #[cold]
+    fn reindex(&mut self, collection: u32, new: Option<&Bytes>) -> Result<(), DbError> {
+        let store_key = std::mem::take(&mut self.tx.scratch);
+        let old = self.value().cloned();
+        let result = self.tx.index_record(collection, &store_key[PREFIX_BYTES..], old.as_ref(), new);
+        self.tx.scratch = store_key;
+        result
     }
 }
 
@@ -194,7 +221,7 @@ impl Tx {
         let snapshot = &self.snapshot;
         let index = self.collections.find_or_load(&key, || match snapshot.get(&key)? {
             Some(value) => CollectionState::decode(&key, &value),
-            None => Ok(CollectionState { number: 0, kind }),
+            None => Ok(CollectionState { number: 0, kind, has_definitions: false }),
         })?;
         let found = self.collections.entry(index).value.kind;
         if found != kind {
@@ -344,7 +371,7 @@ impl Tx {
         Ok(())
     }
 
-    fn set_collection(&mut self, collection: CollectionId, state: CollectionState) {
+    pub(crate) fn set_collection(&mut self, collection: CollectionId, state: CollectionState) {
         self.collections.set(collection.0 as usize, self.epoch, state);
     }
 

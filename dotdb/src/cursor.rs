@@ -183,7 +183,7 @@ impl MergedRange {
 
     /// What of the snapshot was looked at: keys that are there, and that between them there are no others. `None`
     /// before the first look.
-    fn seen(&self) -> Option<(Bound<Bytes>, Bound<Bytes>)> {
+    pub(crate) fn seen(&self) -> Option<(Bound<Bytes>, Bound<Bytes>)> {
         let (from, to) = self.bounds.clone();
         match (&self.last_base, self.direction) {
             _ if !self.started => None,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use dotdb_store::StoreError;
 
 use crate::collections::ValueKind;
+use bytes::Bytes;
 use dotdb_document::DocumentError;
+use dotdb_query::{EntryError, Violation};
 
 /// An error of DotDB: each message is one sentence for people.
 #[derive(Debug, thiserror::Error)]
@@ -157,6 +159,50 @@ pub enum DbError {
     /// A value of a document collection is no document.
     #[error("the value is not a document: {0}")]
     Document(#[from] DocumentError),
+    /// A document that breaks the schema of its collection.
+    #[error("the document breaks the schema of its collection: {0}")]
+    Schema(#[from] Violation),
+    /// A record that is there and breaks a new schema.
+    #[error("the record {} breaks the schema: {violation}", crate::show_key(.record))]
+    SchemaOfRecord {
+        /// Its key.
+        record: Bytes,
+        /// How it breaks it.
+        violation: Violation,
+    },
+    /// A document that an index cannot take.
+    #[error(transparent)]
+    IndexEntry(#[from] EntryError),
+    /// Two records with what a unique index allows one to have.
+    #[error("the index {index:?} is unique, and the record {} has the same as {}", crate::show_key(.record), crate::show_key(.other))]
+    NotUnique {
+        /// Name of the index.
+        index: String,
+        /// Key of the record that was to be written.
+        record: Bytes,
+        /// Key of the record that has it already.
+        other: Bytes,
+    },
+    /// No index of the collection has this name.
+    #[error("the collection has no index named {name:?}")]
+    UnknownIndex {
+        /// What was asked for.
+        name: String,
+    },
+    /// The collection has another index of this name.
+    #[error("the collection has an index named {name:?} already, over {spec}")]
+    IndexExists {
+        /// Its name.
+        name: String,
+        /// What it is over.
+        spec: String,
+    },
+    /// More indexes than [`MAX_INDEXES`](crate::MAX_INDEXES).
+    #[error("the collection has {} indexes already, which is the limit", crate::MAX_INDEXES)]
+    TooManyIndexes,
+    /// Something that only collections of documents have.
+    #[error("the collection keeps byte strings: indexes, schemas and queries are for documents")]
+    NotDocuments,
     /// A counter has no number left.
     #[error("the {what} are used up")]
     Exhausted {

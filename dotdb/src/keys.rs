@@ -9,7 +9,7 @@
 //! | 01 contract name | contract number u32, then code hash (32 bytes) once bound |
 //! | 02 code hash | module bytes |
 //! | 03 contract u32, length u8, slot key | slot value |
-//! | 04 contract u32, collection name | number u32, kind u8 |
+//! | 04 contract u32, collection name | number u32, kind u8, 1 if it has indexes or a schema, else 0 |
 //! | 05 collection u32, record key | record value |
 //! | 06 collection u32, 00 | number of records, u64; absent: 0 |
 //! | 06 collection u32, 01 | greatest 8-byte key it ever held, u64; absent: 0 |
@@ -50,12 +50,16 @@ pub const MAX_CURSORS: usize = 1024;
 pub(crate) const META_SCHEMA: &[u8] = b"\x00schema";
 pub(crate) const META_CONTRACTS: &[u8] = b"\x00contracts";
 pub(crate) const META_COLLECTIONS: &[u8] = b"\x00collections";
+pub(crate) const META_INDEXES: &[u8] = b"\x00indexes";
 pub(crate) const CONTRACT: u8 = 1;
 pub(crate) const CODE: u8 = 2;
 pub(crate) const SLOT: u8 = 3;
 pub(crate) const COLLECTION: u8 = 4;
 pub(crate) const RECORD: u8 = 5;
 pub(crate) const COUNTER: u8 = 6;
+pub(crate) const INDEX: u8 = 7;
+pub(crate) const SCHEMA: u8 = 8;
+pub(crate) const INDEX_ENTRY: u8 = 0x10;
 pub(crate) const JOURNAL: u8 = 0x80;
 pub(crate) const HISTORY: u8 = 0x81;
 pub(crate) const TREE: u8 = 0x82;
@@ -63,7 +67,7 @@ pub(crate) const VERSION_NAME: u8 = 0x83;
 pub(crate) const SETTING: u8 = 0x84;
 
 /// Tags of what the state root commits to.
-pub(crate) const COMMITTED: std::ops::Range<u8> = CONTRACT..9;
+pub(crate) const COMMITTED: std::ops::Range<u8> = CONTRACT..SCHEMA + 1;
 
 /// Whether the state root commits to a key.
 pub(crate) fn is_committed(key: &[u8]) -> bool {
@@ -75,13 +79,21 @@ pub(crate) const SLOT_PREFIX_BYTES: usize = 6;
 /// Bytes before the collection name, or before the record key: tag and number.
 pub(crate) const PREFIX_BYTES: usize = 5;
 
-/// What a store key stands for, for people.
-pub(crate) fn describe(key: &[u8]) -> String {
-    let hex = |bytes: &[u8]| -> String { bytes.iter().take(80).map(|byte| format!("{byte:02x}")).collect() };
-    let text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().take(80).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A record's key or a name, for people: as text if it is some, else in hexadecimal.
+pub(crate) fn show(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
         Ok(text) if !text.is_empty() && !text.chars().any(char::is_control) => format!("{text:?}"),
         _ => format!("0x{}", hex(bytes)),
-    };
+    }
+}
+
+/// What a store key stands for, for people.
+pub(crate) fn describe(key: &[u8]) -> String {
+    let text = show;
     let number = key.get(1..PREFIX_BYTES).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
     let rest = key.get(PREFIX_BYTES..).unwrap_or_default();
     match (key.first(), number) {
@@ -98,9 +110,9 @@ pub(crate) fn describe(key: &[u8]) -> String {
         }
         (Some(&RECORD), Some(collection)) => format!("the record {} of collection {collection}", text(rest)),
         (Some(&COUNTER), Some(collection)) => format!("the counters of collection {collection}"),
-        (Some(7), Some(collection)) => format!("the index {} of collection {collection}", text(rest)),
-        (Some(8), Some(collection)) => format!("the schema of collection {collection}"),
-        (Some(0x10), Some(index)) => format!("an entry of index {index}"),
+        (Some(&INDEX), Some(collection)) => format!("the index {} of collection {collection}", text(rest)),
+        (Some(&SCHEMA), Some(collection)) => format!("the schema of collection {collection}"),
+        (Some(&INDEX_ENTRY), Some(index)) => format!("an entry of index {index}"),
         _ => format!("the key {}", hex(key)),
     }
 }

@@ -39,6 +39,7 @@ mod database;
 mod durability;
 mod error;
 mod history;
+mod index;
 mod journal;
 mod keys;
 mod pipeline;
@@ -56,15 +57,17 @@ pub use cursor::{CursorEntry, CursorId};
 pub use database::{Database, Mode};
 pub use dotdb_commitment as commitment;
 pub use dotdb_document as document;
+pub use dotdb_query as query;
 pub use dotdb_store as store;
 pub use dotdb_store::{Direction, Store, StoreError, StoreStats};
 pub use durability::Durability;
 pub use error::DbError;
-pub(crate) use keys::describe as describe_key;
+pub use index::{IndexInfo, IndexState, MAX_INDEXES};
 pub use keys::{
     MAX_CODE_BYTES, MAX_CURSORS, MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_SLOT_BYTES, MAX_VALUE_BYTES,
     SCHEMA_VERSION,
 };
+pub(crate) use keys::{describe as describe_key, show as show_key};
 pub use settings::{History, Settings};
 pub use slots::{SlotEntry, SlotValue, Slots};
 pub use tree::{record_key, slot_key};

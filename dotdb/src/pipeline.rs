@@ -21,7 +21,7 @@ use crate::counters::{self, Merge};
 use crate::durability::Durability;
 use crate::error::DbError;
 use crate::journal;
-use crate::keys::describe;
+use crate::keys::{COUNTER, describe};
 
 /// Keys written by committed transactions that are kept to validate against. When there are more, transactions
 /// older than the oldest kept are asked to retry.
@@ -218,9 +218,13 @@ impl Pipeline {
         if !self.keeps_history && version > 1 {
             writes.push((journal::row_key(version - 1, 0), None));
         }
+        for (key, value) in writes.iter().filter(|(key, _)| key.first() == Some(&COUNTER)) {
+            // Restoring sets counters, others add to them.
+            let value = counters::decode(key, value.as_ref())?;
+            state.counters.insert(key.clone(), (version, value));
+        }
         let batch = Arc::new(Batch::from(writes));
         state.given = version;
-        state.counters.extend(merged.into_iter().map(|(key, _, new)| (key, (version, new))));
         state.recent_keys += batch.len();
         state.recent.push_back((version, Arc::clone(&batch)));
         state.last_ticket += 1;

@@ -29,6 +29,9 @@ impl ReadSet {
     /// A key's hash, by the transaction's own hasher.
     #[inline]
     pub(crate) fn add_point(&mut self, hash: u64) {
+        if self.everything {
+            return;
+        }
         if self.points.len() >= self.compact_at.max(FIRST_COMPACTION) {
             self.compact();
         }
@@ -54,6 +57,11 @@ impl ReadSet {
         if !self.everything {
             self.ranges.push((from, to));
         }
+    }
+
+    /// From now on anything counts as read.
+    pub(crate) fn add_everything(&mut self) {
+        *self = ReadSet { everything: true, ..ReadSet::default() };
     }
 
     /// Sorts, so that [`contains`](ReadSet::contains) can search.

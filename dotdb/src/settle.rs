@@ -123,7 +123,8 @@ impl Shared {
         writer.push(number_row(OLDEST, oldest));
         writer.flush()?;
         let last = journal::last_version(snapshot)?;
-        for row in journal::changes(snapshot, before, oldest, Direction::Forward)? {
+        // From the first row that is there: a crash may have kept this from being finished the last time.
+        for row in journal::changes(snapshot, 0, oldest, Direction::Forward)? {
             let row = row?;
             for change in row.changes() {
                 writer.push((history::row_key(&change?.key, row.version).into(), None));

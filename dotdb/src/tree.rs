@@ -385,6 +385,8 @@ impl Tx {
         &mut self,
         ask: impl FnOnce(&dyn NodeReader, u64, &[Write]) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
+        // The root depends on all of the state.
+        self.read_everything();
         let version = self.version()?;
         let mut changes = self.pending_changes()?;
         changes.retain(|(key, _)| is_committed(key));

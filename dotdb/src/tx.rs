@@ -15,6 +15,7 @@ use crate::cursor::{Cursor, MergedRange};
 use crate::database::Shared;
 use crate::durability::Durability;
 use crate::error::DbError;
+use crate::index::Definitions;
 use crate::journal;
 use crate::pipeline::{Prepared, Registration};
 use crate::read_set::ReadSet;
@@ -41,6 +42,8 @@ pub struct Tx {
     pub(crate) records: Cache<Option<Bytes>>,
     /// The dirty entries of `records` in key order.
     pub(crate) writes: OrdMap<Bytes, Option<Bytes>>,
+    /// Indexes and schemas of collections, by number, as the transaction sees them.
+    pub(crate) definitions: BTreeMap<u32, Arc<Definitions>>,
     pub(crate) cursors: BTreeMap<u64, Cursor>,
     pub(crate) last_cursor: u64,
     /// Key under construction.
@@ -90,6 +93,7 @@ impl Tx {
             counters: Cache::new(),
             records: Cache::new(),
             writes: OrdMap::new(),
+            definitions: BTreeMap::new(),
             cursors: BTreeMap::new(),
             last_cursor: 0,
             scratch: Vec::new(),
@@ -131,16 +135,15 @@ impl Tx {
     /// [`DbError::Conflict`] if another transaction has changed what this one has read; the store's. Then nothing of
     /// the transaction is in the state.
     pub fn commit(mut self, durability: Durability) -> Result<u64, DbError> {
+        self.cursors_end(|_| true);
         let Some(registration) = self.registration.take().filter(|_| self.changed_keys() > 0) else {
             return self.version();
         };
         let shared = Arc::clone(&self.shared);
         let prepared = self.prepare(shared.settings.keeps_history(), durability);
-        self.cursors_end(|_| true);
         self.reads.seal();
         let pipeline = Arc::clone(registration.pipeline());
-        let Tx { snapshot, reads, slots, collections, records, cursors, .. } = self;
-        drop(cursors);
+        let Tx { snapshot, reads, slots, collections, records, .. } = self;
         let has_read = |key: &[u8]| {
             slots.find(key).is_some()
                 || collections.find(key).is_some()
@@ -220,6 +223,7 @@ impl Tx {
         self.slots.rollback(savepoint.slots, |_| ());
         self.collections.rollback(savepoint.collections, |_| ());
         self.counters.rollback(savepoint.counters, |_| ());
+        self.definitions.clear();
         self.cursors_end(|cursor| cursor.opened_after >= id);
         self.savepoints.truncate(place + 1);
         self.epoch = id;
@@ -279,6 +283,13 @@ impl Tx {
             self.reads.add_range(from.clone().map(Bytes::from), to.clone().map(Bytes::from));
         }
         Ok(MergedRange::new(&*self.snapshot, pending, from, to, Direction::Forward)?)
+    }
+
+    /// Counts all of the state as read.
+    pub(crate) fn read_everything(&mut self) {
+        if self.registration.is_some() {
+            self.reads.add_everything();
+        }
     }
 
     /// Ends cursors; what they went over counts as read.

@@ -206,6 +206,8 @@ impl Database {
     /// [`DbError::PrunedVersion`], [`DbError::FutureVersion`], [`DbError::Conflict`].
     pub fn restore(&self, version: u64, durability: Durability) -> Result<u64, DbError> {
         let mut tx = self.begin(Mode::ReadWrite)?;
+        // Whatever is committed meanwhile would be in the new version and was not in the old one.
+        tx.read_everything();
         let last = tx.version()?;
         let then = self.shared.snapshot_at(tx.snapshot.clone(), version)?;
         let mut keys = BTreeSet::new();
@@ -249,10 +251,14 @@ impl Database {
                 }
             }
             let then = as_of(snapshot.clone(), version, last)?;
-            let changes = changes
-                .into_iter()
-                .map(|(key, before)| Ok(Difference { after: then.get(&key)?, key, before }));
-            Ok(Commit { version, changes: changes.collect::<Result<_, DbError>>()? })
+            let mut differences = Vec::with_capacity(changes.len());
+            for (key, before) in changes {
+                let after = then.get(&key)?;
+                if before != after {
+                    differences.push(Difference { key, before, after });
+                }
+            }
+            Ok(Commit { version, changes: differences })
         }))
     }
 
