@@ -218,11 +218,12 @@ impl Pipeline {
         if !self.keeps_history && version > 1 {
             writes.push((journal::row_key(version - 1, 0), None));
         }
-        for (key, value) in writes.iter().filter(|(key, _)| key.first() == Some(&COUNTER)) {
-            // Restoring sets counters, others add to them.
-            let value = counters::decode(key, value.as_ref())?;
-            state.counters.insert(key.clone(), (version, value));
-        }
+        // Not only those merged: restoring sets them.
+        let counters = writes.iter().filter(|(key, _)| key.first() == Some(&COUNTER));
+        let counters: Vec<(Bytes, (u64, u64))> = counters
+            .map(|(key, value)| Ok((key.clone(), (version, counters::decode(key, value.as_ref())?))))
+            .collect::<Result<_, DbError>>()?;
+        state.counters.extend(counters);
         let batch = Arc::new(Batch::from(writes));
         state.given = version;
         state.recent_keys += batch.len();

@@ -1,0 +1,155 @@
+//! What must not conflict: a refusal without need is a retry that a user waits for.
+
+use std::ops::Bound;
+
+use dotdb::{Direction, Durability, Mode};
+
+use crate::anomalies::{begin, commits, database, get, open, put, scan, set};
+
+const X: &[u8] = &[1];
+const Y: &[u8] = &[2];
+const ALL: Bound<&[u8]> = Bound::Unbounded;
+
+#[test]
+fn inserters_of_different_keys_in_one_collection() {
+    let database = database();
+    let mut all: Vec<_> = (0..10).map(|_| begin(&database)).collect();
+    for (i, tx) in all.iter_mut().enumerate() {
+        let (_, records) = open(tx);
+        tx.put(records, &[i as u8], "new").unwrap();
+        // Of eight bytes, too: the insertion counter is raised and not read.
+        tx.put(records, &(i as u64 + 1).to_be_bytes(), "new").unwrap();
+    }
+    all.into_iter().for_each(commits);
+    let mut tx = begin(&database);
+    let (_, records) = open(&mut tx);
+    assert_eq!(tx.count(records).unwrap(), 3 + 20);
+    assert_eq!(tx.insert(records, "next").unwrap(), &11u64.to_be_bytes()[..]);
+}
+
+#[test]
+fn adding_and_removing_in_one_collection() {
+    let database = database();
+    let (mut one, mut two) = (begin(&database), begin(&database));
+    put(&mut one, "x");
+    let (_, records) = open(&mut two);
+    assert!(two.delete(records, b"b").unwrap());
+    commits(one);
+    commits(two);
+    let mut tx = begin(&database);
+    let (_, records) = open(&mut tx);
+    assert_eq!(tx.count(records).unwrap(), 3);
+    assert_eq!(scan(&mut tx, ALL, ALL, Direction::Forward, 9), ["d", "f", "x"]);
+}
+
+#[test]
+fn a_reader_of_a_count_and_a_writer_that_keeps_it() {
+    let database = database();
+    let (mut one, mut two) = (begin(&database), begin(&database));
+    let (_, records) = open(&mut one);
+    assert_eq!(one.count(records).unwrap(), 3);
+    set(&mut one, X, 3);
+    // Another value under the same key, and one record for another.
+    put(&mut two, "d");
+    let (_, records) = open(&mut two);
+    two.delete(records, b"b").unwrap();
+    two.put(records, b"c", "new").unwrap();
+    commits(two);
+    commits(one);
+}
+
+#[test]
+fn different_slots() {
+    let database = database();
+    let (mut one, mut two) = (begin(&database), begin(&database));
+    let x = get(&mut one, X);
+    set(&mut one, X, x + 1);
+    let y = get(&mut two, Y);
+    set(&mut two, Y, y + 1);
+    commits(one);
+    commits(two);
+}
+
+#[test]
+fn a_reader_of_one_range_and_a_writer_of_another() {
+    let database = database();
+    let mut one = begin(&database);
+    assert_eq!(scan(&mut one, Bound::Included(b"a"), Bound::Included(b"d"), Direction::Forward, 9), ["b", "d"]);
+    set(&mut one, X, 2);
+    let mut two = begin(&database);
+    put(&mut two, "dd");
+    put(&mut two, "e");
+    commits(two);
+    commits(one);
+}
+
+#[test]
+fn a_writer_beyond_what_a_cursor_has_given() {
+    for (direction, taken, beyond) in
+        [(Direction::Forward, ["b", "d"], ["e", "z"]), (Direction::Backward, ["f", "d"], ["c", "a"])]
+    {
+        let database = database();
+        let mut one = begin(&database);
+        assert_eq!(scan(&mut one, ALL, ALL, direction, 2), taken);
+        set(&mut one, X, 2);
+        let mut two = begin(&database);
+        beyond.into_iter().for_each(|key| put(&mut two, key));
+        commits(two);
+        commits(one);
+    }
+}
+
+#[test]
+fn a_cursor_that_was_never_asked() {
+    let database = database();
+    let mut one = begin(&database);
+    assert!(scan(&mut one, ALL, ALL, Direction::Forward, 0).is_empty());
+    set(&mut one, X, 2);
+    let mut two = begin(&database);
+    put(&mut two, "b");
+    commits(two);
+    commits(one);
+}
+
+#[test]
+fn transactions_that_only_read() {
+    let database = database();
+    let (mut one, mut two) = (begin(&database), database.begin(Mode::ReadOnly).unwrap());
+    for tx in [&mut one, &mut two] {
+        assert_eq!(get(tx, X), 50);
+    }
+    let mut writer = begin(&database);
+    set(&mut writer, X, 1);
+    commits(writer);
+    // What they saw is the state before: nothing has to be refused.
+    assert_eq!(one.commit(Durability::None).unwrap(), 1);
+    assert_eq!(two.commit(Durability::None).unwrap(), 1);
+}
+
+#[test]
+fn what_was_committed_before_the_transaction_began() {
+    let database = database();
+    let held = begin(&database);
+    for round in 0..20 {
+        let mut tx = begin(&database);
+        let x = get(&mut tx, X);
+        set(&mut tx, X, x + 1);
+        put(&mut tx, "b");
+        assert_eq!(tx.commit(Durability::None).unwrap(), 2 + round);
+    }
+    held.abort();
+}
+
+#[test]
+fn an_undone_write_is_not_committed() {
+    let database = database();
+    let (mut one, mut two) = (begin(&database), begin(&database));
+    assert_eq!(get(&mut two, Y), 50);
+    let savepoint = one.savepoint();
+    set(&mut one, Y, 9);
+    one.rollback_to(savepoint).unwrap();
+    set(&mut one, X, 1);
+    commits(one);
+    set(&mut two, &[3], 50);
+    commits(two);
+}
