@@ -200,7 +200,7 @@ fn options_that_clap_refuses() {
         &["run", "bank.dasm", "--arch", "48"],
         &["run", "bank.dasm", "--seed", "0x12"],
         &["run", "bank.dasm", "--deny", "everything"],
-        &["run", "bank.dasm", "--db", "sled:state"],
+        &["run", "bank.dasm", "--db", "fjall:state"],
         &["run", "bank.dasm", "--caller", "alice"],
         &["call", "bank", "hello"],
         &["db", "get", "/x", "1", "--db", "state.db"],
@@ -270,7 +270,8 @@ fn a_store_in_use() {
         &["deploy", "bank.dasm", "--db", "state.db"],
         &["db", "ls", "--db", "state.db"],
     ] {
-        place.fails(DATABASE, args, &["the store state.db is open in another process"]);
+        let args = [args, &["--wait", "0"]].concat();
+        place.fails(DATABASE, &args, &["the store state.db is open in another process"]);
     }
     drop(holder);
     assert_eq!(place.contents("state.db"), before);

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::options::{ExecutionOptions, StoreOption};
 use crate::output::Output;
 use crate::report;
-use crate::store::{self, Access};
+use crate::store::Access;
 
 /// Call a function of a deployed contract in one transaction
 ///
@@ -41,7 +41,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     let options = args.execution.runtime()?;
-    let runtime = Runtime::new(store::open(&args.store.db, Access::Write)?);
+    let runtime = Runtime::new(args.store.open(Access::Write)?);
     let (program, execution) = runtime.call(
         &args.contract,
         |program| {

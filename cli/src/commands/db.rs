@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::options::{StoreOption, parse_wide};
 use crate::output::Output;
 use crate::report::BytesReport;
-use crate::store::{self, Access};
+use crate::store::Access;
 
 /// Look into a store, which is opened for reading only
 #[derive(clap::Args)]
@@ -98,7 +98,7 @@ impl std::str::FromStr for Place {
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
-    let open = |store: &StoreOption| store::open(&store.db, Access::Read);
+    let open = |store: &StoreOption| store.open(Access::Read);
     match &args.command {
         DbCommand::Ls { store } => ls(&open(store)?, args.json, output),
         DbCommand::Get { place, key, store } => get(&open(store)?, place, key, args.json, output),

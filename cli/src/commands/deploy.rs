@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::input::Input;
 use crate::options::{ArchOption, StoreOption};
 use crate::output::Output;
-use crate::store::{self, Access};
+use crate::store::Access;
 
 /// Keep a program in a store, under a name by which it can be called
 ///
@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     // Before the store is opened, or made.
     input.program(&args.file)?;
     let name = args.name.clone().unwrap_or_else(|| contract_name(&input.module));
-    let runtime = Runtime::new(store::open(&args.store.db, Access::Create)?);
+    let runtime = Runtime::new(args.store.open(Access::Create)?);
     let deployed = runtime.deploy(&name, &input.bytes, args.upgrade).map_err(|error| {
         let taken = matches!(error, RuntimeError::NameTaken { .. });
         let mut failure = Failure::from(error);

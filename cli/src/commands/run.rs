@@ -10,10 +10,10 @@ use dotvm_runtime::{Runtime, RuntimeError};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input::Input;
-use crate::options::{ArchOption, ExecutionOptions};
+use crate::options::{ArchOption, ExecutionOptions, WaitOption};
 use crate::output::Output;
 use crate::report;
-use crate::store::{self, Access, Location};
+use crate::store::{self, Access, StoreUrl};
 
 /// Run a function of a program in one transaction
 ///
@@ -34,9 +34,13 @@ pub(crate) struct Args {
     #[arg(long = "arg", value_name = "V", allow_hyphen_values = true)]
     arguments: Vec<String>,
 
-    /// The store: a path (made if nothing is there), redb:PATH, or mem: for memory
-    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
-    db: Option<Location>,
+    /// The store (made if nothing is there): a path, redb:PATH, rocksdb:PATH, sled:PATH (weaker: see docs/storage.md)
+    /// [default: in memory]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    db: Option<StoreUrl>,
+
+    #[command(flatten)]
+    wait: WaitOption,
 
     /// The name that the state is kept under [default: the module's]
     #[arg(long, value_name = "NAME")]
@@ -59,8 +63,8 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     let program = input.program(&args.file)?;
     let function = find_function(program.module(), args.function.as_deref())?;
     let invocation = parse_invocation(program.verified(), function, &args.arguments)?;
-    let location = args.db.as_ref().unwrap_or(&Location::Memory);
-    let runtime = Runtime::new(store::open(location, Access::Create)?);
+    let url = args.db.as_ref().unwrap_or(&StoreUrl::Memory);
+    let runtime = Runtime::new(store::open(url, Access::Create, args.wait.wait)?);
     let name = args.name.clone().unwrap_or_else(|| contract_name(program.module()));
     let execution = runtime.run(&name, &program, &invocation, &options).map_err(|error| {
         let taken = matches!(error, RuntimeError::NameTaken { .. });
@@ -71,7 +75,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
         failure
     })?;
     let exit = report::print(program.module(), input.source.as_deref(), &execution, args.json, output)?;
-    if *location == Location::Memory && execution.changed_keys > 0 && !args.json {
+    if *url == StoreUrl::Memory && execution.changed_keys > 0 && !args.json {
         output.remark("nothing is kept: the state was in memory (--db PATH keeps it)");
     }
     Ok(exit)

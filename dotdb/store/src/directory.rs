@@ -29,7 +29,7 @@ pub fn read_marker(path: &Path) -> Result<(String, u32), StoreError> {
     let text = match fs::read(&marker) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(other(format!("the directory has no file {MARKER}")));
+            return Err(other(format!("it is a directory without the file {MARKER}")));
         }
         Err(source) => return Err(StoreError::from_io("reading", &marker, source)),
     };
