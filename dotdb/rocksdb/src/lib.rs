@@ -13,8 +13,9 @@
 //! record of its log, verified when the store is opened. `Store::check` reads all of them anew.
 //!
 //! When it opens, RocksDB cuts its log off at the first record that is not whole: that is how a power cut in the
-//! middle of a write looks, and nothing tells it from a record that was damaged later. So damage in the log (what
-//! was written last, up to 64 MB) gives an older state back instead of an error.
+//! middle of a write looks. So damage in the log (what was written last, up to 64 MB) would give an older state
+//! back. A store that is closed therefore records how far it has come (`dotdb-progress`), and one that has come
+//! less far is refused. Only what was written since a store was last closed in good order can still be lost so.
 //!
 //! A store can be opened for reading only while another process has it open for writing: what is seen is the
 //! state at the time of opening.

@@ -30,6 +30,8 @@ pub struct RocksdbStore {
     database: Arc<DB>,
     path: PathBuf,
     read_only: bool,
+    /// RocksDB's number of writes at that time.
+    opened_at: u64,
 }
 
 impl RocksdbStore {
@@ -60,7 +62,7 @@ impl RocksdbStore {
         directory::expect_marker(&path, BACKEND, FORMAT_VERSION)?;
         let database =
             DB::open(&options(CACHE_BYTES), &path).map_err(|error| error::opening(&path, error))?;
-        Ok(RocksdbStore { database: Arc::new(database), path, read_only: false })
+        RocksdbStore::checked(database, path, false)
     }
 
     /// Opens the store at `path` as it is now, for reading only; another process may have it open for writing.
@@ -71,7 +73,13 @@ impl RocksdbStore {
         let path = path.as_ref().to_owned();
         directory::expect_marker(&path, BACKEND, FORMAT_VERSION)?;
         let database = open_for_reading(&path, CACHE_BYTES)?;
-        Ok(RocksdbStore { database: Arc::new(database), path, read_only: true })
+        RocksdbStore::checked(database, path, true)
+    }
+
+    fn checked(database: DB, path: PathBuf, read_only: bool) -> Result<RocksdbStore, StoreError> {
+        let opened_at = database.latest_sequence_number();
+        directory::check_progress(&path, opened_at)?;
+        Ok(RocksdbStore { database: Arc::new(database), path, read_only, opened_at })
     }
 
     fn file_bytes(&self) -> Result<u64, StoreError> {
@@ -81,6 +89,17 @@ impl RocksdbStore {
 
     fn property(&self, name: &properties::PropName) -> Result<u64, StoreError> {
         Ok(self.database.property_int_value(name).map_err(error::map)?.unwrap_or_default())
+    }
+}
+
+impl Drop for RocksdbStore {
+    /// Makes everything durable and records how far it has come. If that fails, the record stays as it was, and is
+    /// true.
+    fn drop(&mut self) {
+        let reached = self.database.latest_sequence_number();
+        if !self.read_only && reached != self.opened_at && self.database.flush_wal(true).is_ok() {
+            let _ = directory::write_progress(&self.path, reached);
+        }
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::ops::Bound;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 use dotdb_store::contain::contain;
-use dotdb_store::{Batch, Direction, StoreError};
+use dotdb_store::{Batch, Direction, StoreError, directory};
 use sled::{Db, IVec};
 
 use crate::files::Files;
@@ -30,9 +30,11 @@ pub(crate) struct Totals {
     pub(crate) bytes: u64,
     /// Sum of the pairs' hashes, modulo 2^128.
     pub(crate) sum: u128,
+    /// Number of batches that changed something.
+    pub(crate) batches: u64,
 }
 
-const TOTALS_BYTES: usize = 32;
+const TOTALS_BYTES: usize = 40;
 
 impl Totals {
     pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) {
@@ -52,7 +54,8 @@ impl Totals {
         let mut bytes = [0; TOTALS_BYTES];
         bytes[..8].copy_from_slice(&self.keys.to_be_bytes());
         bytes[8..16].copy_from_slice(&self.bytes.to_be_bytes());
-        bytes[16..].copy_from_slice(&self.sum.to_be_bytes());
+        bytes[16..32].copy_from_slice(&self.sum.to_be_bytes());
+        bytes[32..].copy_from_slice(&self.batches.to_be_bytes());
         bytes
     }
 
@@ -64,6 +67,7 @@ impl Totals {
             keys: u64::from_be_bytes(*keys),
             bytes: u64::from_be_bytes(*count),
             sum: u128::from_be_bytes(*rest.first_chunk()?),
+            batches: u64::from_be_bytes(*rest.last_chunk()?),
         })
     }
 }
@@ -85,6 +89,9 @@ pub(crate) struct Engine {
     totals: Mutex<Totals>,
     history: Arc<RwLock<History>>,
     files: Mutex<Files>,
+    path: PathBuf,
+    /// Number of batches when it was opened.
+    recorded: AtomicU64,
     /// Whether a panic was caught or a write failed, after which memory and files may differ.
     broken: AtomicBool,
 }
@@ -109,6 +116,8 @@ impl Engine {
             totals: Mutex::default(),
             history: Arc::default(),
             files: Mutex::new(files),
+            path: path.to_owned(),
+            recorded: AtomicU64::new(0),
             broken: AtomicBool::new(false),
         };
         let totals = engine.contain(|database| match database.get(TOTALS).map_err(error::map)? {
@@ -123,7 +132,9 @@ impl Engine {
                 }
             },
         })?;
+        directory::check_progress(path, totals.batches)?;
         *lock(&engine.totals) = totals;
+        engine.recorded.store(totals.batches, Ordering::Relaxed);
         Ok(engine)
     }
 
@@ -242,7 +253,8 @@ impl Engine {
         if overwritten.is_empty() {
             return Ok(());
         }
-        writes.insert(TOTALS, &after.to_bytes());
+        after.batches += 1;
+        writes.insert(TOTALS, &after.to_bytes()[..]);
         {
             let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
             if history.is_needed() {
@@ -277,16 +289,15 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        // There is nobody left to tell of errors: the record stays as it was, and is true.
+        let batches = self.totals().batches;
+        if batches != self.recorded.load(Ordering::Relaxed) && self.sync().is_ok() {
+            let _ = directory::write_progress(&self.path, batches);
+        }
         let database = self.database.take();
-        let broken = self.broken.load(Ordering::Relaxed);
-        let files = lock(&self.files);
-        // Closing writes, and may meet the same damage; there is nobody left to tell.
+        // Closing writes, and may meet damage.
         let _ = contain(move || {
-            if let (Some(database), false) = (&database, broken) {
-                database.flush().map_err(error::map)?;
-            }
             drop(database);
-            drop(files);
             Ok(())
         });
     }

@@ -13,6 +13,8 @@ use crate::StoreError;
 
 /// Name of the file that says what the directory is.
 pub const MARKER: &str = "dotdb-store";
+/// Name of the file that says how far the store had come when it was last closed in good order.
+pub const PROGRESS: &str = "dotdb-progress";
 
 /// Whose store a directory is, and its format.
 ///
@@ -136,6 +138,52 @@ fn temporary_name(path: &Path) -> io::Result<PathBuf> {
 
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Records how far a store has come: a number that grows with every batch, all of which are durable. An engine that
+/// cuts its log off at damage, as if the power had failed there, brings an older state back without an error:
+/// [`check_progress`] tells.
+///
+/// # Errors
+/// The system's.
+pub fn write_progress(path: &Path, progress: u64) -> io::Result<()> {
+    let new = path.join(format!("{PROGRESS}.new"));
+    // Twice, so that damage is seen.
+    fs::write(&new, format!("{progress} {progress}\n"))?;
+    File::options().write(true).open(&new)?.sync_all()?;
+    fs::rename(&new, path.join(PROGRESS))?;
+    sync_directory(path)
+}
+
+/// Refuses a store that has come less far than was once recorded.
+///
+/// # Errors
+/// [`StoreError::Corrupt`], [`StoreError::Io`].
+pub fn check_progress(path: &Path, progress: u64) -> Result<(), StoreError> {
+    let file = path.join(PROGRESS);
+    let text = match fs::read(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(StoreError::from_io("reading", &file, source)),
+    };
+    let text = String::from_utf8_lossy(&text);
+    let recorded = match text.strip_suffix('\n').and_then(|line| line.split_once(' ')) {
+        Some((one, two)) if one == two => one.parse::<u64>().ok(),
+        _ => None,
+    };
+    match recorded {
+        Some(recorded) if recorded <= progress => Ok(()),
+        Some(recorded) => Err(StoreError::Corrupt {
+            detail: format!(
+                "its newest part is lost: it had come to {recorded} when it was closed and is now at {progress} \
+                 (without the file {} it opens as it is)",
+                file.display()
+            ),
+        }),
+        None => Err(StoreError::Corrupt {
+            detail: format!("{0} is unreadable (without it the store opens as it is)", file.display()),
+        }),
+    }
 }
 
 /// Makes the names in a directory durable.
