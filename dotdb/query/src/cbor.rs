@@ -116,11 +116,6 @@ pub(crate) fn entries(map: &[u8]) -> Result<Entries<'_>, Malformed> {
 }
 
 impl<'a> Entries<'a> {
-    /// How many are to come.
-    pub(crate) fn left(&self) -> u64 {
-        self.left
-    }
-
     /// The next one.
     pub(crate) fn next(&mut self) -> Result<Option<(&'a str, ValueRef<'a>)>, Malformed> {
         if self.left == 0 {

@@ -159,6 +159,42 @@ impl Query {
         self.columns.as_deref()
     }
 
+    /// What rows must satisfy.
+    #[must_use]
+    pub fn filter(&self) -> Option<&Filter> {
+        self.filter.as_ref()
+    }
+
+    /// What rows are grouped by.
+    #[must_use]
+    pub fn group_by(&self) -> &[Expr] {
+        &self.group_by
+    }
+
+    /// What groups must satisfy.
+    #[must_use]
+    pub fn having(&self) -> Option<&Filter> {
+        self.having.as_ref()
+    }
+
+    /// What the result is ordered by.
+    #[must_use]
+    pub fn order_by(&self) -> &[OrderBy] {
+        &self.order_by
+    }
+
+    /// Most rows of the result.
+    #[must_use]
+    pub fn limit(&self) -> Option<Count> {
+        self.limit
+    }
+
+    /// Rows passed over first.
+    #[must_use]
+    pub fn offset(&self) -> Option<Count> {
+        self.offset
+    }
+
     /// How many values [`plan`](crate::plan) needs.
     #[must_use]
     pub fn parameters(&self) -> usize {
@@ -187,6 +223,16 @@ impl Query {
             || self.having.is_some()
             || self.columns.iter().flatten().any(|column| is_aggregate(&column.expr))
             || self.order_by.iter().any(|order| is_aggregate(&order.expr))
+    }
+
+    /// Whether groups by their own order come in the order that is asked for, and in which direction.
+    pub(crate) fn group_order(&self) -> Option<bool> {
+        let first = self.order_by.first()?;
+        let fits = self.order_by.len() <= self.group_by.len()
+            && self.order_by.iter().zip(&self.group_by).all(|(order, group)| {
+                order.expr == *group && order.collation.is_none() && order.descending == first.descending
+            });
+        fits.then_some(first.descending)
     }
 
     /// Every path that the query reads, none twice.
