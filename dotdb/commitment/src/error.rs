@@ -68,7 +68,9 @@ pub enum CommitmentError {
         limit: usize,
     },
     /// The rows were written by a later version of this program.
-    #[error("the state tree has format {found} and this program reads format {supported}: use a newer version")]
+    #[error(
+        "the state tree has format {found} and this program reads format {supported}: use a newer version"
+    )]
     NewerFormat {
         /// Format of the rows.
         found: u8,

@@ -56,6 +56,11 @@ impl Proof {
         &self.key
     }
 
+    /// Levels of the tree that the proof's way goes through, at most 256: verifying it takes a hash for each.
+    pub fn depth(&self) -> usize {
+        self.siblings.len()
+    }
+
     /// The value that the proof claims the key to have, `None` for absence. Only [`verify`](Proof::verify) makes it
     /// true.
     pub fn claimed_value(&self) -> Option<&Bytes> {
@@ -119,7 +124,9 @@ impl Proof {
         }
         out.extend_from_slice(&(self.siblings.len() as u16).to_be_bytes());
         out.extend(self.siblings.chunks(8).map(|eight| {
-            (0..).zip(eight).fold(0u8, |bits, (index, sibling)| bits | u8::from(sibling.is_some()) << (7 - index))
+            (0..)
+                .zip(eight)
+                .fold(0u8, |bits, (index, sibling)| bits | u8::from(sibling.is_some()) << (7 - index))
         }));
         out.extend(self.siblings.iter().flatten().flatten());
         out
@@ -272,9 +279,9 @@ impl TryFrom<Json> for Proof {
         let key = unhex(&json.key).ok_or_else(|| malformed("the key is not hexadecimal digits"))?;
         let end = match (json.value, json.other) {
             (Some(_), Some(_)) => return Err(malformed("it has both a value and another pair")),
-            (Some(value), None) => {
-                End::Value(unhex(&value).ok_or_else(|| malformed("the value is not hexadecimal digits"))?.into())
-            }
+            (Some(value), None) => End::Value(
+                unhex(&value).ok_or_else(|| malformed("the value is not hexadecimal digits"))?.into(),
+            ),
             (None, None) => End::Empty,
             (None, Some(other)) => {
                 End::Other { key_hash: to_hash(&other.key_hash)?, value_hash: to_hash(&other.value_hash)? }

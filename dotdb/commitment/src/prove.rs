@@ -57,7 +57,10 @@ pub fn prove(
         Ok(_) => Ok(proof),
         Err(error) => Err(damaged(
             &NodeName::root(step).key(),
-            &format!("or one on the way from it to key hash {} is wrong ({error})", crate::hash::hex(&key_hash)),
+            &format!(
+                "or one on the way from it to key hash {} is wrong ({error})",
+                crate::hash::hex(&key_hash)
+            ),
         )),
     }
 }

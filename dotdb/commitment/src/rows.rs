@@ -253,50 +253,19 @@ impl Node {
         }
     }
 
-    /// The value of the node's row.
-    pub(crate) fn encode(&self, key: &[u8]) -> Bytes {
-        let mut out = Vec::with_capacity(9 + 48 * 16);
-        match self {
-            Node::Empty => out.push(0),
-            Node::Leaf { key_hash, value_hash } => {
-                out.push(1);
-                out.extend_from_slice(key_hash);
-                out.extend_from_slice(value_hash);
-            }
-            Node::Inner(children) => {
-                let bits = |wanted: fn(&Child) -> bool| {
-                    (0..16).fold(0u16, |bits, index| {
-                        bits | u16::from(children[index].as_ref().is_some_and(wanted)) << index
-                    })
-                };
-                out.push(2);
-                out.extend_from_slice(&bits(|_| true).to_be_bytes());
-                out.extend_from_slice(&bits(|child| child.is_leaf).to_be_bytes());
-                for child in children.iter().flatten() {
-                    out.extend_from_slice(&child.hash);
-                    out.extend_from_slice(&child.step.to_be_bytes());
-                    if !child.is_leaf {
-                        out.extend_from_slice(&child.pairs.to_be_bytes());
-                    }
-                }
-            }
-        }
-        sealed(key, out)
-    }
-
-    /// Reads back what [`Node::encode`] made, with all that must hold of a node of this name.
+    /// The node in a row, with all that must hold of a node of this name.
     pub(crate) fn decode(name: &NodeName, key: &[u8], value: &[u8]) -> Result<Node, CommitmentError> {
         let mut input = Input { key, rest: unsealed(key, value)? };
         let node = match input.array::<1>()? {
-            [0] if name.path.is_root() => Node::Empty,
-            [1] => {
+            [EMPTY] if name.path.is_root() => Node::Empty,
+            [LEAF] => {
                 let key_hash = input.array()?;
                 if !name.path.leads_to(&key_hash) {
                     return Err(damaged(key, "is a leaf of another place"));
                 }
                 Node::Leaf { key_hash, value_hash: input.array()? }
             }
-            [2] if name.path.len < MAX_NIBBLES => Node::Inner(input.children(name.step)?),
+            [INNER] if name.path.len < MAX_NIBBLES => Node::Inner(input.children(name.step)?),
             _ => return Err(damaged(key, "is no node that can stand there")),
         };
         if !input.rest.is_empty() {
@@ -330,7 +299,8 @@ pub(crate) struct Head {
 
 impl Head {
     pub(crate) fn encode(&self) -> Bytes {
-        let mut out = vec![FORMAT];
+        let mut out = Vec::with_capacity(1 + 3 * 8 + HASH_BYTES + SUM_BYTES);
+        out.push(FORMAT);
         for number in [self.oldest, self.latest, self.step] {
             out.extend_from_slice(&number.to_be_bytes());
         }
@@ -358,8 +328,18 @@ impl Head {
     }
 }
 
+/// Bytes of the checksum at the end of a value.
+pub(crate) const SUM_BYTES: usize = 4;
+
+/// First byte of the root of the empty tree.
+pub(crate) const EMPTY: u8 = 0;
+/// First byte of a leaf.
+pub(crate) const LEAF: u8 = 1;
+/// First byte of an inner node.
+pub(crate) const INNER: u8 = 2;
+
 /// `value` with its checksum.
-fn sealed(key: &[u8], mut value: Vec<u8>) -> Bytes {
+pub(crate) fn sealed(key: &[u8], mut value: Vec<u8>) -> Bytes {
     let sum = checksum(key, &value);
     value.extend_from_slice(&sum);
     value.into()
@@ -367,13 +347,13 @@ fn sealed(key: &[u8], mut value: Vec<u8>) -> Bytes {
 
 /// `value` without its checksum, which must be right.
 fn unsealed<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], CommitmentError> {
-    match value.split_last_chunk::<4>() {
+    match value.split_last_chunk::<SUM_BYTES>() {
         Some((value, sum)) if *sum == checksum(key, value) => Ok(value),
         _ => Err(damaged(key, "has a wrong checksum")),
     }
 }
 
-fn checksum(key: &[u8], value: &[u8]) -> [u8; 4] {
+fn checksum(key: &[u8], value: &[u8]) -> [u8; SUM_BYTES] {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(key);
     hasher.update(value);

@@ -7,12 +7,16 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use jmt::storage::{LeafNode, Node as JmtNode, NodeBatch, NodeKey, TreeReader};
 use jmt::{KeyHash, OwnedValue, ValueHash, Version};
 
 use crate::error::CommitmentError;
 use crate::reader::NodeReader;
-use crate::rows::{Child, Node, NodeName, Path, damaged};
+use crate::rows::{Child, EMPTY, INNER, LEAF, Node, NodeName, Path, SUM_BYTES, damaged, sealed};
+
+/// Room for the Borsh form of the greatest node.
+const BORSH_BYTES: usize = 1024;
 
 /// The latest version of the tree, and the nodes of a step after it that are not rows yet.
 pub(crate) struct Source<'a> {
@@ -25,6 +29,8 @@ pub(crate) struct Source<'a> {
     above: RefCell<HashMap<Path, Box<[Option<Child>; 16]>>>,
     /// Why a read failed: jmt passes on no more than a text.
     failure: RefCell<Option<CommitmentError>>,
+    /// The Borsh form of the node being read.
+    buffer: RefCell<Vec<u8>>,
 }
 
 impl<'a> Source<'a> {
@@ -35,6 +41,7 @@ impl<'a> Source<'a> {
             pending: None,
             above: RefCell::new(HashMap::new()),
             failure: RefCell::new(None),
+            buffer: RefCell::new(Vec::with_capacity(BORSH_BYTES)),
         }
     }
 
@@ -55,28 +62,41 @@ impl<'a> Source<'a> {
         })
     }
 
-    fn read(&self, name: &NodeName) -> Result<Node, CommitmentError> {
+    fn read(&self, name: &NodeName) -> Result<JmtNode, CommitmentError> {
         let Some((above, nibble)) = name.path.parent() else {
             // jmt asks for the root of the step before, which need not be the step of the latest root.
-            let Some(step) = self.base else { return Ok(Node::Empty) };
-            return self.noted(&NodeName::root(step));
+            let Some(step) = self.base else { return Ok(JmtNode::Null) };
+            let name = NodeName::root(step);
+            let node = Node::read(self.reader, &name)?;
+            return self.pass_on(&name, node);
         };
         let child = self.above.borrow().get(&above).and_then(|children| children[usize::from(nibble)]);
-        let node = self.noted(name)?;
+        let node = Node::read(self.reader, name)?;
         let fits = child.is_some_and(|child| {
             child.step == name.step
                 && child.pairs == node.pairs()
                 && child.is_leaf == matches!(node, Node::Leaf { .. })
         });
-        if fits { Ok(node) } else { Err(damaged(&name.key(), "is not what the node above it says")) }
+        if !fits {
+            return Err(damaged(&name.key(), "is not what the node above it says"));
+        }
+        self.pass_on(name, node)
     }
 
-    fn noted(&self, name: &NodeName) -> Result<Node, CommitmentError> {
-        let node = Node::read(self.reader, name)?;
-        if let Node::Inner(children) = &node {
-            self.above.borrow_mut().insert(name.path, children.clone());
-        }
-        Ok(node)
+    /// The node as jmt has it; its children are noted.
+    fn pass_on(&self, name: &NodeName, node: Node) -> Result<JmtNode, CommitmentError> {
+        let pairs = node.pairs();
+        Ok(match node {
+            Node::Empty => JmtNode::Null,
+            Node::Leaf { key_hash, value_hash } => {
+                JmtNode::Leaf(LeafNode::new(KeyHash(key_hash), ValueHash(value_hash)))
+            }
+            Node::Inner(children) => {
+                let node = inner_to_jmt(&children, pairs, &mut self.buffer.borrow_mut());
+                self.above.borrow_mut().insert(name.path, children);
+                node.map_err(|_| damaged(&name.key(), "is no node for jmt"))?
+            }
+        })
     }
 }
 
@@ -86,7 +106,7 @@ impl TreeReader for Source<'_> {
             return Ok(Some(node.clone()));
         }
         match self.read(&name_of(key)) {
-            Ok(node) => Ok(Some(to_jmt(&node)?)),
+            Ok(node) => Ok(Some(node)),
             Err(error) => {
                 let text = error.to_string();
                 self.failure.borrow_mut().get_or_insert(error);
@@ -110,61 +130,63 @@ pub(crate) fn name_of(key: &NodeKey) -> NodeName {
     NodeName { step: key.version(), path }
 }
 
-/// A node as jmt has it. Its constructors are private, its Borsh form is not.
-fn to_jmt(node: &Node) -> anyhow::Result<JmtNode> {
-    let children = match node {
-        Node::Empty => return Ok(JmtNode::Null),
-        Node::Leaf { key_hash, value_hash } => {
-            return Ok(JmtNode::Leaf(LeafNode::new(KeyHash(*key_hash), ValueHash(*value_hash))));
-        }
-        Node::Inner(children) => children,
-    };
-    let mut out = Vec::with_capacity(17 + 50 * 16);
-    out.push(1);
-    let mut count = 0u64;
-    for child in children.iter() {
+/// An inner node as jmt has it. Its constructors are private, its Borsh form is not.
+fn inner_to_jmt(
+    children: &[Option<Child>; 16],
+    pairs: u64,
+    buffer: &mut Vec<u8>,
+) -> Result<JmtNode, std::io::Error> {
+    buffer.clear();
+    buffer.push(1);
+    for child in children {
         let Some(child) = child else {
-            out.push(0);
+            buffer.push(0);
             continue;
         };
-        count += 1;
-        out.push(1);
-        out.extend_from_slice(&child.hash);
-        out.extend_from_slice(&child.step.to_le_bytes());
-        out.push(u8::from(!child.is_leaf));
+        buffer.push(1);
+        buffer.extend_from_slice(&child.hash);
+        buffer.extend_from_slice(&child.step.to_le_bytes());
+        buffer.push(u8::from(!child.is_leaf));
         if !child.is_leaf {
-            out.extend_from_slice(&child.pairs.to_le_bytes());
+            buffer.extend_from_slice(&child.pairs.to_le_bytes());
         }
     }
-    out.extend_from_slice(&count.to_le_bytes());
-    out.extend_from_slice(&node.pairs().to_le_bytes());
-    Ok(borsh::from_slice(&out)?)
+    let count = children.iter().flatten().count() as u64;
+    buffer.extend_from_slice(&count.to_le_bytes());
+    buffer.extend_from_slice(&pairs.to_le_bytes());
+    borsh::from_slice(buffer)
 }
 
-/// A node of jmt's as we have it.
-pub(crate) fn from_jmt(node: &JmtNode) -> Result<Node, CommitmentError> {
-    let inner = match node {
-        JmtNode::Null => return Ok(Node::Empty),
-        JmtNode::Leaf(leaf) => {
-            // The hash of the value is private; the Borsh form is the two hashes.
-            let bytes = borsh::to_vec(leaf).unwrap_or_default();
-            let value_hash = bytes.last_chunk::<32>().filter(|_| bytes.len() == 64);
-            let value_hash = *value_hash.ok_or_else(|| CommitmentError::Damaged {
-                row: "of a new leaf".to_owned(),
-                problem: "is not made of two hashes".to_owned(),
-            })?;
-            return Ok(Node::Leaf { key_hash: leaf.key_hash().0, value_hash });
+/// The value of the row with this key for a node of jmt's.
+pub(crate) fn encode(key: &[u8], node: &JmtNode) -> Bytes {
+    // Rows are kept as they are made: exactly as long as they need to be.
+    let mut out = Vec::new();
+    match node {
+        JmtNode::Null => {
+            out.reserve_exact(1 + SUM_BYTES);
+            out.push(EMPTY);
         }
-        JmtNode::Internal(inner) => inner,
-    };
-    let mut children = Box::new([None; 16]);
-    for (nibble, child) in inner.children_sorted() {
-        children[nibble.as_usize()] = Some(Child {
-            hash: child.hash,
-            step: child.version,
-            is_leaf: child.is_leaf(),
-            pairs: child.leaf_count() as u64,
-        });
+        JmtNode::Leaf(leaf) => {
+            out.reserve_exact(1 + 64 + SUM_BYTES);
+            out.push(LEAF);
+            // The hash of the value is private; the Borsh form is the two hashes. Writing to a vector cannot fail.
+            let _ = borsh::BorshSerialize::serialize(leaf, &mut out);
+        }
+        JmtNode::Internal(inner) => {
+            let (there, leaves) = inner.generate_bitmaps();
+            let (children, inners) = (there.count_ones() as usize, (there & !leaves).count_ones() as usize);
+            out.reserve_exact(5 + 40 * children + 8 * inners + SUM_BYTES);
+            out.push(INNER);
+            out.extend_from_slice(&there.to_be_bytes());
+            out.extend_from_slice(&leaves.to_be_bytes());
+            for (_, child) in inner.children_sorted() {
+                out.extend_from_slice(&child.hash);
+                out.extend_from_slice(&child.version.to_be_bytes());
+                if !child.is_leaf() {
+                    out.extend_from_slice(&(child.leaf_count() as u64).to_be_bytes());
+                }
+            }
+        }
     }
-    Ok(Node::Inner(children))
+    sealed(key, out)
 }

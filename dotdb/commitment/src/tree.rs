@@ -3,17 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use jmt::storage::TreeUpdateBatch;
-use jmt::{JellyfishMerkleTree, KeyHash, OwnedValue, RootHash};
+use dotdb_store::Direction;
+use jmt::storage::{Node, NodeBatch, NodeKey, StaleNodeIndex};
+use jmt::{JellyfishMerkleTree, KeyHash};
 
 use crate::error::CommitmentError;
-use crate::hash::{Hash, Root, TreeHasher, hash};
+use crate::hash::{Hash, PLACEHOLDER, Root, TreeHasher, hash};
 use crate::reader::{NodeReader, Write};
+use crate::rows;
 use crate::rows::{
-    HEAD_KEY, Head, MAX_VERSION, Node, NodeName, damaged, first_step, last_step, node_keys_up_to,
-    step_of_node_key, version_of,
+    HEAD_KEY, Head, MAX_VERSION, NodeName, damaged, first_step, last_step, node_keys_up_to, step_of_node_key,
+    version_of,
 };
-use crate::source::{Source, from_jmt, name_of};
+use crate::source::{Source, encode, name_of};
 
 /// A changed key and its value, or `None` if it was deleted.
 pub type Change = (Bytes, Option<Bytes>);
@@ -96,10 +98,10 @@ pub(crate) fn locate(reader: &dyn NodeReader, version: u64) -> Result<(u64, Root
     }
     // Every step that changed something made a root, so the last node made up to the version tells the step.
     let (from, to) = node_keys_up_to(version);
-    let last = reader.rows(&from, &to, dotdb_store::Direction::Backward, 1)?;
+    let last = reader.rows(&from, &to, Direction::Backward, 1)?;
     let (key, _) = last.first().ok_or_else(|| damaged(&from, "and all up to the version are missing"))?;
     let step = step_of_node_key(key)?;
-    let node = Node::read(reader, &NodeName::root(step))?;
+    let node = rows::Node::read(reader, &NodeName::root(step))?;
     Ok((step, Root(node.hash())))
 }
 
@@ -123,109 +125,117 @@ fn apply(
 
     let last_of_each: BTreeMap<Hash, &Option<Bytes>> =
         changes.iter().map(|(key, value)| (hash(key), value)).collect();
-    let mut puts: Vec<(KeyHash, OwnedValue)> = Vec::new();
-    let mut deletes: Vec<(KeyHash, Option<OwnedValue>)> = Vec::new();
-    for (key_hash, value) in last_of_each {
-        match value {
-            Some(value) => puts.push((KeyHash(key_hash), value.to_vec())),
-            None => deletes.push((KeyHash(key_hash), None)),
-        }
-    }
+    let deletes = last_of_each.values().filter(|value| value.is_none()).count();
+    let puts = last_of_each.len() - deletes;
+    let owned = |value: &Option<Bytes>| value.as_ref().map(|value| value.to_vec());
 
     // jmt takes puts by the batch, which hashes what they share once, but deletes one after another.
     let mut source = Source::new(reader, base);
-    let mut rows = Rows { reader_base: base, ..Rows::default() };
-    if !puts.is_empty() {
+    let mut rows = Rows { base, start, ..Rows::default() };
+    if puts >= BATCH {
+        let puts = last_of_each
+            .iter()
+            .filter_map(|(&key_hash, value)| owned(value).map(|value| (KeyHash(key_hash), value)))
+            .collect();
         let made = Tree::new(&source).batch_put_value_sets(vec![puts], None, start);
         let (roots, batch) = made.map_err(|error| source.explain(&error))?;
-        rows.stale(start, &batch);
-        rows.root = roots.last().map(|root| (start, *root));
+        rows.root = roots.last().map(|root| (start, root.0));
+        rows.stale.extend(batch.stale_node_index_batch);
         source.put_over(batch.node_batch);
     }
-    if !deletes.is_empty() {
+    if deletes > 0 || (0 < puts && puts < BATCH) {
+        let rest = last_of_each
+            .iter()
+            .filter(|(_, value)| value.is_none() || puts < BATCH)
+            .map(|(&key_hash, value)| (KeyHash(key_hash), owned(value)));
         let step = start + u64::from(source.pending().is_some());
-        let made = Tree::new(&source).put_value_set(deletes, step);
+        let made = Tree::new(&source).put_value_set(rest, step);
         let (root, batch) = made.map_err(|error| source.explain(&error))?;
-        // If none of the keys was there, all jmt has made is a copy of the root.
-        if !batch.stale_node_index_batch.is_empty() {
-            rows.stale(step, &batch);
-            rows.root = Some((step, root));
-            rows.made(&batch.node_batch)?;
+        let before = rows.root.map(|(_, root)| root).or(head.map(|head| head.root)).unwrap_or(PLACEHOLDER);
+        // If there was nothing to change, all jmt has made is a copy of the root.
+        if root.0 != before || !batch.stale_node_index_batch.is_empty() {
+            rows.root = Some((step, root.0));
+            rows.stale.extend(batch.stale_node_index_batch);
+            rows.made(&batch.node_batch);
         }
     }
     if let Some(pending) = source.pending() {
-        rows.made(pending)?;
+        rows.made(pending);
     }
-    rows.into_update(head, version, start)
+    Ok(rows.into_update(head, version))
 }
+
+/// The fewest puts that are given to jmt as a batch.
+const BATCH: usize = 32;
 
 /// What the steps of one version have made and made stale.
 #[derive(Default)]
 struct Rows {
     /// The step of the root before.
-    reader_base: Option<u64>,
+    base: Option<u64>,
+    /// The first step of the version.
+    start: u64,
     /// The step and hash of the last root made.
-    root: Option<(u64, RootHash)>,
-    made: BTreeMap<NodeName, Node>,
-    stale: BTreeSet<NodeName>,
+    root: Option<(u64, Hash)>,
+    stale: BTreeSet<StaleNodeIndex>,
+    writes: Vec<Write>,
 }
 
 impl Rows {
-    fn made(&mut self, nodes: &jmt::storage::NodeBatch) -> Result<(), CommitmentError> {
+    /// Adds the nodes of a step, without those that the next one has made stale, which must be noted before.
+    fn made(&mut self, nodes: &NodeBatch) {
+        let short_lived: BTreeSet<&NodeKey> = self
+            .stale
+            .iter()
+            .map(|stale| &stale.node_key)
+            .filter(|key| key.version() >= self.start)
+            .collect();
         for (key, node) in nodes.nodes() {
-            self.made.insert(name_of(key), from_jmt(node)?);
-        }
-        Ok(())
-    }
-
-    /// Notes what `step` has made stale. What jmt calls the root of the step before the first is the root of the base.
-    fn stale(&mut self, step: u64, batch: &TreeUpdateBatch) {
-        let names = batch.stale_node_index_batch.iter().map(|stale| name_of(&stale.node_key));
-        let is_first = self.root.is_none();
-        for name in names {
-            if !(is_first && name == NodeName::root(step - 1)) {
-                self.stale.insert(name);
+            if short_lived.is_empty() || !short_lived.contains(key) {
+                let row = name_of(key).key();
+                let value = encode(&row, node);
+                self.writes.push((row.into(), Some(value)));
             }
         }
     }
 
-    fn into_update(
-        mut self,
-        head: Option<Head>,
-        version: u64,
-        start: u64,
-    ) -> Result<Update, CommitmentError> {
+    /// Adds the row of a node that `version` does not need any more.
+    fn made_stale(&mut self, name: &NodeName, version: u64) {
+        self.writes.push(if version_of(name.step) == version {
+            // Of an earlier chunk of the same version: nobody can ask for it.
+            (name.key().into(), None)
+        } else {
+            (name.stale_key(version).into(), Some(Bytes::new()))
+        });
+    }
+
+    fn into_update(mut self, head: Option<Head>, version: u64) -> Update {
         let (step, root) = match (self.root, head) {
-            (Some((step, root)), _) => {
-                // jmt lets the root of an empty tree stay.
-                self.stale.extend(self.reader_base.map(NodeName::root));
-                (step, root.0)
+            (Some(root), _) => {
+                for stale in std::mem::take(&mut self.stale) {
+                    // What jmt calls the root of the step before is the base, which it forgets if it is empty.
+                    let key = &stale.node_key;
+                    if key.version() < self.start && !key.nibble_path().is_empty() {
+                        self.made_stale(&name_of(key), version);
+                    }
+                }
+                if let Some(base) = self.base {
+                    self.made_stale(&NodeName::root(base), version);
+                }
+                root
             }
             (None, Some(head)) => (head.step, head.root),
             (None, None) => {
-                self.made.insert(NodeName::root(start), Node::Empty);
-                (start, Node::Empty.hash())
+                let row = NodeName::root(self.start).key();
+                let value = encode(&row, &Node::Null);
+                self.writes.push((row.into(), Some(value)));
+                (self.start, PLACEHOLDER)
             }
         };
-        let mut writes: BTreeMap<Bytes, Option<Bytes>> = BTreeMap::new();
-        for (name, node) in &self.made {
-            if !self.stale.contains(name) {
-                let key = name.key();
-                let value = node.encode(&key);
-                writes.insert(key.into(), Some(value));
-            }
-        }
-        for name in self.stale.iter().filter(|name| !self.made.contains_key(name)) {
-            if version_of(name.step) == version {
-                // An earlier chunk of the same version: nobody can ask for it.
-                writes.insert(name.key().into(), None);
-            } else {
-                writes.insert(name.stale_key(version).into(), Some(Bytes::new()));
-            }
-        }
         let oldest = head.map_or(version, |head| head.oldest);
         let head = Head { oldest, latest: version, step, root };
-        writes.insert(Bytes::from_static(&HEAD_KEY), Some(head.encode()));
-        Ok(Update { root: Root(root), writes: writes.into_iter().collect() })
+        self.writes.push((Bytes::from_static(&HEAD_KEY), Some(head.encode())));
+        self.writes.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        Update { root: Root(root), writes: self.writes }
     }
 }

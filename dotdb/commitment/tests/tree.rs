@@ -65,7 +65,8 @@ fn roots_as_text() {
     assert_eq!(text, "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
     assert_eq!(text.parse(), Ok(root));
     assert_eq!(text.to_uppercase().parse(), Ok(root));
-    for bad in ["", "0", &text[1..], &format!("{text}00"), &text.replace('f', "g"), &text.replace("0f", "+f")] {
+    for bad in ["", "0", &text[1..], &format!("{text}00"), &text.replace('f', "g"), &text.replace("0f", "+f")]
+    {
         assert!(bad.parse::<Root>().is_err(), "{bad:?}");
     }
 }
@@ -96,10 +97,7 @@ fn versions_and_their_errors() {
     assert!(matches!(load(&rows, 9, &[]), Err(CommitmentError::VersionOrder { .. })));
     assert!(matches!(root(&rows, 6), Err(CommitmentError::Pruned { version: 6, oldest: 7 })));
     assert!(matches!(root(&rows, 11), Err(CommitmentError::NotYet { version: 11, latest: 10 })));
-    assert!(matches!(
-        update(&rows, MAX_VERSION + 1, &[]),
-        Err(CommitmentError::VersionTooGreat { .. })
-    ));
+    assert!(matches!(update(&rows, MAX_VERSION + 1, &[]), Err(CommitmentError::VersionTooGreat { .. })));
     assert!(matches!(update(&rows, u64::MAX, &[]), Err(CommitmentError::VersionTooGreat { .. })));
     rows.write(update(&rows, MAX_VERSION, &puts(0..9)).unwrap().writes);
     assert_eq!(check(&rows, MAX_VERSION).unwrap(), 9);
@@ -154,13 +152,11 @@ fn pruned_to_the_latest(rows: &Rows) -> BTreeMap<Bytes, Bytes> {
     }
 }
 
-/// Changes by number: puts with a value of their own or deletes.
+/// Changes by number, few or so many that puts go by the batch: puts with a value of their own or deletes.
 fn changes(keys: u32) -> impl Strategy<Value = Vec<Change>> {
-    let one = (0..keys, prop::option::weighted(0.65, 0u8..4));
-    prop::collection::vec(
-        one.prop_map(|(number, value)| (key(number), value.map(|value| Bytes::from(vec![value; value.into()])))),
-        0..40,
-    )
+    let one = (0..keys, prop::option::weighted(0.65, 0u8..4))
+        .prop_map(|(number, value)| (key(number), value.map(|value| Bytes::from(vec![value; value.into()]))));
+    prop_oneof![prop::collection::vec(one.clone(), 0..12), prop::collection::vec(one, 60..120)]
 }
 
 proptest! {
@@ -169,7 +165,7 @@ proptest! {
     /// Every version has the root of its definition, whole, right after it was made, at the end, and after pruning; and
     /// nothing is left of what was pruned.
     #[test]
-    fn any_history(history in prop::collection::vec((1u64..4, changes(60)), 1..12), cut in 0usize..12, limit in 1usize..50) {
+    fn any_history(history in prop::collection::vec((1u64..4, changes(150)), 1..12), cut in 0usize..12, limit in 1usize..50) {
         let mut rows = Rows::default();
         let mut state = State::new();
         let mut version = 0;
@@ -194,7 +190,7 @@ proptest! {
         prop_assert_eq!(at_once.root, naive_root(&state));
         let mut loaded = Rows::default();
         loaded.write(load(&loaded, 3, &[]).unwrap().writes);
-        for chunk in pairs.chunks(7) {
+        for chunk in pairs.chunks(40) {
             loaded.write(load(&loaded, 3, chunk).unwrap().writes);
         }
         prop_assert_eq!(root(&loaded, 3).unwrap(), naive_root(&state));
@@ -230,7 +226,7 @@ proptest! {
 
     /// Versions computed in an overlay are those computed row by row.
     #[test]
-    fn pending_versions(history in prop::collection::vec(changes(40), 1..8)) {
+    fn pending_versions(history in prop::collection::vec(changes(120), 1..8)) {
         let mut rows = Rows::default();
         let base = Rows::default();
         let mut overlay = Overlay::new(&base);
