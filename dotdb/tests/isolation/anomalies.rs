@@ -226,7 +226,10 @@ fn phantom_by_scan() {
         let mut two = begin(&database);
         put(&mut two, "c");
         commits(two);
-        assert!(refused(&database, one).contains(r#"the record "c" of collection 1"#), "{direction:?} {closed}");
+        assert!(
+            refused(&database, one).contains(r#"the record "c" of collection 1"#),
+            "{direction:?} {closed}"
+        );
     }
 }
 

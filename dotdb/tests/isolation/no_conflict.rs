@@ -74,7 +74,10 @@ fn different_slots() {
 fn a_reader_of_one_range_and_a_writer_of_another() {
     let database = database();
     let mut one = begin(&database);
-    assert_eq!(scan(&mut one, Bound::Included(b"a"), Bound::Included(b"d"), Direction::Forward, 9), ["b", "d"]);
+    assert_eq!(
+        scan(&mut one, Bound::Included(b"a"), Bound::Included(b"d"), Direction::Forward, 9),
+        ["b", "d"]
+    );
     set(&mut one, X, 2);
     let mut two = begin(&database);
     put(&mut two, "dd");
