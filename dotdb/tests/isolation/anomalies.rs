@@ -521,15 +521,20 @@ fn reads_beyond_those_remembered_count() {
     refused(&database, one);
 }
 
-/// A restored version is the state as it was: a commit that restoring has not seen would be mixed into it.
 #[test]
-fn restoring_conflicts_with_whatever_is_committed_meanwhile() {
-    let database = database();
-    let version = database.version();
+fn a_collection_that_restoring_removed() {
+    let database = Database::open(Arc::new(MemoryStore::new())).unwrap();
     let mut tx = begin(&database);
-    set(&mut tx, X, 1);
+    tx.contract_id("c").unwrap();
     commits(tx);
-    // Not concurrent: restored.
-    database.restore(version, Durability::None).unwrap();
-    assert_eq!(current(&database, X), 50);
+    let mut tx = begin(&database);
+    open(&mut tx);
+    commits(tx);
+    let mut one = begin(&database);
+    put(&mut one, "b");
+    database.restore(1, Durability::None).unwrap();
+    assert_eq!(
+        refused(&database, one).split(": ").nth(1).unwrap(),
+        "another transaction changed the collection \"records\" of contract 1; try it again"
+    );
 }

@@ -1,11 +1,13 @@
 //! Restoring an earlier version while others commit: the new version is exactly the old one, and counters stay right.
 
 use std::ops::Bound;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
-use dotdb::{Database, Direction, Durability, History, Mode, Settings, Tx, ValueKind};
+use bytes::Bytes;
+use dotdb::{Database, Direction, Durability, History, Mode, Settings, Store, StoreError, StoreStats, Tx, ValueKind};
 use dotdb_memory::MemoryStore;
+use dotdb_store::{Batch, PairIter, Snapshot};
 use fastrand::Rng;
 
 fn records(tx: &mut Tx) -> dotdb::CollectionId {
@@ -87,4 +89,84 @@ fn a_restored_version_is_the_old_one_whatever_others_commit() {
         }
         assert_eq!(tx.count(records).unwrap(), found, "at version {version}");
     }
+}
+
+/// A store that calls something once, when a range of it is read.
+struct Hooked {
+    inner: MemoryStore,
+    hook: Hook,
+}
+
+type Hook = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+
+struct HookedSnapshot {
+    inner: Arc<dyn Snapshot>,
+    hook: Hook,
+}
+
+impl Store for Hooked {
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError> {
+        Ok(Arc::new(HookedSnapshot { inner: self.inner.snapshot()?, hook: self.hook.clone() }))
+    }
+
+    fn apply(&self, batch: &Batch, durability: dotdb_store::Durability) -> Result<(), StoreError> {
+        self.inner.apply(batch, durability)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.inner.sync()
+    }
+
+    fn stats(&self) -> Result<StoreStats, StoreError> {
+        self.inner.stats()
+    }
+}
+
+impl Snapshot for HookedSnapshot {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.inner.get(key)
+    }
+
+    fn range(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        direction: Direction,
+    ) -> Result<PairIter, StoreError> {
+        let hook = self.hook.lock().unwrap().take();
+        if let Some(hook) = hook {
+            hook();
+        }
+        self.inner.range(from, to, direction)
+    }
+}
+
+/// What is committed while versions are compared is in no place that the restored version has reason to change.
+#[test]
+fn a_commit_in_the_middle_of_restoring_is_not_mixed_into_it() {
+    let hook = Hook::default();
+    let store = Arc::new(Hooked { inner: MemoryStore::new(), hook: hook.clone() });
+    let database = Database::open(store).unwrap();
+    for keys in [&["a", "y"][..], &["a"]] {
+        let mut tx = database.begin(Mode::ReadWrite).unwrap();
+        let records = records(&mut tx);
+        for key in keys {
+            tx.put(records, key.as_bytes(), vec![keys.len() as u8]).unwrap();
+        }
+        tx.commit(Durability::None).unwrap();
+    }
+    let other = database.clone();
+    *hook.lock().unwrap() = Some(Box::new(move || {
+        let mut tx = other.begin(Mode::ReadWrite).unwrap();
+        let records = records(&mut tx);
+        // The number of records stays.
+        tx.delete(records, b"y").unwrap();
+        tx.put(records, b"z", "new").unwrap();
+        tx.commit(Durability::None).unwrap();
+    }));
+    let error = database.restore(1, Durability::None).unwrap_err();
+    assert!(error.is_conflict(), "{error}");
+    assert_eq!(database.version(), 3);
+    assert_eq!(database.restore(1, Durability::None).unwrap(), 4);
+    assert_eq!(rows(&database, 4), rows(&database, 1));
 }
