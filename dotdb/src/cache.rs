@@ -119,9 +119,12 @@ impl<V: Clone> Cache<V> {
     /// A key's hash, for sets that are searched with this cache's.
     #[inline]
     pub(crate) fn hash64(&self, key: &[u8]) -> u64 {
-        let mut state = self.hasher.build_hasher();
-        state.write(key);
-        state.finish()
+        hash64(&self.hasher, key)
+    }
+
+    /// The hasher of [`hash64`].
+    pub(crate) fn hasher(&self) -> DefaultHashBuilder {
+        self.hasher.clone()
     }
 
     /// Number of entries.
@@ -237,11 +240,17 @@ impl<V: Clone> Cache<V> {
     }
 }
 
+/// A key's hash.
 #[inline]
-fn hash(hasher: &DefaultHashBuilder, key: &[u8]) -> u32 {
+pub(crate) fn hash64(hasher: &DefaultHashBuilder, key: &[u8]) -> u64 {
     let mut state = hasher.build_hasher();
     state.write(key);
-    state.finish() as u32
+    state.finish()
+}
+
+#[inline]
+fn hash(hasher: &DefaultHashBuilder, key: &[u8]) -> u32 {
+    hash64(hasher, key) as u32
 }
 
 /// The table takes the bucket from the low bits and a tag from the highest.

@@ -339,7 +339,7 @@ impl Tx {
         Merge::Add(self.pending_counters(number).added).apply(&key, committed)
     }
 
-    fn pending_counters(&self, number: u32) -> Counters {
+    pub(crate) fn pending_counters(&self, number: u32) -> Counters {
         let place = self.counters.find(&counters_key(number));
         place.map_or(Counters::default(), |index| self.counters.entry(index).value)
     }

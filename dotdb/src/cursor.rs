@@ -12,6 +12,7 @@ use crate::error::DbError;
 use crate::keys::{
     MAX_CURSORS, MAX_KEY_BYTES, PREFIX_BYTES, RECORD, check_len, prefix, prefix_end, prefixed,
 };
+use crate::querying::{QueryCursor, Work};
 use crate::read_set::ReadSet;
 use crate::tx::Tx;
 
@@ -20,11 +21,17 @@ use crate::tx::Tx;
 pub struct CursorId(pub u64);
 
 pub(crate) struct Cursor {
-    rows: MergedRange,
-    /// The row the cursor stands before, once it was looked at.
+    pub(crate) rows: Rows,
+    /// The record the cursor stands before, once it was looked at.
     row: Option<(Bytes, Bytes)>,
     /// The last savepoint set when it was opened.
     pub(crate) opened_after: u64,
+}
+
+/// Where a cursor's rows come from.
+pub(crate) enum Rows {
+    Records(MergedRange),
+    Query(Box<QueryCursor>),
 }
 
 /// A cursor's next row, looked up: what taking it costs, then taking it.
@@ -35,17 +42,25 @@ pub struct CursorEntry<'tx> {
 impl CursorEntry<'_> {
     /// Key and value of the next row, `None` at the end. Changes nothing.
     pub fn row(&self) -> Option<(&[u8], &[u8])> {
-        self.cursor.row.as_ref().map(|(key, value)| (&key[..], &value[..]))
+        match &self.cursor.rows {
+            Rows::Records(_) => self.cursor.row.as_ref().map(|(key, value)| (&key[..], &value[..])),
+            Rows::Query(query) => {
+                query.row().map(|row| (row.key.as_deref().unwrap_or_default(), &row.document[..]))
+            }
+        }
     }
 
     /// Bytes of the next row's key and value, 0 at the end. Changes nothing.
     pub fn bytes(&self) -> usize {
-        self.cursor.row.as_ref().map_or(0, |(key, value)| key.len() + value.len())
+        self.row().map_or(0, |(key, value)| key.len() + value.len())
     }
 
     /// Gives the next row and steps over it.
     pub fn take(self) -> Option<(Bytes, Bytes)> {
-        self.cursor.row.take()
+        match &mut self.cursor.rows {
+            Rows::Records(_) => self.cursor.row.take(),
+            Rows::Query(query) => query.take().map(|row| (row.key.unwrap_or_default(), row.document)),
+        }
     }
 }
 
@@ -79,22 +94,31 @@ impl Tx {
             bound => bound.map(|key| prefixed(&prefix, key)),
         };
         let rows = MergedRange::new(&*self.snapshot, self.writes.clone(), from, to, direction)?;
+        Ok(self.add_cursor(Rows::Records(rows)))
+    }
+
+    pub(crate) fn add_cursor(&mut self, rows: Rows) -> CursorId {
         self.last_cursor += 1;
         let cursor = Cursor { rows, row: None, opened_after: self.last_savepoint };
         self.cursors.insert(self.last_cursor, cursor);
-        Ok(CursorId(self.last_cursor))
+        CursorId(self.last_cursor)
     }
 
-    /// Looks a cursor's next row up.
+    /// Looks a cursor's next row up. For a query that can examine any number of rows: to bound or price that, call
+    /// [`Tx::cursor_work`] first.
     pub fn cursor_entry(&mut self, id: CursorId) -> Result<CursorEntry<'_>, DbError> {
         let cursor = self.cursors.get_mut(&id.0).ok_or(DbError::UnknownCursor { id: id.0 })?;
-        if cursor.row.is_none() {
-            cursor.row = cursor.rows.next().transpose()?.map(|(mut key, value)| {
-                key = key.slice(PREFIX_BYTES.min(key.len())..);
-                (key, value)
-            });
-        }
+        while !cursor.work()?.done {}
         Ok(CursorEntry { cursor })
+    }
+
+    /// Takes one step towards a cursor's next row: reads at most one record or index entry. Tells what was read, and
+    /// whether the row, or the end, is known now. The rows of a scan need one step each.
+    ///
+    /// # Errors
+    /// [`DbError::UnknownCursor`]; what reading answers; what ends a query early.
+    pub fn cursor_work(&mut self, id: CursorId) -> Result<Work, DbError> {
+        self.cursors.get_mut(&id.0).ok_or(DbError::UnknownCursor { id: id.0 })?.work()
     }
 
     /// Gives a cursor's next row, `None` at the end.
@@ -113,10 +137,31 @@ impl Tx {
 }
 
 impl Cursor {
+    #[inline]
+    fn work(&mut self) -> Result<Work, DbError> {
+        if self.row.is_some() {
+            return Ok(Work { done: true, ..Work::default() });
+        }
+        match &mut self.rows {
+            Rows::Records(rows) => {
+                let row = rows.next().transpose()?;
+                self.row = row.map(|(key, value)| (key.slice(PREFIX_BYTES.min(key.len())..), value));
+                let bytes = self.row.as_ref().map_or(0, |(key, value)| key.len() + value.len());
+                Ok(Work { done: true, rows: u64::from(self.row.is_some()), bytes: bytes as u64 })
+            }
+            Rows::Query(query) => query.work(),
+        }
+    }
+
     /// Counts what the cursor went over as read.
-    pub(crate) fn add_to(&self, reads: &mut ReadSet) {
-        if let Some((from, to)) = self.rows.seen() {
-            reads.add_range(from, to);
+    pub(crate) fn add_to(self, reads: &mut ReadSet) {
+        match self.rows {
+            Rows::Records(rows) => {
+                if let Some((from, to)) = rows.seen() {
+                    reads.add_range(from, to);
+                }
+            }
+            Rows::Query(query) => query.add_to(reads),
         }
     }
 }

@@ -7,7 +7,7 @@ use dotdb_store::StoreError;
 use crate::collections::ValueKind;
 use bytes::Bytes;
 use dotdb_document::DocumentError;
-use dotdb_query::{EntryError, Violation};
+use dotdb_query::{EntryError, QueryError, Violation};
 
 /// An error of DotDB: each message is one sentence for people.
 #[derive(Debug, thiserror::Error)]
@@ -203,6 +203,9 @@ pub enum DbError {
     /// Something that only collections of documents have.
     #[error("the collection keeps byte strings: indexes, schemas and queries are for documents")]
     NotDocuments,
+    /// A query is refused, or ended early.
+    #[error("{0}")]
+    Query(Box<QueryError>),
     /// A counter has no number left.
     #[error("the {what} are used up")]
     Exhausted {

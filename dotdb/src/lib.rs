@@ -43,10 +43,13 @@ mod index;
 mod journal;
 mod keys;
 mod pipeline;
+mod querying;
 mod read_set;
 mod settings;
 mod settle;
+mod slot_range;
 mod slots;
+mod space;
 mod tree;
 mod tx;
 mod versions;
@@ -68,8 +71,11 @@ pub use keys::{
     SCHEMA_VERSION,
 };
 pub(crate) use keys::{describe as describe_key, show as show_key};
+pub use querying::{QueryOptions, Work};
 pub use settings::{History, Settings};
+pub use slot_range::SlotRange;
 pub use slots::{SlotEntry, SlotValue, Slots};
+pub use space::Space;
 pub use tree::{record_key, slot_key};
 pub use tx::Tx;
 pub use versions::{Commit, Difference, Place};

@@ -64,6 +64,17 @@ impl ReadSet {
         *self = ReadSet { everything: true, ..ReadSet::default() };
     }
 
+    /// Adds all that another has, whose points are by the same hasher.
+    pub(crate) fn merge(&mut self, other: ReadSet) {
+        self.everything |= other.everything;
+        for point in other.points {
+            self.add_point(point);
+        }
+        for (from, to) in other.ranges {
+            self.add_range(from, to);
+        }
+    }
+
     /// Sorts, so that [`contains`](ReadSet::contains) can search.
     pub(crate) fn seal(&mut self) {
         self.points.sort_unstable();

@@ -294,15 +294,11 @@ impl Tx {
 
     /// Ends cursors; what they went over counts as read.
     pub(crate) fn cursors_end(&mut self, ends: impl Fn(&Cursor) -> bool) {
-        let may_conflict = self.registration.is_some();
-        let reads = &mut self.reads;
-        self.cursors.retain(|_, cursor| {
-            let ends = ends(cursor);
-            if ends && may_conflict {
-                cursor.add_to(reads);
+        for (_, cursor) in self.cursors.extract_if(.., |_, cursor| ends(cursor)) {
+            if self.registration.is_some() {
+                cursor.add_to(&mut self.reads);
             }
-            !ends
-        });
+        }
     }
 
     /// Index in `records` of a store key, which is remembered from now on.

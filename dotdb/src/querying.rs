@@ -1,0 +1,380 @@
+//! Queries in a transaction: the planner and the executor of `dotdb-query` over a snapshot and pending writes.
+
+use std::mem;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use dotdb_query::{
+    Absent, Budget, ExecuteError, ExecuteStep, Executor, Explain, Index, KeyRange, Plan, PlanError, Query,
+    QueryError, Request, Row, Source, Statistics, Token, Value, execute, plan,
+};
+use dotdb_store::{Direction, Snapshot};
+use hashbrown::DefaultHashBuilder;
+use imbl::OrdMap;
+
+use crate::cache::hash64;
+use crate::collections::{CollectionId, ValueKind};
+use crate::counters::{self, Merge, count_key};
+use crate::cursor::{CursorId, MergedRange, Rows};
+use crate::error::DbError;
+use crate::index::{IndexState, split_entry};
+use crate::keys::{INDEX_ENTRY, MAX_CURSORS, PREFIX_BYTES, RECORD, prefix, prefix_end, prefixed};
+use crate::read_set::ReadSet;
+use crate::tx::Tx;
+
+/// How a query is to be run.
+#[derive(Clone, Debug, Default)]
+pub struct QueryOptions {
+    /// Where the page before ended.
+    pub token: Option<Token>,
+    /// What it may take.
+    pub budget: Budget,
+}
+
+/// A cursor's step, of which a row may take many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Whether the next row, or the end, is known.
+    pub done: bool,
+    /// Records and index entries examined.
+    pub rows: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+}
+
+/// A query in execution, over the state as it was when it began.
+pub(crate) struct QueryCursor {
+    executor: Executor<QuerySource>,
+    source: QuerySource,
+    row: Option<Row>,
+    /// The executor has no more rows.
+    ended: bool,
+}
+
+/// A collection and its indexes, as a transaction saw them at some moment.
+pub(crate) struct QuerySource {
+    snapshot: Arc<dyn Snapshot>,
+    pending: OrdMap<Bytes, Option<Bytes>>,
+    collection: u32,
+    /// The number of each index that the planner was given.
+    indexes: Vec<u32>,
+    /// Records added and not committed, less those removed.
+    added: i64,
+    /// `None` if the transaction is read-only.
+    reads: Option<Reads>,
+    /// Rows examined by the planner.
+    planning: Work,
+}
+
+/// What a query has read, which also its cursors add to when they end.
+struct Reads {
+    set: Arc<Mutex<ReadSet>>,
+    /// The transaction's.
+    hasher: DefaultHashBuilder,
+}
+
+fn lock(set: &Mutex<ReadSet>) -> MutexGuard<'_, ReadSet> {
+    set.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl QuerySource {
+    fn get_store_key(&mut self, key: &[u8]) -> Result<Option<Bytes>, DbError> {
+        if let Some(value) = self.pending.get(key) {
+            return Ok(value.clone());
+        }
+        if let Some(reads) = &self.reads {
+            lock(&reads.set).add_point(hash64(&reads.hasher, key));
+        }
+        Ok(self.snapshot.get(key)?)
+    }
+
+    fn open(&self, tag: u8, number: u32, range: &KeyRange, reverse: bool) -> Result<Reading, DbError> {
+        let prefix = prefix(tag, number);
+        let from = Bound::Included(prefixed(&prefix, &range.start));
+        let to = match &range.end {
+            Some(end) => Bound::Excluded(prefixed(&prefix, end)),
+            None => prefix_end(&prefix),
+        };
+        let direction = if reverse { Direction::Backward } else { Direction::Forward };
+        Ok(Reading {
+            rows: MergedRange::new(&*self.snapshot, self.pending.clone(), from, to, direction)?,
+            reads: self.reads.as_ref().map(|reads| Arc::clone(&reads.set)),
+        })
+    }
+
+    /// Adds what was read, all cursors having ended, to the transaction's.
+    fn end(self, reads: &mut ReadSet) {
+        if let Some(own) = self.reads {
+            reads.merge(mem::take(&mut *lock(&own.set)));
+        }
+    }
+
+    fn count_rows(&mut self, reading: Result<Reading, DbError>, cap: u64) -> Result<u64, DbError> {
+        let mut reading = reading?;
+        let mut rows = 0;
+        while rows < cap
+            && let Some((key, value)) = reading.rows.next().transpose()?
+        {
+            rows += 1;
+            self.planning.rows += 1;
+            self.planning.bytes += (key.len() + value.len()) as u64;
+        }
+        Ok(rows)
+    }
+}
+
+/// Where reading has come to. What it went over counts as read when it ends.
+pub(crate) struct Reading {
+    rows: MergedRange,
+    reads: Option<Arc<Mutex<ReadSet>>>,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let (Some(reads), Some((from, to))) = (&self.reads, self.rows.seen()) {
+            lock(reads).add_range(from, to);
+        }
+    }
+}
+
+impl Source for QuerySource {
+    type Error = DbError;
+    type Records = Reading;
+    type Entries = Reading;
+
+    fn count(&mut self) -> Result<u64, DbError> {
+        let key = count_key(self.collection);
+        let committed = counters::decode(&key, self.get_store_key(&key)?.as_ref())?;
+        Merge::Add(self.added).apply(&key, committed)
+    }
+
+    fn records(&mut self, range: &KeyRange, reverse: bool) -> Result<Reading, DbError> {
+        self.open(RECORD, self.collection, range, reverse)
+    }
+
+    fn next_record(&mut self, cursor: &mut Reading) -> Result<Option<(Bytes, Bytes)>, DbError> {
+        let row = cursor.rows.next().transpose()?;
+        Ok(row.map(|(key, document)| (key.slice(PREFIX_BYTES..), document)))
+    }
+
+    fn entries(&mut self, index: usize, range: &KeyRange, reverse: bool) -> Result<Reading, DbError> {
+        self.open(INDEX_ENTRY, self.indexes[index], range, reverse)
+    }
+
+    fn next_entry(&mut self, cursor: &mut Reading) -> Result<Option<(Bytes, Bytes)>, DbError> {
+        let row = cursor.rows.next().transpose()?;
+        row.map(|(key, value)| split_entry(&key, &value)).transpose()
+    }
+
+    fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, DbError> {
+        self.get_store_key(&prefixed(&prefix(RECORD, self.collection), key))
+    }
+}
+
+impl Statistics for QuerySource {
+    type Error = DbError;
+
+    fn rows(&mut self) -> Result<u64, DbError> {
+        self.count()
+    }
+
+    fn key_rows(&mut self, range: &KeyRange, cap: u64) -> Result<u64, DbError> {
+        let reading = self.open(RECORD, self.collection, range, false);
+        self.count_rows(reading, cap)
+    }
+
+    fn index_rows(&mut self, index: usize, range: &KeyRange, cap: u64) -> Result<u64, DbError> {
+        let reading = self.open(INDEX_ENTRY, self.indexes[index], range, false);
+        self.count_rows(reading, cap)
+    }
+}
+
+impl QueryCursor {
+    /// Reads at most one record or index entry with its record, unless a row is waiting.
+    pub(crate) fn work(&mut self) -> Result<Work, DbError> {
+        if self.row.is_some() || self.ended {
+            return Ok(Work { done: true, ..Work::default() });
+        }
+        let before = self.executor.counts();
+        let step = self.executor.step(&mut self.source).map_err(from_execution)?;
+        let after = self.executor.counts();
+        match step {
+            ExecuteStep::Row(row) => self.row = Some(row),
+            ExecuteStep::Working => {}
+            ExecuteStep::Done => self.ended = true,
+        }
+        Ok(Work {
+            done: self.row.is_some() || self.ended,
+            rows: after.records + after.entries + after.fetched
+                - before.records
+                - before.entries
+                - before.fetched,
+            bytes: after.bytes - before.bytes,
+        })
+    }
+
+    /// Works until the next row, or the end, is known.
+    pub(crate) fn look(&mut self) -> Result<Option<&Row>, DbError> {
+        while !self.work()?.done {}
+        Ok(self.row.as_ref())
+    }
+
+    pub(crate) fn row(&self) -> Option<&Row> {
+        self.row.as_ref()
+    }
+
+    pub(crate) fn take(&mut self) -> Option<Row> {
+        self.row.take()
+    }
+
+    /// Counts what the query has read as read by the transaction.
+    pub(crate) fn add_to(self, reads: &mut ReadSet) {
+        let QueryCursor { executor, source, .. } = self;
+        drop(executor);
+        source.end(reads);
+    }
+}
+
+fn from_execution(error: ExecuteError<DbError>) -> DbError {
+    match error {
+        ExecuteError::Query(error) => error.into(),
+        ExecuteError::Source(error) => error,
+    }
+}
+
+impl Tx {
+    /// Plans a query over a collection of documents and begins to execute it, on the state as it is now: later writes
+    /// of the transaction do not show. The collection is the one given, whatever the query's FROM says. The cursor
+    /// gives rows as any other does ([`Tx::cursor_entry`], [`Tx::next`], the key of a group being empty), or with
+    /// [`Tx::query_next`].
+    ///
+    /// The plan depends on the state alone: on the number of records, and on counts of index ranges, which count as
+    /// read. Answers the cursor, and what planning examined.
+    ///
+    /// # Errors
+    /// [`DbError::NotDocuments`], [`DbError::Query`], [`DbError::TooManyCursors`].
+    pub fn query(
+        &mut self,
+        collection: CollectionId,
+        query: &Query,
+        parameters: &[Value],
+        options: &QueryOptions,
+    ) -> Result<(CursorId, Work), DbError> {
+        if self.cursors.len() >= MAX_CURSORS {
+            return Err(DbError::TooManyCursors);
+        }
+        let (plan, mut source) = self.plan(collection, query, parameters, options)?;
+        let planning = Work { done: true, ..source.planning };
+        source.planning = Work::default();
+        let executor = execute(plan, options.budget);
+        let cursor = QueryCursor { executor, source, row: None, ended: false };
+        Ok((self.add_cursor(Rows::Query(Box::new(cursor))), planning))
+    }
+
+    /// What a query would do, and why, without doing it.
+    ///
+    /// # Errors
+    /// Those of [`Tx::query`].
+    pub fn explain(
+        &mut self,
+        collection: CollectionId,
+        query: &Query,
+        parameters: &[Value],
+    ) -> Result<Explain, DbError> {
+        let (plan, source) = self.plan(collection, query, parameters, &QueryOptions::default())?;
+        source.end(&mut self.reads);
+        Ok(plan.explain().clone())
+    }
+
+    fn plan(
+        &mut self,
+        collection: CollectionId,
+        query: &Query,
+        parameters: &[Value],
+        options: &QueryOptions,
+    ) -> Result<(Plan, QuerySource), DbError> {
+        let number = self.collection_number(collection)?;
+        if self.collection_state(collection)?.kind != ValueKind::Document {
+            return Err(DbError::NotDocuments);
+        }
+        let definitions = match self.collection_state(collection)?.has_definitions {
+            true => self.definitions(number)?,
+            false => Arc::default(),
+        };
+        let ready = definitions.indexes.iter().filter(|index| index.state == IndexState::Ready);
+        let indexes: Vec<Index> =
+            ready.clone().map(|index| Index { name: index.name.clone(), spec: index.spec.clone() }).collect();
+        let mut source = QuerySource {
+            snapshot: Arc::clone(&self.snapshot),
+            pending: self.writes.clone(),
+            collection: number,
+            indexes: ready.map(|index| index.number).collect(),
+            added: self.pending_counters(number).added,
+            reads: (!self.read_only()).then(|| Reads { set: Arc::default(), hasher: self.records.hasher() }),
+            planning: Work::default(),
+        };
+        let request = Request {
+            query,
+            parameters,
+            indexes: &indexes,
+            schema: definitions.schema.as_ref(),
+            token: options.token.as_ref(),
+        };
+        let plan = plan(&request, &mut source).map_err(|error| match error {
+            PlanError::Query(error) => DbError::from(error),
+            PlanError::Statistics(error) => error,
+        })?;
+        Ok((plan, source))
+    }
+
+    /// A query's next row, `None` at the end.
+    ///
+    /// # Errors
+    /// [`DbError::UnknownCursor`], also for a cursor that is not of a query; what reading answers.
+    pub fn query_next(&mut self, id: CursorId) -> Result<Option<Row>, DbError> {
+        let cursor = self.query_cursor(id)?;
+        cursor.look()?;
+        Ok(cursor.take())
+    }
+
+    /// What a query does, and what it has touched so far.
+    ///
+    /// # Errors
+    /// [`DbError::UnknownCursor`].
+    pub fn query_explain(&mut self, id: CursorId) -> Result<Explain, DbError> {
+        Ok(self.query_cursor(id)?.executor.explain())
+    }
+
+    /// Where the rows that a query gave so far end, for the next page; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`DbError::UnknownCursor`].
+    pub fn query_token(&mut self, id: CursorId) -> Result<Option<Token>, DbError> {
+        Ok(self.query_cursor(id)?.executor.token())
+    }
+
+    /// The paths of a query that no document had so far.
+    ///
+    /// # Errors
+    /// [`DbError::UnknownCursor`].
+    pub fn query_absent(&mut self, id: CursorId) -> Result<Vec<Absent>, DbError> {
+        Ok(self.query_cursor(id)?.executor.absent())
+    }
+
+    fn query_cursor(&mut self, id: CursorId) -> Result<&mut QueryCursor, DbError> {
+        match self.cursors.get_mut(&id.0) {
+            Some(cursor) => match &mut cursor.rows {
+                Rows::Query(query) => Ok(query),
+                Rows::Records(_) => Err(DbError::UnknownCursor { id: id.0 }),
+            },
+            None => Err(DbError::UnknownCursor { id: id.0 }),
+        }
+    }
+}
+
+impl From<QueryError> for DbError {
+    fn from(error: QueryError) -> DbError {
+        DbError::Query(Box::new(error))
+    }
+}
