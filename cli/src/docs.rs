@@ -41,7 +41,7 @@ With `--json` standard output is exactly one object, errors before a run include
 | `result` | `words`: decimal texts; `refs`: null or `hex` and, for text, `text`; null unless the program returned or halted |
 | `halt_code` | the code of HALT as a decimal text, or null |
 | `gas_used`, `guest_gas_used` | numbers; `gas_used` is null if nothing ran |
-| `state_root` | null, reserved |
+| `state_root` | 64 hexadecimal digits: the root of the state, if the database keeps one and the changes were kept; else null |
 | `committed`, `changed_keys` | whether the changes were kept, and how many keys they are |
 | `events` | each with `topics`, decimal texts, and `data`, `hex` and `text` |
 | `trap` | null, or `kind`, `function`, `offset`, `file`, `line`, `detail`, `sentence` |

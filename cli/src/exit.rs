@@ -20,9 +20,9 @@ macro_rules! exits {
 
 exits! {
     0 Success "success";
-    1 Program "the program trapped, ran out of gas or halted not with 0; `db get` found nothing";
+    1 Program "the program trapped, ran out of gas or halted not with 0; `db get` found nothing, `db check` damage";
     2 Usage "usage: options, a function's name, arguments";
-    3 Input "an input file: not readable, wrong, refused, or in need of a capability";
+    3 Input "an input, file or value: not readable, wrong, refused, or in need of a capability";
     4 Database "the database: missing, in use, damaged, too new; or no such contract in it";
     5 Output "the output cannot be written";
     6 Conflict "other transactions were in the way each time: it may succeed if tried again";

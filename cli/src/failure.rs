@@ -23,6 +23,8 @@ pub struct Failure {
     pub rendered: Option<String>,
     /// The errors of a source text one by one.
     pub diagnostics: Vec<SourceError>,
+    /// Whether the JSON answer has it already.
+    pub told: bool,
 }
 
 /// An error in a source text.
@@ -41,7 +43,7 @@ pub struct SourceError {
 impl Failure {
     /// A failure with this sentence.
     pub fn new(exit: Exit, sentence: impl Display) -> Failure {
-        Failure { exit, sentence: sentence.to_string(), rendered: None, diagnostics: Vec::new() }
+        Failure { exit, sentence: sentence.to_string(), rendered: None, diagnostics: Vec::new(), told: false }
     }
 
     /// An input file that cannot be read.
@@ -53,6 +55,11 @@ impl Failure {
             _ => format!("{} cannot be read: {error}", path.display()),
         };
         Failure::new(Exit::Input, sentence)
+    }
+
+    /// The failure, which the JSON answer has already.
+    pub fn told(self) -> Failure {
+        Failure { told: true, ..self }
     }
 
     /// An output that cannot be written.
@@ -84,6 +91,7 @@ impl From<AssembleError> for Failure {
                     hint: diagnostic.hint,
                 })
                 .collect(),
+            told: false,
         }
     }
 }
@@ -120,7 +128,14 @@ impl From<DbError> for Failure {
 
 fn exit_of(error: &DbError) -> Exit {
     match error {
-        DbError::Name { .. } => Exit::Usage,
+        DbError::Name { .. } | DbError::Settings { .. } => Exit::Usage,
+        DbError::TooLarge { .. }
+        | DbError::Document(_)
+        | DbError::Schema(_)
+        | DbError::SchemaOfRecord { .. }
+        | DbError::IndexEntry(_)
+        | DbError::NotUnique { .. }
+        | DbError::CollectionKind { .. } => Exit::Input,
         DbError::Conflict { .. } => Exit::Conflict,
         _ => Exit::Database,
     }

@@ -10,6 +10,7 @@ mod failure;
 mod input;
 mod options;
 mod output;
+mod progress;
 mod report;
 mod store;
 
@@ -75,6 +76,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn report_failure(failure: &Failure, json: bool, output: &Output) -> Exit {
+    if failure.told {
+        return failure.exit;
+    }
     if json {
         return match output.print_json(&report::ErrorReport::new(failure)) {
             Ok(()) => failure.exit,

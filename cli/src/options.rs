@@ -1,11 +1,12 @@
 //! Options that several commands share.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum, ValueHint};
-use dotdb::{Database, Durability};
+use dotdb::{Database, Durability, Store};
 use dotvm_arch::{W512, Width};
 use dotvm_core::capability::Capability;
 use dotvm_core::env::Env;
@@ -47,6 +48,26 @@ impl StoreOption {
     /// Opens the store.
     pub fn open(&self, access: Access) -> Result<Database, Failure> {
         store::open(&self.db, access, self.wait.wait)
+    }
+
+    /// Opens the store without looking for a database in it.
+    pub fn open_store(&self, access: Access) -> Result<Arc<dyn Store>, Failure> {
+        store::open_store(&self.db, access, self.wait.wait)
+    }
+
+    /// Whether there is no store yet.
+    pub fn is_new(&self) -> Result<bool, Failure> {
+        store::is_new(&self.db)
+    }
+
+    /// The store's name.
+    pub fn url(&self) -> &StoreUrl {
+        &self.db
+    }
+
+    /// How long to wait while another process holds the store.
+    pub fn wait(&self) -> Duration {
+        self.wait.wait
     }
 }
 

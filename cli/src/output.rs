@@ -54,6 +54,51 @@ impl Output {
         self.print_bytes(format!("{text}\n").as_bytes())
     }
 
+    /// Writes one JSON object with a list as it comes, and after it the status. An error in between ends the list and
+    /// is told in the same object.
+    pub fn print_json_list<T: Serialize>(
+        &self,
+        name: &str,
+        items: impl IntoIterator<Item = Result<T, Failure>>,
+    ) -> Result<(), Failure> {
+        let mut stream = io::BufWriter::new(io::stdout().lock());
+        let mut failed = None;
+        let mut write = |text: &str| written(stream.write_all(text.as_bytes()));
+        write(&format!("{{\"{name}\":["))?;
+        for (index, item) in items.into_iter().enumerate() {
+            let item = match item {
+                Ok(item) => item,
+                Err(failure) => {
+                    failed = Some(failure);
+                    break;
+                }
+            };
+            let text =
+                serde_json::to_string(&item).map_err(|error| Failure::unwritable("JSON", &error.into()))?;
+            if !write(&format!("{}{text}", if index == 0 { "" } else { "," }))? {
+                return Ok(());
+            }
+        }
+        let end = match &failed {
+            None => "],\"status\":\"ok\"}\n".to_owned(),
+            Some(failure) => {
+                let error = serde_json::Value::from(failure.sentence.as_str());
+                format!("],\"status\":\"error\",\"error\":{error}}}\n")
+            }
+        };
+        write(&end)?;
+        written(stream.flush())?;
+        match failed {
+            Some(failure) => Err(failure.told()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether remarks are left out.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Writes a remark to standard error, unless remarks are not wanted.
     pub fn remark(&self, text: &str) {
         if !self.quiet {

@@ -1,5 +1,7 @@
 //! How an execution ended, for people and as one JSON object.
 
+use dotdb::Database;
+use dotdb::commitment::Root;
 use dotvm_core::module::Module;
 use dotvm_core::outcome::{End, Ref};
 use dotvm_runtime::{Event, Execution, show};
@@ -20,7 +22,7 @@ pub struct ExecutionReport {
     halt_code: Option<String>,
     gas_used: u64,
     guest_gas_used: u64,
-    /// Reserved for the root of the state.
+    /// The root of the state after the commit, if one was made and the database keeps a root.
     state_root: Option<String>,
     /// Whether the state changes were kept.
     committed: bool,
@@ -71,7 +73,7 @@ struct TrapReport {
 }
 
 impl ExecutionReport {
-    fn new(module: &Module, execution: &Execution) -> ExecutionReport {
+    fn new(module: &Module, execution: &Execution, root: Option<Root>) -> ExecutionReport {
         let results = |words: &[dotvm_arch::W512], refs: &[Ref]| Results {
             words: words.iter().map(ToString::to_string).collect(),
             refs: refs
@@ -109,7 +111,7 @@ impl ExecutionReport {
             halt_code,
             gas_used: execution.outcome.gas_used,
             guest_gas_used: execution.outcome.guest_gas_used,
-            state_root: None,
+            state_root: root.map(|root| root.to_string()),
             committed: execution.committed,
             changed_keys: execution.changed_keys,
             events: execution.events.iter().map(EventReport::new).collect(),
@@ -167,18 +169,27 @@ fn halt_sentence(end: &End) -> Option<String> {
     }
 }
 
+/// The root of the state that an execution left, if it was committed and the database keeps a root.
+pub fn root_after(database: &Database, execution: &Execution) -> Result<Option<Root>, Failure> {
+    if !execution.committed || !database.settings().state_root {
+        return Ok(None);
+    }
+    Ok(Some(database.state_root(database.version())?))
+}
+
 /// Prints how an execution ended: results on standard output, a line each; events, gas and what went wrong on
 /// standard error.
 pub fn print(
     module: &Module,
     source: Option<&str>,
     execution: &Execution,
+    root: Option<Root>,
     json: bool,
     output: &Output,
 ) -> Result<Exit, Failure> {
     let end = &execution.outcome.end;
     if json {
-        output.print_json(&ExecutionReport::new(module, execution))?;
+        output.print_json(&ExecutionReport::new(module, execution, root))?;
         return Ok(exit_of(end));
     }
     match end {
@@ -210,6 +221,9 @@ pub fn print(
     output.remark(&format!("gas {}", execution.outcome.gas_used));
     if execution.outcome.guest_gas_used > 0 {
         output.remark(&format!("guest gas {}", execution.outcome.guest_gas_used));
+    }
+    if let Some(root) = root.filter(|_| execution.changed_keys > 0) {
+        output.remark(&format!("state root {root}"));
     }
     Ok(exit_of(end))
 }

@@ -50,5 +50,6 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
         },
         &options,
     )?;
-    report::print(program.module(), None, &execution, args.json, output)
+    let root = report::root_after(runtime.database(), &execution)?;
+    report::print(program.module(), None, &execution, root, args.json, output)
 }

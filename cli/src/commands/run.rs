@@ -74,7 +74,8 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
         }
         failure
     })?;
-    let exit = report::print(program.module(), input.source.as_deref(), &execution, args.json, output)?;
+    let root = report::root_after(runtime.database(), &execution)?;
+    let exit = report::print(program.module(), input.source.as_deref(), &execution, root, args.json, output)?;
     if *url == StoreUrl::Memory && execution.changed_keys > 0 && !args.json {
         output.remark("nothing is kept: the state was in memory (--db PATH keeps it)");
     }

@@ -74,7 +74,7 @@ fn report(verified: &Verified, bytes: &[u8]) -> Report {
             .map(|export| export.name.clone()),
         code_bytes: module.functions[index].code.len(),
         instructions: function.instructions as usize,
-        blocks: function.blocks.len(),
+        blocks: function.blocks as usize,
         frame_words: function.frame_words,
         frame_refs: function.frame_refs,
     });
