@@ -8,9 +8,11 @@
 //! and other simple values are refused. Equal documents are equal bytes.
 
 mod json;
+mod merge;
 mod validate;
 
 pub use json::{from_json, to_json};
+pub use merge::merge_patch;
 pub use validate::validate;
 
 /// Deepest nesting of arrays and maps.
