@@ -1,0 +1,119 @@
+//! A collection and its indexes in ordered maps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::ops::Bound;
+
+use bytes::Bytes;
+use dotdb_query::{Index, KeyRange, Source, Statistics, entries};
+
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    pub records: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// By entry and key in one, as ranges are over them: with the length of the entry.
+    pub indexes: Vec<BTreeMap<Vec<u8>, usize>>,
+}
+
+impl Memory {
+    pub fn new(records: BTreeMap<Vec<u8>, Vec<u8>>, indexes: &[Index]) -> Memory {
+        let mut memory = Memory { records: BTreeMap::new(), indexes: vec![BTreeMap::new(); indexes.len()] };
+        for (key, document) in records {
+            memory.insert(indexes, key, document);
+        }
+        memory
+    }
+
+    pub fn insert(&mut self, indexes: &[Index], key: Vec<u8>, document: Vec<u8>) {
+        self.remove(indexes, &key);
+        for (index, rows) in indexes.iter().zip(&mut self.indexes) {
+            let own = entries(&index.spec, &document).unwrap();
+            let distinct: BTreeSet<_> = own.iter().map(|entry| &entry.key).collect();
+            assert_eq!(distinct.len(), own.len());
+            for entry in own {
+                rows.insert([&entry.key[..], &key].concat(), entry.key.len());
+            }
+        }
+        self.records.insert(key, document);
+    }
+
+    pub fn remove(&mut self, indexes: &[Index], key: &[u8]) {
+        let Some(document) = self.records.remove(key) else { return };
+        for (index, rows) in indexes.iter().zip(&mut self.indexes) {
+            for entry in entries(&index.spec, &document).unwrap() {
+                rows.remove(&[&entry.key[..], key].concat());
+            }
+        }
+    }
+}
+
+fn bounds(range: &KeyRange) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let end = range.end.clone().map_or(Bound::Unbounded, Bound::Excluded);
+    (Bound::Included(range.start.clone()), end)
+}
+
+type Rows = std::vec::IntoIter<(Bytes, Bytes)>;
+
+fn in_order(mut rows: Vec<(Bytes, Bytes)>, reverse: bool) -> Rows {
+    if reverse {
+        rows.reverse();
+    }
+    rows.into_iter()
+}
+
+impl Source for Memory {
+    type Error = Infallible;
+    type Records = Rows;
+    type Entries = Rows;
+
+    fn count(&mut self) -> Result<u64, Infallible> {
+        Ok(self.records.len() as u64)
+    }
+
+    fn records(&mut self, range: &KeyRange, reverse: bool) -> Result<Rows, Infallible> {
+        assert!(!range.is_empty());
+        let rows = self.records.range(bounds(range));
+        let rows = rows.map(|(key, document)| (key.clone().into(), document.clone().into())).collect();
+        Ok(in_order(rows, reverse))
+    }
+
+    fn next_record(&mut self, cursor: &mut Rows) -> Result<Option<(Bytes, Bytes)>, Infallible> {
+        Ok(cursor.next())
+    }
+
+    fn entries(&mut self, index: usize, range: &KeyRange, reverse: bool) -> Result<Rows, Infallible> {
+        assert!(!range.is_empty());
+        let rows = self.indexes[index].range(bounds(range));
+        let rows = rows.map(|(row, &length)| (row[..length].to_vec().into(), row[length..].to_vec().into())).collect();
+        Ok(in_order(rows, reverse))
+    }
+
+    fn next_entry(&mut self, cursor: &mut Rows) -> Result<Option<(Bytes, Bytes)>, Infallible> {
+        Ok(cursor.next())
+    }
+
+    fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, Infallible> {
+        Ok(self.records.get(key).map(|document| document.clone().into()))
+    }
+}
+
+impl Statistics for Memory {
+    type Error = Infallible;
+
+    fn rows(&mut self) -> Result<u64, Infallible> {
+        Ok(self.records.len() as u64)
+    }
+
+    fn key_rows(&mut self, range: &KeyRange, cap: u64) -> Result<u64, Infallible> {
+        if range.is_empty() {
+            return Ok(0);
+        }
+        Ok(self.records.range(bounds(range)).take(cap as usize).count() as u64)
+    }
+
+    fn index_rows(&mut self, index: usize, range: &KeyRange, cap: u64) -> Result<u64, Infallible> {
+        if range.is_empty() {
+            return Ok(0);
+        }
+        Ok(self.indexes[index].range(bounds(range)).take(cap as usize).count() as u64)
+    }
+}
