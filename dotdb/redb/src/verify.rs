@@ -6,6 +6,7 @@
 //! file.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -149,14 +150,15 @@ impl StorageBackend for View {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { len, file_len, blocks } = &mut *state;
         for (block, within, place) in parts(offset, data.len()) {
-            if !blocks.contains_key(&block) {
-                let mut bytes = vec![0; BLOCK_BYTES as usize];
-                self.read_file(*file_len, block * BLOCK_BYTES, &mut bytes)?;
-                blocks.insert(block, bytes);
-            }
-            if let Some(bytes) = blocks.get_mut(&block) {
-                bytes[within..within + place.len()].copy_from_slice(&data[place]);
-            }
+            let bytes = match blocks.entry(block) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
+                    let mut bytes = vec![0; BLOCK_BYTES as usize];
+                    self.read_file(*file_len, block * BLOCK_BYTES, &mut bytes)?;
+                    entry.insert(bytes)
+                }
+            };
+            bytes[within..within + place.len()].copy_from_slice(&data[place]);
         }
         *len = (*len).max(offset + data.len() as u64);
         Ok(())

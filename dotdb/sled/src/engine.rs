@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread;
 
 use bytes::Bytes;
 use dotdb_store::contain::contain;
@@ -13,6 +14,7 @@ use sled::{Db, IVec};
 
 use crate::files::Files;
 use crate::history::{History, Reader};
+use crate::watch::Watch;
 use crate::{CACHE_BYTES, error};
 
 /// First byte of the keys of pairs.
@@ -85,6 +87,7 @@ fn hash(key: &[u8], value: &[u8]) -> u128 {
 pub(crate) struct Engine {
     /// `None` only while it is dropped.
     database: Option<Db>,
+    watch: Option<Watch>,
     /// Held while a batch is applied and while a snapshot is taken.
     totals: Mutex<Totals>,
     history: Arc<RwLock<History>>,
@@ -106,13 +109,14 @@ fn stored_key(key: &[u8]) -> Vec<u8> {
 
 impl Engine {
     pub(crate) fn open(path: &Path) -> Result<Engine, StoreError> {
-        let database = contain(|| {
-            let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES);
-            config.open().map_err(|error| error::opening(path, error))
-        })?;
+        let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES);
+        let database = contain(|| config.open().map_err(|error| error::opening(path, error)))?;
+        let watch = Watch::start(config, database.clone())
+            .map_err(|source| StoreError::Io { context: "starting a thread".into(), source })?;
         let files = Files::open(path).map_err(|source| StoreError::from_io("opening", path, source))?;
         let engine = Engine {
             database: Some(database),
+            watch: Some(watch),
             totals: Mutex::default(),
             history: Arc::default(),
             files: Mutex::new(files),
@@ -294,11 +298,21 @@ impl Drop for Engine {
         if batches != self.recorded.load(Ordering::Relaxed) && self.sync().is_ok() {
             let _ = directory::write_progress(&self.path, batches);
         }
+        self.watch = None;
         let database = self.database.take();
         // Closing writes, and may meet damage.
-        let _ = contain(move || {
-            drop(database);
-            Ok(())
-        });
+        let close = move || {
+            let _ = contain(move || {
+                drop(database);
+                Ok(())
+            });
+        };
+        if self.broken.load(Ordering::Relaxed) {
+            // sled may wait for ever for a part of its log that was never written. Where no thread can be had
+            // either, the closure is dropped here, and with it the database.
+            let _ = thread::Builder::new().name("dotdb-sled-close".into()).spawn(close);
+        } else {
+            close();
+        }
     }
 }

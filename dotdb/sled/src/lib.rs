@@ -19,6 +19,11 @@
 //! in memory, once for each key and snapshot that needs it, and a snapshot sees these in place of the newer ones.
 //! A snapshot that is kept for long while much is written takes memory for every key written.
 //!
+//! # After an error
+//! When a write has failed the store refuses everything; it may stay locked until the process ends, because sled
+//! may wait for ever to close its files. A read that fails while sled opens a store it takes for the end of its log:
+//! the store can be destroyed by that.
+//!
 //! sled has no opening for reading only: it takes the store for itself, and a store opened so refuses writes.
 
 mod engine;
@@ -26,6 +31,7 @@ mod error;
 mod files;
 mod history;
 mod range;
+mod watch;
 
 use std::ops::Bound;
 use std::path::{Path, PathBuf};

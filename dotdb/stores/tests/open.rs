@@ -53,13 +53,13 @@ fn each_backend() {
             let error = refused(&url, access);
             assert_eq!(error.to_string(), format!("there is no store at {}", path.display()));
         }
-        assert_eq!(names(directory.path()), [PathBuf::new(); 0], "what is refused makes nothing");
+        assert!(names(directory.path()).is_empty(), "what is refused makes nothing");
         assert_eq!(detect(&path).unwrap(), None);
         let store = open(&url, Access::Create).unwrap();
         assert_eq!(store.stats().unwrap().backend, backend.scheme());
         store.apply(Batch::new().put("k", "1"), Durability::Sync).unwrap();
         drop(store);
-        assert_eq!(names(directory.path()), [path.clone()]);
+        assert_eq!(names(directory.path()), std::slice::from_ref(&path));
         assert_eq!(detect(&path).unwrap(), Some(backend));
         // By its path alone, for whatever purpose.
         let name = StoreUrl::Path(path.clone());
