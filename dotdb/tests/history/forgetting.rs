@@ -69,7 +69,7 @@ fn versions_are_settled_and_forgotten_by_themselves() {
 #[test]
 fn what_is_forgotten_is_gone_however_often_that_was_interrupted() {
     const VERSIONS: u64 = 20;
-    for countdown in 0..30 {
+    for countdown in 0..100 {
         let inner = Arc::new(MemoryStore::new());
         let faulty = Arc::new(FaultyStore::new(inner.clone()));
         let database = database(faulty.clone(), History::All);
