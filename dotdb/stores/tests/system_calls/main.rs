@@ -258,8 +258,7 @@ fn power_cuts_sled() {
     let (cuts, wrong) =
         cut_everywhere("sled", &recording, if long() { 20 } else { 2 }, if long() { 1 } else { 5 });
     assert!(wrong.len() * 20 <= cuts, "of {cuts} cuts these: {}", wrong.join("\n"));
-    let damaged = wrong.iter().filter(|sentence| sentence.contains("the store is damaged")).count();
-    println!("sled: {damaged} of {} say that the store is damaged", wrong.len());
+    println!("{}", wrong.join("\n"));
     let (_, wrong) = cut_everywhere("sled", &recording.without_syncs(), 0, 40);
     assert!(
         wrong.iter().any(|sentence| sentence.contains("was promised")),
@@ -303,8 +302,8 @@ fn failing_calls(scheme: &str) {
                 String::from_utf8_lossy(&output.stderr)
             );
             let number = |word: &str| {
-                let lines = said.lines().filter_map(|line| line.strip_prefix(word)?.trim().parse().ok());
-                lines.last().unwrap_or(0)
+                let mut lines = said.lines().filter_map(|line| line.strip_prefix(word)?.trim().parse().ok());
+                lines.next_back().unwrap_or(0)
             };
             let (promised, begun): (usize, usize) = (number("promised"), number("begin"));
             let failed = said.lines().find_map(|line| line.strip_prefix("failed "));
