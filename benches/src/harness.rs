@@ -7,6 +7,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// Contenders whose name starts with this are ours: goals and losses are reported for them.
 pub const OURS: &str = "DotVM";
+/// And those whose name starts with this.
+pub const OUR_DATABASE: &str = "DotDB";
 
 /// One way of doing a workload's work.
 pub trait Contender {

@@ -9,7 +9,8 @@ use serde::Serialize;
 const LOCK: &str = include_str!("../../Cargo.lock");
 
 /// The crates whose versions belong to the figures.
-const CRATES: [&str; 7] = ["dotvm-engine", "wasmi", "revm", "revm-interpreter", "ruint", "sha3", "redb"];
+const CRATES: [&str; 10] =
+    ["dotvm-engine", "wasmi", "revm", "revm-interpreter", "ruint", "sha3", "redb", "sled", "rocksdb", "jmt"];
 
 /// Where and with what the figures were taken.
 #[derive(Clone, Debug, Serialize)]

@@ -6,6 +6,7 @@ mod harness;
 mod machine;
 mod peers;
 mod report;
+mod subjects;
 mod table;
 mod workloads;
 

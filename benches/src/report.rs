@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use serde::Serialize;
 
-use crate::harness::{Goal, Kind, OURS, Samples, Spread, Workload};
+use crate::harness::{Goal, Kind, OUR_DATABASE, OURS, Samples, Spread, Workload};
 use crate::machine::Machine;
 use crate::peers::native;
 
@@ -166,13 +166,13 @@ pub fn evaluate(workload: &Workload, samples: &[Samples], baseline: Option<&str>
     // Goals are against the workload's own baseline, whichever the table is compared with.
     let rows = &measured.rows;
     let own_baseline = rows.iter().find(|row| row.contender == workload.baseline);
-    for ours in rows.iter().filter(|row| row.contender.starts_with(OURS)) {
+    for ours in rows.iter().filter(|row| is_ours(&row.contender)) {
         if let Some(goal) = workload.goal {
             measured.goals.extend(judge(workload, goal, ours, own_baseline));
         }
         for rival in rows {
             let slower = ours.nanos_per_operation / rival.nanos_per_operation;
-            let is_rival = !rival.contender.starts_with(OURS) && rival.contender != native::NAME;
+            let is_rival = !is_ours(&rival.contender) && rival.contender != native::NAME;
             if is_rival && slower > 1.0 {
                 measured.losses.push(format!(
                     "{}: {} is {slower:.2}x slower than {}",
@@ -182,6 +182,10 @@ pub fn evaluate(workload: &Workload, samples: &[Samples], baseline: Option<&str>
         }
     }
     Ok(measured)
+}
+
+fn is_ours(contender: &str) -> bool {
+    contender.starts_with(OURS) || contender.starts_with(OUR_DATABASE)
 }
 
 /// What became of `goal`, unless it needs a baseline that did not take part.

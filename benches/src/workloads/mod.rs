@@ -5,10 +5,14 @@
 
 mod arith256;
 mod arith64;
+mod commitment;
 mod db_get;
 mod fib64;
 mod keccak;
 mod sieve64;
+mod store_load;
+mod store_read;
+mod store_tx;
 pub mod token;
 mod token_dotvm;
 mod token_durable;
@@ -21,6 +25,9 @@ use ruint::Uint;
 use ruint::aliases::U256;
 
 use crate::harness::Workload;
+#[cfg(feature = "rocksdb")]
+use crate::subjects::Rocksdb;
+use crate::subjects::{Backend, Memory, Redb, Sled};
 
 /// How large the workloads are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +79,47 @@ pub const ALL: &[Entry] = &[
     Entry { name: db_get::NAME, build: db_get::build },
     Entry { name: db_get::NAME_MANY, build: db_get::build_many },
     Entry { name: db_get::NAME_AGAIN, build: db_get::build_again },
+    Entry { name: commitment::NAME_1, build: commitment::build_1 },
+    Entry { name: commitment::NAME_10, build: commitment::build_10 },
+    Entry { name: commitment::NAME_100, build: commitment::build_100 },
+    Entry { name: commitment::NAME_1000, build: commitment::build_1000 },
+    Entry { name: commitment::NAME_PROVE, build: commitment::build_prove },
+    Entry { name: commitment::NAME_VERIFY, build: commitment::build_verify },
+    Entry { name: Redb::NAMES.load, build: store_load::build::<Redb> },
+    Entry { name: Redb::NAMES.get, build: store_read::build_get::<Redb> },
+    Entry { name: Redb::NAMES.scan, build: store_read::build_scan::<Redb> },
+    Entry { name: Redb::NAMES.tx[0], build: store_tx::build::<Redb, 0> },
+    Entry { name: Redb::NAMES.tx[1], build: store_tx::build::<Redb, 1> },
+    Entry { name: Redb::NAMES.tx[2], build: store_tx::build::<Redb, 2> },
+    Entry { name: Redb::NAMES.tx[3], build: store_tx::build::<Redb, 3> },
+    Entry { name: Sled::NAMES.load, build: store_load::build::<Sled> },
+    Entry { name: Sled::NAMES.get, build: store_read::build_get::<Sled> },
+    Entry { name: Sled::NAMES.scan, build: store_read::build_scan::<Sled> },
+    Entry { name: Sled::NAMES.tx[0], build: store_tx::build::<Sled, 0> },
+    Entry { name: Sled::NAMES.tx[1], build: store_tx::build::<Sled, 1> },
+    Entry { name: Sled::NAMES.tx[2], build: store_tx::build::<Sled, 2> },
+    Entry { name: Sled::NAMES.tx[3], build: store_tx::build::<Sled, 3> },
+    Entry { name: Memory::NAMES.load, build: store_load::build::<Memory> },
+    Entry { name: Memory::NAMES.get, build: store_read::build_get::<Memory> },
+    Entry { name: Memory::NAMES.scan, build: store_read::build_scan::<Memory> },
+    Entry { name: Memory::NAMES.tx[0], build: store_tx::build::<Memory, 0> },
+    Entry { name: Memory::NAMES.tx[1], build: store_tx::build::<Memory, 1> },
+    Entry { name: Memory::NAMES.tx[2], build: store_tx::build::<Memory, 2> },
+    Entry { name: Memory::NAMES.tx[3], build: store_tx::build::<Memory, 3> },
+    #[cfg(feature = "rocksdb")]
+    Entry { name: Rocksdb::NAMES.load, build: store_load::build::<Rocksdb> },
+    #[cfg(feature = "rocksdb")]
+    Entry { name: Rocksdb::NAMES.get, build: store_read::build_get::<Rocksdb> },
+    #[cfg(feature = "rocksdb")]
+    Entry { name: Rocksdb::NAMES.scan, build: store_read::build_scan::<Rocksdb> },
+    #[cfg(feature = "rocksdb")]
+    Entry { name: Rocksdb::NAMES.tx[0], build: store_tx::build::<Rocksdb, 0> },
+    #[cfg(feature = "rocksdb")]
+    Entry { name: Rocksdb::NAMES.tx[1], build: store_tx::build::<Rocksdb, 1> },
+    #[cfg(feature = "rocksdb")]
+    Entry { name: Rocksdb::NAMES.tx[2], build: store_tx::build::<Rocksdb, 2> },
+    #[cfg(feature = "rocksdb")]
+    Entry { name: Rocksdb::NAMES.tx[3], build: store_tx::build::<Rocksdb, 3> },
     Entry { name: verify_lower::NAME_SMALL, build: verify_lower::build_small },
     Entry { name: verify_lower::NAME_MEDIUM, build: verify_lower::build_medium },
     Entry { name: verify_lower::NAME_LARGE, build: verify_lower::build_large },
