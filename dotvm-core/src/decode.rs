@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::leb::{self, LebError};
-use crate::opcode::{Facts, Imm, Op, Prefix, Quick};
+use crate::opcode::{Facts, Flow, Imm, OPS, Op, OpInfo, Prefix};
 
 /// A decoded instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,44 +109,33 @@ impl fmt::Display for DecodeErrorKind {
 /// Memory that [`decode`] reuses from function to function.
 #[derive(Default)]
 pub struct Scratch {
-    /// Instruction index plus one at each byte offset, 0 inside instructions.
+    /// Instruction index at each byte offset where an instruction starts; elsewhere what earlier functions left.
     index_at: Vec<u32>,
-    borders: Indices,
-    /// The instructions with jump targets.
-    jumps: Indices,
-}
-
-/// Instruction indices, ascending. Adding one conditionally takes no branch.
-#[derive(Default)]
-struct Indices {
-    /// One place more than can be taken.
-    places: Vec<u32>,
-    count: usize,
-}
-
-impl Indices {
-    fn reset(&mut self, limit: usize) {
-        if self.places.len() <= limit {
-            self.places.resize(limit + 1, 0);
-        }
-        self.count = 0;
-    }
-
-    #[inline(always)]
-    fn add_if(&mut self, condition: bool, index: u32) {
-        self.places[self.count] = index;
-        self.count += condition as usize;
-    }
-
-    fn as_slice(&self) -> &[u32] {
-        &self.places[..self.count]
-    }
+    /// Indices of instructions that end a block or start one themselves, ascending, and one place more.
+    borders: Vec<u32>,
+    border_count: usize,
 }
 
 impl Scratch {
     /// Indices of the instructions of the function decoded last that end a block or start one themselves.
     pub(crate) fn borders(&self) -> &[u32] {
-        self.borders.as_slice()
+        &self.borders[..self.border_count]
+    }
+
+    /// Makes room for a function with `len` bytes of code.
+    fn make_room(&mut self, len: usize) {
+        if self.borders.len() <= len {
+            self.index_at.resize(len, 0);
+            self.borders.resize(len + 1, 0);
+        }
+        self.border_count = 0;
+    }
+
+    /// Adds a border if the condition holds, without a branch.
+    #[inline(always)]
+    fn border_if(&mut self, condition: bool, index: u32) {
+        self.borders[self.border_count] = index;
+        self.border_count += condition as usize;
     }
 }
 
@@ -167,64 +156,104 @@ pub fn decode_into(
     if code.is_empty() {
         return Err(DecodeError { offset: 0, kind: DecodeErrorKind::Empty });
     }
-    let Scratch { index_at, borders, jumps } = scratch;
-    let Decoded { insts, targets } = decoded;
-    insts.clear();
-    targets.clear();
-    insts.reserve(code.len() / 2 + 1);
-    index_at.clear();
-    index_at.resize(code.len(), 0);
-    borders.reset(code.len());
-    jumps.reset(code.len());
-    let index_at = &mut index_at[..code.len()];
+    scratch.make_room(code.len());
+    decoded.insts.clear();
+    decoded.insts.reserve(code.len() / 2 + 1);
+    decoded.targets.clear();
     let mut at = 0;
-    while at < code.len() {
-        let start = at;
-        let index = insts.len() as u32;
-        let facts = Facts::of(code[start]);
-        index_at[start] = index + 1;
-        if let (Some(op), Some((a, len))) = (facts.op, quick(code, start, facts.quick)) {
-            at = start + len;
-            borders.add_if(facts.is_border, index);
-            jumps.add_if(facts.quick == Quick::Rel, index);
-            insts.push(Inst { a, b: 0, offset: start as u32, op, prefix: None });
-            continue;
+    loop {
+        at = short_instructions(code, at, scratch, &mut decoded.insts);
+        if at == code.len() {
+            break;
         }
-        let inst = instruction(code, &mut at, width_bits, targets)?;
-        borders.add_if(Facts::of(inst.op as u8).is_border, index);
-        jumps.add_if(matches!(inst.op.info().imms, [Imm::Rel | Imm::Table]), index);
-        insts.push(inst);
+        scratch.index_at[at] = decoded.insts.len() as u32;
+        let inst = instruction(code, &mut at, width_bits, &mut decoded.targets)?;
+        scratch.border_if(Facts::of(inst.op as u8).is_border, decoded.insts.len() as u32);
+        decoded.insts.push(inst);
     }
-    resolve_jumps(decoded, jumps.as_slice(), index_at)
+    resolve_jumps(decoded, scratch)
 }
 
-/// The immediate of an instruction without prefix and the instruction's length, if it has at most one immediate and
-/// that is one or two bytes long, minimal and in range. What it does not read is read, or refused, elsewhere.
-#[inline(always)]
-fn quick(code: &[u8], start: usize, quick: Quick) -> Option<(u64, usize)> {
-    if quick == Quick::None {
-        return Some((0, 1));
+/// How an instruction is read that has no prefix and at most one immediate of one or two bytes, as masks: whether there
+/// is an immediate, how long it is and of what kind is different at every instruction, and computing with masks spares
+/// the wrong predictions of branches.
+#[derive(Clone, Copy)]
+struct Short {
+    /// The bits of the immediate.
+    mask: u32,
+    /// The sign bit of a signed immediate, else 0.
+    sign: u32,
+    /// All ones if the immediate is the distance of a jump, else 0.
+    rel: u64,
+    /// Bytes of the instruction.
+    len: u8,
+    /// The bits of the immediate's second byte, 0 if there is none.
+    second: u8,
+    /// The second byte less one must be below this: one of nothing but zeros or signs may be one too many, and one with
+    /// its top bit set is not the last. 0 if the instruction cannot be read so.
+    limit: u8,
+    op: Op,
+}
+
+/// By code, twice: followed by a byte below 0x80, and by another.
+static SHORT: [Short; 512] = {
+    let mut table = [Short { mask: 0, sign: 0, rel: 0, len: 1, second: 0, limit: 0, op: Op::Trap }; 512];
+    let mut row = 0;
+    while row < OPS.len() {
+        let info = &OPS[row];
+        let code = info.code as usize;
+        table[2 * code] = Short::of(info, 1);
+        table[2 * code + 1] = Short::of(info, 2);
+        row += 1;
     }
-    let low = *code.get(start + 1)?;
-    let (unsigned, bits) = if low < 0x80 {
-        (low as u64, 7)
-    } else {
-        let high = *code.get(start + 2)?;
-        // A high part that only repeats the sign (or is zero) is not minimal; that is told apart elsewhere.
-        if high >= 0x80 || high == 0 || high == 0x7f {
-            return None;
+    table
+};
+
+impl Short {
+    /// The operation with an immediate of one or two bytes, if it has one.
+    const fn of(info: &OpInfo, bytes: u8) -> Short {
+        let none = Short { mask: 0, sign: 0, rel: 0, len: 1, second: 0, limit: 0x7e, op: info.op };
+        let mask = if bytes == 1 { 0x7f } else { 0x3fff };
+        let second = if bytes == 1 { 0 } else { 0xff };
+        let unsigned = Short { mask, len: 1 + bytes, second, ..none };
+        let signed = Short { sign: 1 << (7 * bytes - 1), ..unsigned };
+        match info.imms {
+            [] => none,
+            [Imm::Signed] => signed,
+            [Imm::Rel] => Short { rel: u64::MAX, ..signed },
+            [Imm::Table] => Short { limit: 0, ..none },
+            [imm] if immediate_max(*imm) >= mask as u64 => unsigned,
+            _ => Short { limit: 0, ..none },
         }
-        ((low & 0x7f) as u64 | (high as u64) << 7, 14)
-    };
-    let len = 1 + bits / 7;
-    let signed = ((unsigned << (64 - bits)) as i64 >> (64 - bits)) as u64;
-    let target = signed.wrapping_add((start + len) as u64);
-    match quick {
-        Quick::Unsigned => Some((unsigned, len)),
-        Quick::Signed => Some((signed, len)),
-        Quick::Rel if target < code.len() as u64 => Some((target, len)),
-        _ => None,
     }
+}
+
+/// Decodes instructions that are [`Short`] from `at` on; answers where they end. What it does not read is read, or
+/// refused, elsewhere.
+#[inline(never)]
+fn short_instructions(code: &[u8], mut at: usize, scratch: &mut Scratch, insts: &mut Vec<Inst>) -> usize {
+    let index_at = &mut scratch.index_at[..code.len()];
+    let borders = &mut scratch.borders[..];
+    let mut border_count = scratch.border_count;
+    while let Some(&[byte, low, high]) = code.get(at..at + 3).and_then(|bytes| bytes.first_chunk()) {
+        let short = &SHORT[2 * byte as usize + (low >> 7) as usize];
+        let end = at + short.len as usize;
+        let bits = ((low & 0x7f) as u32 | (high as u32) << 7) & short.mask;
+        let value = (bits ^ short.sign).wrapping_sub(short.sign) as i32 as u64;
+        let a = value.wrapping_add(short.rel & end as u64);
+        let is_inside = (short.rel & a) < code.len() as u64;
+        if (high.wrapping_sub(1) & short.second >= short.limit) | !is_inside {
+            break;
+        }
+        let index = insts.len() as u32;
+        index_at[at] = index;
+        borders[border_count] = index;
+        border_count += Facts::of(byte).is_border as usize;
+        insts.push(Inst { a, b: 0, offset: at as u32, op: short.op, prefix: None });
+        at = end;
+    }
+    scratch.border_count = border_count;
+    at
 }
 
 /// Decodes one instruction of any kind at `*at` and moves `*at` behind it.
@@ -345,23 +374,26 @@ pub const fn immediate_max(imm: Imm) -> u64 {
     }
 }
 
-/// Turns byte targets into instruction indices.
-fn resolve_jumps(decoded: &mut Decoded, jumps: &[u32], index_at: &[u32]) -> Result<(), DecodeError> {
+/// Turns byte targets into instruction indices; all jumps are among the borders.
+fn resolve_jumps(decoded: &mut Decoded, scratch: &Scratch) -> Result<(), DecodeError> {
     let Decoded { insts, targets } = decoded;
-    for &jump in jumps {
-        let inst = &mut insts[jump as usize];
-        let op = inst.op;
-        let offset = inst.offset;
-        let resolve = |target: u32| match index_at[target as usize] {
-            0 => Err(DecodeError { offset, kind: DecodeErrorKind::JumpIntoInstruction { op, target } }),
-            index => Ok(index - 1),
-        };
-        if op == Op::Jtab {
-            for target in &mut targets[inst.a as usize..inst.a as usize + inst.b as usize] {
-                *target = resolve(*target)?;
+    for &border in scratch.borders() {
+        let Inst { a, b, offset, op, .. } = insts[border as usize];
+        let resolve = |target: u32| {
+            let index = scratch.index_at[target as usize];
+            match insts.get(index as usize) {
+                Some(inst) if inst.offset == target => Ok(index),
+                _ => Err(DecodeError { offset, kind: DecodeErrorKind::JumpIntoInstruction { op, target } }),
             }
-        } else {
-            inst.a = resolve(inst.a as u32)? as u64;
+        };
+        match op.flow() {
+            Flow::Jump | Flow::Branch => insts[border as usize].a = resolve(a as u32)? as u64,
+            Flow::Multi if op == Op::Jtab => {
+                for target in &mut targets[a as usize..a as usize + b as usize] {
+                    *target = resolve(*target)?;
+                }
+            }
+            _ => {}
         }
     }
     Ok(())

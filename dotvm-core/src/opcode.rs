@@ -71,33 +71,6 @@ pub enum Imm {
 }
 
 impl Imm {
-    /// All kinds.
-    pub(crate) const ALL: [Imm; 23] = [
-        Imm::Signed,
-        Imm::Rel,
-        Imm::Table,
-        Imm::Count,
-        Imm::Offset,
-        Imm::Format,
-        Imm::Bits,
-        Imm::Local,
-        Imm::RefLocal,
-        Imm::Global,
-        Imm::RefGlobal,
-        Imm::WordConst,
-        Imm::RefConst,
-        Imm::Func,
-        Imm::Sig,
-        Imm::FuncTable,
-        Imm::JumpMap,
-        Imm::Coll,
-        Imm::Hash,
-        Imm::Env,
-        Imm::ScanFlags,
-        Imm::TxFlags,
-        Imm::Amount,
-    ];
-
     /// The name used in documentation.
     pub const fn name(self) -> &'static str {
         match self {
@@ -489,91 +462,27 @@ static ROW_OF_CODE: [u8; 256] = {
 pub(crate) struct Facts {
     /// The operation, if one has this code.
     pub op: Option<Op>,
-    /// How it is read where its immediate is short.
-    pub quick: Quick,
-    /// The kinds of its immediates as numbers, [`Facts::NO_IMM`] where there is none.
-    pub imm_kinds: [u8; 2],
-    /// Its stack effect: words taken and left, references taken and left.
-    pub effect: [u8; 4],
-    /// Whether the row states its effect and no capability is needed: only its immediates may need a closer look.
-    pub is_plain: bool,
     /// Whether it is the last of its block or the first of another.
     pub is_border: bool,
     /// Where control goes after it.
     pub flow: Flow,
 }
 
-/// How an instruction is read where its immediate is one or two bytes long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub(crate) enum Quick {
-    /// No immediate.
-    None,
-    /// One unsigned immediate whose range is at least 14 bits.
-    Unsigned,
-    /// One signed number.
-    Signed,
-    /// The distance of a jump.
-    Rel,
-    /// None of these.
-    No,
-}
-
 static FACTS: [Facts; 256] = {
-    let mut facts = [Facts {
-        op: None,
-        quick: Quick::No,
-        imm_kinds: [Facts::NO_IMM; 2],
-        effect: [0; 4],
-        is_plain: false,
-        is_border: true,
-        flow: Flow::Leave,
-    }; 256];
+    let mut facts = [Facts { op: None, is_border: true, flow: Flow::Leave }; 256];
     let mut row = 0;
     while row < OPS.len() {
         let info = &OPS[row];
         assert!(info.imms.len() <= 2, "an instruction holds two immediates");
         assert!(info.imms.len() < 2 || !info.imms[1].is_signed(), "a second immediate holds 32 bits");
-        let mut imm_kinds = [Facts::NO_IMM; 2];
-        let mut imm = 0;
-        while imm < info.imms.len() {
-            imm_kinds[imm] = info.imms[imm] as u8;
-            imm += 1;
-        }
-        let quick = match info.imms {
-            [] => Quick::None,
-            [Imm::Signed] => Quick::Signed,
-            [Imm::Rel] => Quick::Rel,
-            [Imm::Table] => Quick::No,
-            [imm] if crate::decode::immediate_max(*imm) >= 0x3fff => Quick::Unsigned,
-            _ => Quick::No,
-        };
-        let effect = match info.effect {
-            Some(Effect { words_in, words_out, refs_in, refs_out }) => {
-                assert!(words_in < 256 && words_out < 256 && refs_in < 256 && refs_out < 256);
-                [words_in as u8, words_out as u8, refs_in as u8, refs_out as u8]
-            }
-            None => [0; 4],
-        };
         let stays = matches!(info.flow, Flow::Next) && !matches!(info.op, Op::Blk);
-        facts[info.code as usize] = Facts {
-            op: Some(info.op),
-            quick,
-            imm_kinds,
-            effect,
-            is_plain: info.effect.is_some() && info.capability.is_none() && !matches!(info.op, Op::Blk),
-            is_border: !stays,
-            flow: info.flow,
-        };
+        facts[info.code as usize] = Facts { op: Some(info.op), is_border: !stays, flow: info.flow };
         row += 1;
     }
     facts
 };
 
 impl Facts {
-    /// A kind that stands where there is no immediate.
-    pub const NO_IMM: u8 = 31;
-
     /// The facts about a code byte.
     #[inline(always)]
     pub fn of(code: u8) -> &'static Facts {

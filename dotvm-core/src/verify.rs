@@ -6,19 +6,20 @@
 //! run time: memory bounds, division by zero, kinds of references, gas, call depth, the signatures of indirect
 //! calls, jump-map misses, and the heights of window functions, one check per block.
 
-use std::collections::{HashMap, HashSet};
+mod rules;
+mod tables;
+
+use std::collections::HashMap;
 use std::fmt;
 
-use dotvm_arch::W512;
-
-use crate::capability::Capability;
 use crate::decode::{self, Decoded, Inst, Scratch};
 use crate::env::EnvField;
-use crate::gas::{self, Class};
 use crate::hash::HashAlg;
 use crate::limits;
 use crate::module::{Module, Signature};
-use crate::opcode::{Effect, Facts, Flow, Imm, OPS, Op};
+use crate::opcode::{Effect, Flow, Imm, Op};
+use crate::verify::rules::{Rules, call_effect, static_gas};
+use crate::verify::tables::check_tables;
 
 /// A module that has passed the verifier.
 #[derive(Clone, Debug)]
@@ -43,12 +44,28 @@ impl Verified {
         self.module.signature_of(function)
     }
 
-    /// The instructions of a function, decoded anew: a verified module keeps its code as bytes.
-    pub fn decode(&self, function: u32) -> Decoded {
-        let code = &self.module.functions[function as usize].code;
-        decode::decode(code, self.module.width.bits(), &mut Scratch::default())
-            .expect("verified code decodes")
+    /// The instructions and blocks of a function, found anew: a verified module keeps its code as bytes.
+    pub fn body(&self, function: u32) -> Body {
+        self.bodies(function..=function).next().unwrap_or_default()
     }
+
+    /// The same of several functions.
+    pub fn bodies(&self, functions: impl IntoIterator<Item = u32>) -> impl Iterator<Item = Body> {
+        let mut verifier = Verifier::new(&self.module);
+        functions.into_iter().map(move |function| {
+            verifier.function(function).expect("what was verified before is verified again");
+            std::mem::take(&mut verifier.body)
+        })
+    }
+}
+
+/// The code of a function as the verifier sees it.
+#[derive(Clone, Debug, Default)]
+pub struct Body {
+    /// Its instructions.
+    pub code: Decoded,
+    /// Its blocks, ascending by start.
+    pub blocks: Vec<Block>,
 }
 
 /// What the verifier found out about a function.
@@ -56,8 +73,8 @@ impl Verified {
 pub struct VerifiedFunction {
     /// Number of its instructions.
     pub instructions: u32,
-    /// Its blocks, ascending by start.
-    pub blocks: Vec<Block>,
+    /// Number of its blocks.
+    pub blocks: u32,
     /// Words of its frame: parameters, locals and operand stack. For window functions, the window.
     pub frame_words: u32,
     /// References of its frame: parameters, locals and operand stack.
@@ -112,204 +129,81 @@ pub fn verify(module: Module) -> Result<Verified, VerifyError> {
     verify_with(module, |_| (), |(), _, _, _, _| Ok(())).map(|(verified, ())| verified)
 }
 
-/// Checks a module and shows each function to `visit` as soon as it is verified, with its instructions, which are
-/// not kept. `start` makes what `visit` works on. If a later function is refused, so is the module.
+/// Checks a module and shows each function to `visit` as soon as it is verified, with its instructions and blocks,
+/// which are not kept. `start` makes what `visit` works on. If a later function is refused, so is the module.
 pub fn verify_with<S, E: From<VerifyError>>(
     module: Module,
     start: impl FnOnce(&Module) -> S,
-    mut visit: impl FnMut(&mut S, &Module, u32, &Decoded, &VerifiedFunction) -> Result<(), E>,
+    mut visit: impl FnMut(&mut S, &Module, u32, &Body, &VerifiedFunction) -> Result<(), E>,
 ) -> Result<(Verified, S), E> {
     check_tables(&module).map_err(|message| VerifyError { function: None, offset: None, message })?;
     let mut state = start(&module);
     let mut functions = Vec::with_capacity(module.functions.len());
-    let mut scratch = Scratch::default();
-    let mut buffers = Buffers::default();
-    let costs = Costs::new(module.width.bits());
-    let maps = maps_by_function(&module);
+    let mut verifier = Verifier::new(&module);
     for index in 0..module.functions.len() as u32 {
-        let function = FunctionVerifier::new(&module, index, &costs, &mut scratch, &mut buffers)
-            .and_then(|verifier| verifier.run(maps.get(&index).map_or(&[], Vec::as_slice)));
-        let (code, function) = function.map_err(|error| VerifyError {
-            function: Some((index, module.function_name(index))),
-            offset: error.offset,
-            message: error.message,
-        })?;
-        visit(&mut state, &module, index, &code, &function)?;
-        buffers.code = code;
+        let function = verifier.function(index)?;
+        visit(&mut state, &module, index, &verifier.body, &function)?;
         functions.push(function);
     }
     Ok((Verified { module, functions }, state))
 }
 
-/// The jump maps of each window function.
-fn maps_by_function(module: &Module) -> HashMap<u32, Vec<usize>> {
-    let mut maps: HashMap<u32, Vec<usize>> = HashMap::new();
-    for (index, map) in module.jump_maps.iter().enumerate() {
-        maps.entry(map.function).or_default().push(index);
-    }
-    maps
+/// Verifies the functions of a module whose tables are right.
+struct Verifier<'a> {
+    module: &'a Module,
+    rules: Rules,
+    /// The jump maps of each window function.
+    maps: HashMap<u32, Vec<usize>>,
+    scratch: Scratch,
+    buffers: Buffers,
+    /// Of the function verified last.
+    body: Body,
 }
 
-/// Everything outside function code.
-fn check_tables(module: &Module) -> Result<(), String> {
-    let bits = module.width.bits();
-    check_name("the module's name", &module.name)?;
-    at_most("functions", module.functions.len(), limits::module::FUNCTIONS)?;
-    for (what, len) in [
-        ("signatures", module.signatures.len()),
-        ("word constants", module.word_constants.len()),
-        ("reference constants", module.ref_constants.len()),
-        ("word globals", module.word_globals.len()),
-        ("reference globals", module.ref_globals as usize),
-        ("data segments", module.data.len()),
-        ("tables", module.tables.len()),
-        ("jump maps", module.jump_maps.len()),
-        ("collections", module.collections.len()),
-        ("exports", module.exports.len()),
-    ] {
-        at_most(what, len, limits::module::ENTRIES)?;
-    }
-    for (index, function) in module.functions.iter().enumerate() {
-        if function.signature as usize >= module.signatures.len() {
-            return Err(format!(
-                "function {index} names signature {}, which does not exist",
-                function.signature
-            ));
+impl<'a> Verifier<'a> {
+    fn new(module: &'a Module) -> Verifier<'a> {
+        let mut maps: HashMap<u32, Vec<usize>> = HashMap::new();
+        for (index, map) in module.jump_maps.iter().enumerate() {
+            maps.entry(map.function).or_default().push(index);
         }
-        if function.window > 0 && function.word_locals > 0 {
-            return Err(format!("function {index} is a window function and cannot have word locals"));
+        Verifier {
+            module,
+            rules: Rules::new(module),
+            maps,
+            scratch: Scratch::default(),
+            buffers: Buffers::default(),
+            body: Body::default(),
         }
     }
-    for (what, words) in [("word constant", &module.word_constants), ("word global", &module.word_globals)] {
-        for (index, word) in words.iter().enumerate() {
-            if word_bits(word) > bits {
-                return Err(format!("{what} {index} does not fit {bits} bits"));
-            }
-        }
-    }
-    if let Some(index) =
-        module.ref_constants.iter().position(|bytes| bytes.len() as u64 > limits::MAX_BYTES_LEN)
-    {
-        return Err(format!("reference constant {index} is longer than {} bytes", limits::MAX_BYTES_LEN));
-    }
-    check_memory(module)?;
-    for (index, table) in module.tables.iter().enumerate() {
-        at_most("table entries", table.len(), limits::module::ENTRIES)?;
-        for function in table.iter().flatten() {
-            if *function as usize >= module.functions.len() {
-                return Err(format!("table {index} names function {function}, which does not exist"));
-            }
-        }
-    }
-    for (index, map) in module.jump_maps.iter().enumerate() {
-        if module.functions.get(map.function as usize).is_none_or(|function| function.window == 0) {
-            return Err(format!(
-                "jump map {index} names function {}, which is no window function",
-                map.function
-            ));
-        }
-        if !map.entries.is_sorted_by(|a, b| a.0 < b.0) {
-            return Err(format!("jump map {index} is not in ascending order of addresses"));
-        }
-    }
-    let mut collection_names = HashSet::new();
-    for collection in &module.collections {
-        check_name("a collection's name", &collection.name)?;
-        if !collection_names.insert(&collection.name) {
-            return Err(format!("collection `{}` is declared twice", collection.name));
-        }
-    }
-    if !module.capabilities.is_sorted_by(|a, b| a < b) {
-        return Err("the capabilities are not in ascending order, each once".to_owned());
-    }
-    for export in &module.exports {
-        check_name("an export's name", &export.name)?;
-        if export.function as usize >= module.functions.len() {
-            return Err(format!(
-                "export `{}` names function {}, which does not exist",
-                export.name, export.function
-            ));
-        }
-    }
-    if !module.exports.is_sorted_by(|a, b| a.name < b.name) {
-        return Err("the exports are not in ascending order of names, each once".to_owned());
-    }
-    if let Some(entry) = module.entry.filter(|entry| *entry as usize >= module.functions.len()) {
-        return Err(format!("the entry is function {entry}, which does not exist"));
-    }
-    Ok(())
-}
 
-fn check_memory(module: &Module) -> Result<(), String> {
-    let memory = &module.memory;
-    if memory.min_pages > memory.max_pages {
-        return Err(format!(
-            "memory starts with {} pages but may have only {}",
-            memory.min_pages, memory.max_pages
-        ));
+    fn function(&mut self, index: u32) -> Result<VerifiedFunction, VerifyError> {
+        let body = std::mem::take(&mut self.body);
+        let maps = self.maps.get(&index).map_or(&[][..], Vec::as_slice);
+        let Verifier { module, rules, scratch, buffers, .. } = self;
+        let (body, function) = FunctionVerifier::new(module, index, rules, scratch, buffers, body)
+            .and_then(|verifier| verifier.run(maps))
+            .map_err(|error| VerifyError {
+                function: Some((index, self.module.function_name(index))),
+                offset: error.offset,
+                message: error.message,
+            })?;
+        self.body = body;
+        Ok(function)
     }
-    // 2^48 pages are all of 64-bit address space; in 32-bit modules an address reaches 2^16 pages.
-    let page_limit = if module.width.bits() == 32 { 1 << 16 } else { 1 << 40 };
-    if memory.max_pages > page_limit {
-        return Err(format!(
-            "memory may have {} pages, more than the {page_limit} an address reaches",
-            memory.max_pages
-        ));
-    }
-    let size = memory.min_pages * limits::PAGE_BYTES;
-    let mut end = 0;
-    let mut writable_before = false;
-    for (index, segment) in module.data.iter().enumerate() {
-        if segment.address < end {
-            return Err(format!(
-                "data segment {index} overlaps the one before it or is not in ascending order"
-            ));
-        }
-        if segment.read_only && writable_before {
-            return Err(format!("data segment {index} is read-only but stands behind a writable one"));
-        }
-        writable_before |= !segment.read_only;
-        end = match segment.address.checked_add(segment.bytes.len() as u64) {
-            Some(end) if end <= size => end,
-            _ => {
-                return Err(format!(
-                    "data segment {index} ends beyond the {} pages memory starts with",
-                    memory.min_pages
-                ));
-            }
-        };
-    }
-    if !memory.heap_base.is_multiple_of(16) || memory.heap_base < end {
-        return Err(format!(
-            "the heap starts at {}, which is not a multiple of 16 behind all data",
-            memory.heap_base
-        ));
-    }
-    Ok(())
-}
-
-fn check_name(what: &str, name: &str) -> Result<(), String> {
-    if name.is_empty() || name.len() > limits::module::NAME_BYTES || name.chars().any(char::is_control) {
-        return Err(format!(
-            "{what} {name:?} is not 1 to {} bytes of text without control characters",
-            limits::module::NAME_BYTES
-        ));
-    }
-    Ok(())
-}
-
-fn at_most(what: &str, len: usize, limit: usize) -> Result<(), String> {
-    if len > limit { Err(format!("{len} {what} are more than the limit of {limit}")) } else { Ok(()) }
-}
-
-fn word_bits(word: &W512) -> u32 {
-    word.bit_len() as u32
 }
 
 /// An error inside a function.
 struct FunctionError {
     offset: Option<u32>,
     message: String,
+}
+
+impl FunctionError {
+    /// In a box, so that the many results that are no errors stay small.
+    #[cold]
+    fn new(offset: Option<u32>, message: String) -> Box<FunctionError> {
+        Box::new(FunctionError { offset, message })
+    }
 }
 
 const UNSEEN: u32 = u32::MAX;
@@ -321,23 +215,51 @@ struct Heights {
     refs: u32,
 }
 
+/// A walk along a straight line.
+struct Walk {
+    heights: Heights,
+    /// The lowest and the highest height since the walk began.
+    lowest: u32,
+    highest: Heights,
+    /// Static gas of the current block.
+    gas: u64,
+}
+
+impl Walk {
+    fn new(heights: Heights) -> Walk {
+        Walk { heights, lowest: heights.words, highest: heights, gas: 0 }
+    }
+
+    /// Takes and leaves what an instruction takes and leaves, which must be there.
+    fn take(&mut self, effect: Effect) {
+        self.heights.words -= effect.words_in;
+        self.lowest = self.lowest.min(self.heights.words);
+        self.heights.words += effect.words_out;
+        self.heights.refs = self.heights.refs - effect.refs_in + effect.refs_out;
+        self.highest.words = self.highest.words.max(self.heights.words);
+        self.highest.refs = self.highest.refs.max(self.heights.refs);
+    }
+
+    fn is_too_high(&self) -> bool {
+        self.highest.words > limits::module::FRAME_WORDS || self.highest.refs > limits::module::FRAME_REFS
+    }
+}
+
 /// Memory that is reused from function to function.
 #[derive(Default)]
 struct Buffers {
     /// The instructions that start blocks.
     leaders: BitSet,
+    /// Number of the block at each instruction that starts one; elsewhere what earlier functions left.
+    block_at: Vec<u32>,
     /// Blocks to walk from.
     work: Vec<u32>,
-    code: Decoded,
 }
 
-/// A set of small numbers that knows how many are below each.
+/// A set of small numbers.
 #[derive(Default)]
 struct BitSet {
     words: Vec<u64>,
-    /// Number of members below each word.
-    below: Vec<u32>,
-    total: usize,
 }
 
 impl BitSet {
@@ -352,47 +274,22 @@ impl BitSet {
         self.words[number / 64] |= 1 << (number % 64);
     }
 
-    /// Counts the members, for `rank` and `total`.
-    fn count(&mut self) {
-        let mut total = 0;
-        self.below.clear();
-        self.below.extend(self.words.iter().map(|word| {
-            let below = total;
-            total += word.count_ones();
-            below
-        }));
-        self.total = total as usize;
-    }
-
-    fn total(&self) -> usize {
-        self.total
-    }
-
-    /// Number of members below a number.
+    /// Calls a function with each member, ascending.
     #[inline]
-    fn rank(&self, number: usize) -> u32 {
-        let word = self.words[number / 64] & ((1 << (number % 64)) - 1);
-        self.below[number / 64] + word.count_ones()
-    }
-
-    /// The members, ascending.
-    fn iter(&self) -> impl Iterator<Item = usize> {
-        self.words.iter().enumerate().flat_map(|(index, &word)| {
+    fn for_each(&self, mut act: impl FnMut(usize)) {
+        for (index, &word) in self.words.iter().enumerate() {
             let mut left = word;
-            std::iter::from_fn(move || {
-                let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
+            while left != 0 {
+                act(index * 64 + left.trailing_zeros() as usize);
                 left &= left - 1;
-                Some(index * 64 + bit)
-            })
-        })
+            }
+        }
     }
 }
 
 struct FunctionVerifier<'a> {
     module: &'a Module,
-    costs: &'a Costs,
-    /// For each kind of immediate a bound below which it is right without a closer look.
-    surely_below: [u64; 32],
+    rules: &'a Rules,
     code: Decoded,
     /// Indices of the instructions that end a block or start one themselves.
     borders: &'a [u32],
@@ -406,7 +303,8 @@ struct FunctionVerifier<'a> {
     is_window: bool,
     window: u32,
     max: Heights,
-    granted: [bool; Capability::ALL.len()],
+    /// Number of blocks walked through.
+    visited: usize,
     /// Reference height with which the entries of a jump map were entered.
     entered_maps: HashMap<u64, u32>,
     index: u32,
@@ -416,56 +314,53 @@ impl<'a> FunctionVerifier<'a> {
     fn new(
         module: &'a Module,
         index: u32,
-        costs: &'a Costs,
+        rules: &'a mut Rules,
         scratch: &'a mut Scratch,
         buffers: &'a mut Buffers,
-    ) -> Result<Self, FunctionError> {
+        body: Body,
+    ) -> Result<Self, Box<FunctionError>> {
         let function = &module.functions[index as usize];
         if function.code.len() > i32::MAX as usize {
-            return Err(FunctionError { offset: None, message: "the code is longer than 2 GiB".to_owned() });
+            return Err(FunctionError::new(None, "the code is longer than 2 GiB".to_owned()));
         }
-        let mut code = std::mem::take(&mut buffers.code);
+        let Body { mut code, mut blocks } = body;
+        blocks.clear();
         decode::decode_into(&function.code, module.width.bits(), scratch, &mut code)
-            .map_err(|error| FunctionError { offset: Some(error.offset), message: error.kind.to_string() })?;
+            .map_err(|error| FunctionError::new(Some(error.offset), error.kind.to_string()))?;
         let signature = module.signatures[function.signature as usize];
         let is_window = function.window > 0;
-        let mut granted = [false; Capability::ALL.len()];
-        for &capability in &module.capabilities {
-            granted[capability as usize] = true;
-        }
-        let mut verifier = FunctionVerifier {
+        let word_locals = if is_window { 0 } else { signature.words_in as u32 + function.word_locals as u32 };
+        rules.set_word_locals(word_locals);
+        Ok(FunctionVerifier {
             borders: scratch.borders(),
             module,
-            costs,
-            surely_below: [u64::MAX; 32],
+            rules,
             code,
-            blocks: Vec::new(),
+            blocks,
             buffers,
             signature,
-            word_locals: if is_window { 0 } else { signature.words_in as u32 + function.word_locals as u32 },
+            word_locals,
             ref_locals: signature.refs_in as u32 + function.ref_locals as u32,
             is_window,
             window: function.window as u32,
             max: Heights { words: 0, refs: 0 },
-            granted,
+            visited: 0,
             entered_maps: HashMap::new(),
             index,
-        };
-        for imm in Imm::ALL {
-            verifier.surely_below[imm as usize] = verifier.surely_below(imm);
-        }
-        Ok(verifier)
+        })
     }
 
     /// Verifies the function, to which the jump maps with these indices belong.
-    fn run(mut self, maps: &[usize]) -> Result<(Decoded, VerifiedFunction), FunctionError> {
+    fn run(mut self, maps: &[usize]) -> Result<(Body, VerifiedFunction), Box<FunctionError>> {
         self.find_blocks()?;
         self.check_jump_maps(maps)?;
         self.enter_block(0, Heights { words: 0, refs: 0 }, 0)?;
         while let Some(block) = self.buffers.work.pop() {
             self.walk(block)?;
         }
-        if let Some(block) = self.blocks.iter().find(|block| block.words == UNSEEN) {
+        if self.visited < self.blocks.len()
+            && let Some(block) = self.blocks.iter().find(|block| block.words == UNSEEN)
+        {
             let inst = self.code.insts[block.start as usize];
             return Err(self.error(&inst, "no path leads to this instruction".to_owned()));
         }
@@ -477,40 +372,43 @@ impl<'a> FunctionVerifier<'a> {
                 "a frame of {frame_words} words and {frame_refs} references is larger than the limit of {}",
                 limits::module::FRAME_WORDS
             );
-            return Err(FunctionError { offset: None, message });
+            return Err(FunctionError::new(None, message));
         }
         if self.is_window && (self.signature.words_in as u32) > self.window {
             let message = format!("the window of {} words does not hold the parameters", self.window);
-            return Err(FunctionError { offset: None, message });
+            return Err(FunctionError::new(None, message));
         }
         let instructions = self.code.insts.len() as u32;
-        Ok((self.code, VerifiedFunction { instructions, blocks: self.blocks, frame_words, frame_refs }))
+        let blocks = self.blocks.len() as u32;
+        let body = Body { code: self.code, blocks: self.blocks };
+        Ok((body, VerifiedFunction { instructions, blocks, frame_words, frame_refs }))
     }
 
     /// Entries of jump maps must be BLK instructions of their function.
-    fn check_jump_maps(&self, maps: &[usize]) -> Result<(), FunctionError> {
+    fn check_jump_maps(&self, maps: &[usize]) -> Result<(), Box<FunctionError>> {
         for &index in maps {
             for &(address, offset) in &self.module.jump_maps[index].entries {
                 let inst = self.code.index_of(offset).map(|inst| self.code.insts[inst as usize]);
                 if inst.is_none_or(|inst| inst.op != Op::Blk) {
                     let message =
                         format!("jump map {index} leads address {address} here, but this is no BLK");
-                    return Err(FunctionError { offset: Some(offset), message });
+                    return Err(FunctionError::new(Some(offset), message));
                 }
             }
         }
         Ok(())
     }
 
-    fn error(&self, inst: &Inst, message: String) -> FunctionError {
-        FunctionError { offset: Some(inst.offset), message }
+    fn error(&self, inst: &Inst, message: String) -> Box<FunctionError> {
+        FunctionError::new(Some(inst.offset), message)
     }
 
     /// Cuts the function into blocks.
-    fn find_blocks(&mut self) -> Result<(), FunctionError> {
-        let Buffers { leaders, work, .. } = &mut *self.buffers;
+    fn find_blocks(&mut self) -> Result<(), Box<FunctionError>> {
+        let Buffers { leaders, block_at, work, .. } = &mut *self.buffers;
+        let count = self.code.insts.len();
         work.clear();
-        leaders.reset(self.code.insts.len() + 1);
+        leaders.reset(count + 1);
         leaders.set(0);
         for &border in self.borders {
             let index = border as usize;
@@ -528,15 +426,16 @@ impl<'a> FunctionVerifier<'a> {
                 _ => {}
             }
         }
-        leaders.count();
-        let count = self.code.insts.len();
-        self.blocks.reserve_exact(leaders.total());
-        self.blocks.extend(leaders.iter().filter(|&start| start < count).map(|start| Block {
-            start: start as u32,
-            words: UNSEEN,
-            refs: UNSEEN,
-            gas: 0,
-        }));
+        if block_at.len() <= count {
+            block_at.resize(count + 1, 0);
+        }
+        let blocks = &mut self.blocks;
+        leaders.for_each(|start| {
+            block_at[start] = blocks.len() as u32;
+            blocks.push(Block { start: start as u32, words: UNSEEN, refs: UNSEEN, gas: 0 });
+        });
+        // Behind the last instruction there is no block.
+        blocks.pop_if(|block| block.start as usize == count);
         if self.is_window && self.code.insts[0].op != Op::Blk {
             return Err(self.error(&self.code.insts[0], "a window function starts with BLK".to_owned()));
         }
@@ -544,7 +443,7 @@ impl<'a> FunctionVerifier<'a> {
     }
 
     /// What a block falls into is paid together with it.
-    fn sum_gas(&mut self) -> Result<(), FunctionError> {
+    fn sum_gas(&mut self) -> Result<(), Box<FunctionError>> {
         for index in (1..self.blocks.len()).rev() {
             let next = self.blocks[index];
             let last = &self.code.insts[next.start as usize - 1];
@@ -557,15 +456,16 @@ impl<'a> FunctionVerifier<'a> {
     }
 
     #[cold]
-    fn too_much_gas(&self, last: usize) -> FunctionError {
+    fn too_much_gas(&self, last: usize) -> Box<FunctionError> {
         let message = format!("the straight-line code up to here costs more than {} gas", u32::MAX);
         self.error(&self.code.insts[last], message)
     }
 
     /// An edge to the block that starts at instruction `target`.
-    fn enter_block(&mut self, target: u32, heights: Heights, from: usize) -> Result<(), FunctionError> {
+    #[inline]
+    fn enter_block(&mut self, target: u32, heights: Heights, from: usize) -> Result<(), Box<FunctionError>> {
         let inst = &self.code.insts[target as usize];
-        let index = self.buffers.leaders.rank(target as usize);
+        let index = self.buffers.block_at[target as usize];
         let block = &mut self.blocks[index as usize];
         // In window functions the height at a BLK is checked when it runs; it starts its own count.
         let words = if inst.op == Op::Blk { inst.a as u32 } else { heights.words };
@@ -577,16 +477,23 @@ impl<'a> FunctionVerifier<'a> {
         } else if block.words == words && block.refs == heights.refs {
             Ok(())
         } else {
-            let message = format!(
-                "the stacks hold {} words and {} references here, but {} and {} on another path to offset {}",
-                words, heights.refs, block.words, block.refs, inst.offset
-            );
-            Err(self.error(&self.code.insts[from], message))
+            Err(self.other_heights(index, Heights { words, ..heights }, from))
         }
     }
 
+    #[cold]
+    fn other_heights(&self, block: u32, heights: Heights, from: usize) -> Box<FunctionError> {
+        let Block { start, words, refs, .. } = self.blocks[block as usize];
+        let message = format!(
+            "the stacks hold {} words and {} references here, but {words} and {refs} on another path to offset {}",
+            heights.words, heights.refs, self.code.insts[start as usize].offset
+        );
+        self.error(&self.code.insts[from], message)
+    }
+
     /// A jump's edge to the block that starts at instruction `target`.
-    fn jump_to(&mut self, target: u32, heights: Heights, from: usize) -> Result<(), FunctionError> {
+    #[inline]
+    fn jump_to(&mut self, target: u32, heights: Heights, from: usize) -> Result<(), Box<FunctionError>> {
         if self.is_window && self.code.insts[target as usize].op != Op::Blk {
             let message = "in a window function a jump can lead only to BLK".to_owned();
             return Err(self.error(&self.code.insts[from], message));
@@ -595,70 +502,48 @@ impl<'a> FunctionVerifier<'a> {
     }
 
     /// Walks from a block to the end of its straight line: through the blocks it falls into for the first time.
-    fn walk(&mut self, first_block: u32) -> Result<(), FunctionError> {
+    fn walk(&mut self, first_block: u32) -> Result<(), Box<FunctionError>> {
         let mut block = first_block as usize;
         let Block { start, words, refs, .. } = self.blocks[block];
-        let mut heights = Heights { words, refs };
         let mut index = start as usize;
-        let first = self.code.insts[index];
-        // The lowest and the highest height since the BLK, which its immediates must state exactly.
-        let mut lowest = words;
-        let mut highest = words;
-        let mut highest_refs = refs;
+        let mut walk = Walk::new(Heights { words, refs });
         loop {
+            self.visited += 1;
             let end = self.blocks.get(block + 1).map_or(self.code.insts.len(), |next| next.start as usize);
-            let mut gas = 0;
-            for inst in &self.code.insts[index..end] {
-                let facts = Facts::of(inst.op as u8);
-                let is_plain = facts.is_plain && inst.prefix.is_none();
-                let effect = if is_plain && !self.needs_a_closer_look(facts, inst) {
-                    gas += self.costs.plain[inst.op as usize];
-                    let [words_in, words_out, refs_in, refs_out] = facts.effect.map(u32::from);
-                    Effect { words_in, words_out, refs_in, refs_out }
-                } else {
-                    gas += static_gas(self.module, inst, self.costs.bits);
-                    self.look_closer(inst, heights)?
-                };
-                if heights.words < effect.words_in || heights.refs < effect.refs_in {
-                    return Err(self.underflow(inst, effect, heights));
+            walk.gas = 0;
+            loop {
+                index += self.rules.walk_plain(&self.code.insts[index..end], &mut walk);
+                if index == end {
+                    break;
                 }
-                lowest = lowest.min(heights.words - effect.words_in);
-                heights.words = heights.words - effect.words_in + effect.words_out;
-                heights.refs = heights.refs - effect.refs_in + effect.refs_out;
-                highest = highest.max(heights.words);
-                highest_refs = highest_refs.max(heights.refs);
-                // Plain instructions alone cannot bring a height near 2^32; the others are looked at each time.
-                if !is_plain
-                    && (highest > limits::module::FRAME_WORDS || highest_refs > limits::module::FRAME_REFS)
-                {
-                    return Err(self.overflow(inst));
-                }
+                self.step(&self.code.insts[index], &mut walk)?;
+                index += 1;
             }
-            index = end;
-            self.blocks[block].gas = u32::try_from(gas).map_err(|_| self.too_much_gas(end - 1))?;
+            self.blocks[block].gas = u32::try_from(walk.gas).map_err(|_| self.too_much_gas(end - 1))?;
+            if walk.is_too_high() {
+                return Err(self.overflow(&self.code.insts[end - 1]));
+            }
             // Only the last instruction of a block goes elsewhere than to the next.
-            let last = self.code.insts[end - 1];
-            if highest > limits::module::FRAME_WORDS || highest_refs > limits::module::FRAME_REFS {
-                return Err(self.overflow(&last));
-            }
-            let flow = last.op.flow();
+            let Inst { op, a, b, .. } = self.code.insts[end - 1];
+            let heights = walk.heights;
+            let flow = op.flow();
             match flow {
                 Flow::Next | Flow::NextBlock | Flow::Leave => {}
-                Flow::Jump | Flow::Branch => self.jump_to(last.a as u32, heights, end - 1)?,
-                Flow::Multi if last.op == Op::Jtab => {
-                    for entry in 0..last.b as usize {
-                        let target = self.code.targets[last.a as usize + entry];
-                        self.jump_to(target, heights, end - 1)?;
+                Flow::Jump | Flow::Branch => self.jump_to(a as u32, heights, end - 1)?,
+                Flow::Multi if op == Op::Jtab => {
+                    for entry in a as usize..a as usize + b as usize {
+                        self.jump_to(self.code.targets[entry], heights, end - 1)?;
                     }
                 }
-                Flow::Multi => self.enter_mapped_blocks(&last, heights, end - 1)?,
+                Flow::Multi => self.enter_mapped_blocks(heights, end - 1)?,
             }
             if matches!(flow, Flow::Jump | Flow::Multi | Flow::Leave) {
                 break;
             }
             block += 1;
             let Some(next) = self.blocks.get_mut(block) else {
-                return Err(self.error(&last, "the code ends without a jump, RET, HALT or TRAP".to_owned()));
+                let message = "the code ends without a jump, RET, HALT or TRAP".to_owned();
+                return Err(self.error(&self.code.insts[end - 1], message));
             };
             if next.words != UNSEEN || self.code.insts[end].op == Op::Blk {
                 self.enter_block(end as u32, heights, end - 1)?;
@@ -667,28 +552,48 @@ impl<'a> FunctionVerifier<'a> {
             next.words = heights.words;
             next.refs = heights.refs;
         }
-        self.max.words = self.max.words.max(highest);
-        self.max.refs = self.max.refs.max(highest_refs);
-        if first.op == Op::Blk && (lowest != 0 || highest - words != first.b) {
+        self.max.words = self.max.words.max(walk.highest.words);
+        self.max.refs = self.max.refs.max(walk.highest.refs);
+        let first = &self.code.insts[start as usize];
+        let growth = walk.highest.words - words;
+        if first.op == Op::Blk && (walk.lowest != 0 || growth != first.b) {
             let message = format!(
-                "BLK states need {} and grow {}, but the block needs {} and grows by {}",
+                "BLK states need {} and grow {}, but the block needs {} and grows by {growth}",
                 first.a,
                 first.b,
-                words - lowest,
-                highest - words
+                words - walk.lowest,
             );
-            return Err(self.error(&first, message));
+            return Err(self.error(first, message));
         }
         Ok(())
     }
 
+    /// Walks over an instruction of any kind.
+    fn step(&self, inst: &Inst, walk: &mut Walk) -> Result<(), Box<FunctionError>> {
+        let effect = match self.rules.callees.get(inst.a as usize) {
+            Some(callee) if inst.op == Op::Call => {
+                walk.gas += u64::from(callee.gas);
+                call_effect(self.module.signatures[callee.signature as usize])
+            }
+            _ => {
+                walk.gas += static_gas(self.module, inst, self.rules.bits);
+                self.look_closer(inst, walk.heights)?
+            }
+        };
+        if walk.heights.words < effect.words_in || walk.heights.refs < effect.refs_in {
+            return Err(self.underflow(inst, effect, walk.heights));
+        }
+        walk.take(effect);
+        if walk.is_too_high() { Err(self.overflow(inst)) } else { Ok(()) }
+    }
+
     #[cold]
-    fn overflow(&self, inst: &Inst) -> FunctionError {
+    fn overflow(&self, inst: &Inst) -> Box<FunctionError> {
         self.error(inst, format!("the stacks grow beyond the limit of {}", limits::module::FRAME_WORDS))
     }
 
     #[cold]
-    fn underflow(&self, inst: &Inst, effect: Effect, heights: Heights) -> FunctionError {
+    fn underflow(&self, inst: &Inst, effect: Effect, heights: Heights) -> Box<FunctionError> {
         let message = format!(
             "{} takes {} words and {} references, but the stacks hold {} and {}",
             inst.op.mnemonic(),
@@ -702,10 +607,12 @@ impl<'a> FunctionVerifier<'a> {
 
     /// Checks what most instructions need no check for, and answers the instruction's effect.
     #[inline(never)]
-    fn look_closer(&self, inst: &Inst, heights: Heights) -> Result<Effect, FunctionError> {
+    fn look_closer(&self, inst: &Inst, heights: Heights) -> Result<Effect, Box<FunctionError>> {
         let info = inst.op.info();
         self.check_immediates(inst)?;
-        if let Some(capability) = info.capability.filter(|&capability| !self.granted[capability as usize]) {
+        if let Some(capability) =
+            info.capability.filter(|&capability| !self.rules.granted[capability as usize])
+        {
             let message = format!(
                 "{} needs the capability {}, which the module does not list",
                 info.mnemonic,
@@ -735,15 +642,13 @@ impl<'a> FunctionVerifier<'a> {
     }
 
     /// Edges of JMAP: to every entry of its map.
-    fn enter_mapped_blocks(
-        &mut self,
-        inst: &Inst,
-        heights: Heights,
-        from: usize,
-    ) -> Result<(), FunctionError> {
+    fn enter_mapped_blocks(&mut self, heights: Heights, from: usize) -> Result<(), Box<FunctionError>> {
+        let inst = self.code.insts[from];
         let map = &self.module.jump_maps[inst.a as usize];
         if map.function != self.index {
-            return Err(self.error(inst, format!("jump map {} belongs to function {}", inst.a, map.function)));
+            return Err(
+                self.error(&inst, format!("jump map {} belongs to function {}", inst.a, map.function))
+            );
         }
         // All entries were entered with one reference height; a later JMAP with the same has nothing to add.
         if self.entered_maps.insert(inst.a, heights.refs) == Some(heights.refs) {
@@ -758,31 +663,8 @@ impl<'a> FunctionVerifier<'a> {
         Ok(())
     }
 
-    /// Whether an immediate may be wrong.
-    #[inline(always)]
-    fn needs_a_closer_look(&self, facts: &Facts, inst: &Inst) -> bool {
-        let [first, second] = facts.imm_kinds;
-        let below = |kind: u8| self.surely_below[kind as usize % 32];
-        (inst.a >= below(first)) | (inst.b as u64 >= below(second))
-    }
-
-    /// A bound below which [`check_immediates`](Self::check_immediates) refuses no immediate of a kind.
-    fn surely_below(&self, imm: Imm) -> u64 {
-        match imm {
-            Imm::Local => self.word_locals as u64,
-            Imm::Global => self.module.word_globals.len() as u64,
-            Imm::WordConst => self.module.word_constants.len() as u64,
-            Imm::Func => self.module.functions.len() as u64,
-            Imm::Count => limits::module::TOPICS + 1,
-            Imm::Signed | Imm::Rel | Imm::Table => u64::MAX,
-            // In 32-bit modules two operations with an offset do not exist.
-            Imm::Offset if self.module.width.bits() >= 64 => u64::MAX,
-            _ => 0,
-        }
-    }
-
     /// Checks the immediates that name table entries or depend on the width.
-    fn check_immediates(&self, inst: &Inst) -> Result<(), FunctionError> {
+    fn check_immediates(&self, inst: &Inst) -> Result<(), Box<FunctionError>> {
         let info = inst.op.info();
         for (position, &imm) in info.imms.iter().enumerate() {
             let value = if position == 0 { inst.a } else { inst.b as u64 };
@@ -840,7 +722,7 @@ impl<'a> FunctionVerifier<'a> {
     }
 
     /// Bit counts within the operating width, formats within the word.
-    fn check_bits(&self, inst: &Inst) -> Result<(), FunctionError> {
+    fn check_bits(&self, inst: &Inst) -> Result<(), Box<FunctionError>> {
         let bits = inst.prefix.map_or(self.module.width.bits(), |prefix| prefix.bits()) as u64;
         let fits = match inst.op {
             Op::Sext | Op::Zext => (1..=bits).contains(&inst.a),
@@ -858,36 +740,29 @@ impl<'a> FunctionVerifier<'a> {
     }
 
     /// The effect of an operation whose row does not state one.
-    fn effect(&self, inst: &Inst) -> Result<Effect, FunctionError> {
+    fn effect(&self, inst: &Inst) -> Result<Effect, Box<FunctionError>> {
         let n = inst.a as u32;
         let words = |words_in, words_out| Effect { words_in, words_out, refs_in: 0, refs_out: 0 };
         let refs = |refs_in, refs_out| Effect { words_in: 0, words_out: 0, refs_in, refs_out };
-        let call = |signature: Signature| Effect {
-            words_in: signature.words_in as u32,
-            words_out: signature.words_out as u32,
-            refs_in: signature.refs_in as u32,
-            refs_out: signature.refs_out as u32,
-        };
-        let callee = || self.module.signatures[self.module.functions[inst.a as usize].signature as usize];
         Ok(match inst.op {
             Op::Dupn => words(n + 1, n + 2),
             Op::Swapn | Op::Rot => words(n + 1, n + 1),
             Op::Popn => words(n, 0),
             Op::Rdup => refs(n + 1, n + 2),
             Op::Rswap => refs(n + 1, n + 1),
-            Op::Call => call(callee()),
+            Op::Call => call_effect(self.module.signature_of(inst.a as u32)),
             Op::Calli => {
-                let effect = call(self.module.signatures[inst.a as usize]);
+                let effect = call_effect(self.module.signatures[inst.a as usize]);
                 Effect { words_in: effect.words_in + 1, ..effect }
             }
             Op::Tcall => {
-                let callee = callee();
+                let callee = self.module.signature_of(inst.a as u32);
                 if (callee.words_out, callee.refs_out) != (self.signature.words_out, self.signature.refs_out)
                 {
                     let message = "the results of the tail call are not those of this function".to_owned();
                     return Err(self.error(inst, message));
                 }
-                Effect { words_out: 0, refs_out: 0, ..call(callee) }
+                Effect { words_out: 0, refs_out: 0, ..call_effect(callee) }
             }
             Op::Ret => Effect {
                 words_in: self.signature.words_out as u32,
@@ -906,44 +781,4 @@ impl<'a> FunctionVerifier<'a> {
             }
         })
     }
-}
-
-/// The static gas of each plain operation at the module's width, by code.
-struct Costs {
-    bits: u32,
-    plain: [u64; 256],
-}
-
-impl Costs {
-    fn new(bits: u32) -> Costs {
-        let mut plain = [0; 256];
-        for info in OPS {
-            plain[info.code as usize] = info.gas.static_cost(operating_bits(info.op, 0, bits));
-        }
-        Costs { bits, plain }
-    }
-}
-
-/// The width at which an operation without prefix works in a module with words of `bits`.
-fn operating_bits(op: Op, first_immediate: u64, bits: u32) -> u32 {
-    match op {
-        Op::Load8 | Op::Store8 => 8,
-        Op::Load16 | Op::Store16 => 16,
-        Op::Load32 | Op::Store32 => 32,
-        Op::Load64 | Op::Store64 => 64,
-        Op::Loadx | Op::Storex => 8 << (first_immediate & 7),
-        _ => bits,
-    }
-}
-
-/// The static gas of an instruction in a module with words of `bits`.
-fn static_gas(module: &Module, inst: &Inst, bits: u32) -> u64 {
-    let bits = inst.prefix.map_or(bits, |prefix| prefix.bits());
-    let class = inst.op.info().gas;
-    let cost = class.static_cost(operating_bits(inst.op, inst.a, bits));
-    if class != Class::Call {
-        return cost;
-    }
-    // A function that does not exist is refused later, in the walk.
-    cost + module.functions.get(inst.a as usize).map_or(0, |callee| gas::locals(callee.word_locals as u32))
 }

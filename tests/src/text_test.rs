@@ -329,7 +329,7 @@ fn check(
 /// The operation at an offset of a function.
 fn op_at(verified: &Verified, function: u32, offset: u32) -> Option<Op> {
     verified.functions().get(function as usize)?;
-    let code = verified.decode(function);
+    let code = verified.body(function).code;
     Some(code.insts[code.index_of(offset)? as usize].op)
 }
 

@@ -8,7 +8,7 @@ use dotvm_core::outcome::{FinalState, Ref};
 use dotvm_core::trap::TrapKind;
 use dotvm_core::verify::Verified;
 
-use crate::lower::word_from;
+use crate::lower::{self, word_from};
 use crate::memory::Memory;
 use crate::program::{Lowered, LoweredFunction};
 
@@ -156,20 +156,21 @@ impl<'a, W: Word> Machine<'a, W> {
 
     /// The function and the byte offset of the source instruction where a run stopped.
     pub fn locate(&self, place: Place) -> (u32, u32) {
-        let lowered = self.lowered;
-        let (code_index, inst) = match place {
-            Place::Inst(index) => (index, lowered.origin[index]),
-            Place::Entry(index) => {
-                let entry =
-                    lowered.entries.partition_point(|entry| entry.at as usize <= index).saturating_sub(1);
-                (index, lowered.entries[entry].inst)
+        let (Place::Inst(index) | Place::Entry(index)) = place;
+        let functions = &self.lowered.functions;
+        let after = functions.partition_point(|function| function.entry as usize <= index);
+        let function = after.saturating_sub(1);
+        let body = self.verified.body(function as u32);
+        let trace = lower::trace(self.verified, self.lowered, function as u32, &body);
+        let at = index - functions[function].entry as usize;
+        let inst = match place {
+            Place::Inst(_) => trace.origin[at],
+            Place::Entry(_) => {
+                let entry = trace.entries.partition_point(|entry| entry.0 as usize <= at) - 1;
+                trace.entries[entry].1
             }
         };
-        let functions = &lowered.functions;
-        let after = functions.partition_point(|function| function.entry as usize <= code_index);
-        let function = after.saturating_sub(1);
-        let source = self.verified.decode(function as u32).insts;
-        (function as u32, source.get(inst as usize).map_or(0, |inst| inst.offset))
+        (function as u32, body.code.insts.get(inst as usize).map_or(0, |inst| inst.offset))
     }
 
     pub fn into_final_state(self) -> FinalState {

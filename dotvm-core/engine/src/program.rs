@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 
 use crate::inst::Inst;
 use crate::interp;
-use crate::lower::{LowerError, State};
+use crate::lower::{Interned, LowerError, Lowerer};
 
 /// A verified module, lowered for its width and ready to run any number of times.
 #[derive(Debug)]
@@ -43,15 +43,12 @@ macro_rules! with_lowered {
 }
 
 /// The register form of a module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Lowered<W> {
-    /// Instructions of all functions, in order, the first being the return address of the entry function; then the
-    /// cost of entering at each of them.
+    /// Instructions of all functions, in order, the first being the return address of the entry function.
     pub code: Vec<Inst>,
-    /// For each instruction the index of the source instruction it comes from.
-    pub origin: Vec<u32>,
-    /// Where control is transferred to, ascending.
-    pub entries: Vec<Entry>,
+    /// For each instruction what a transfer of control to it costs: static gas from there to the next transfer.
+    pub costs: Vec<u32>,
     pub functions: Vec<LoweredFunction>,
     /// Word constants: the module's, then those that lowering added.
     pub constants: Vec<W>,
@@ -60,17 +57,8 @@ pub(crate) struct Lowered<W> {
     /// Jump tables: the number of targets, then the targets.
     pub tables: Vec<u32>,
     pub maps: Vec<HashMap<u64, u32>>,
-}
-
-/// A place that control is transferred to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry {
-    /// Index in the code.
-    pub at: u32,
-    /// Index of the source instruction.
-    pub inst: u32,
-    /// Static gas from here to the next transfer.
-    pub cost: u32,
+    /// Where the added constants and the immediates are.
+    pub interned: Interned,
 }
 
 /// What a call needs to know about a function.
@@ -115,16 +103,16 @@ macro_rules! wrap {
 }
 wrap!(W32 W64 W128 W256 W512);
 
-/// Verifies a module and lowers each function as soon as it is verified: its instructions are decoded once and not
-/// kept.
+/// Verifies a module and lowers each function as soon as it is verified: its instructions and blocks are found once and
+/// not kept.
 pub fn compile(module: Module) -> Result<Program, CompileError> {
     fn at_width<W: Wrap>(module: Module) -> Result<Program, CompileError> {
-        let (verified, state) = verify_with::<_, CompileError>(
+        let (verified, lowerer) = verify_with::<_, CompileError>(
             module,
-            State::<W>::new,
-            |state, module, index, code, function| Ok(state.function(module, index, code, function)?),
+            Lowerer::<W>::of_module,
+            |lowerer, module, index, body, function| Ok(lowerer.function(module, index, body, function)?),
         )?;
-        Ok(Program { verified, lowered: W::wrap(state.finish()?) })
+        Ok(Program { verified, lowered: W::wrap(lowerer.finish()?) })
     }
     with_arch!(module.width, W => at_width::<W>(module))
 }
@@ -132,12 +120,14 @@ pub fn compile(module: Module) -> Result<Program, CompileError> {
 /// Lowers a verified module to the register form; [`compile`] does both at once.
 pub fn lower(verified: Verified) -> Result<Program, LowerError> {
     fn at_width<W: Wrap>(verified: Verified) -> Result<Program, LowerError> {
-        let mut state = State::<W>::new(verified.module());
-        for (index, function) in verified.functions().iter().enumerate() {
-            let index = index as u32;
-            state.function(verified.module(), index, &verified.decode(index), function)?;
+        let mut lowerer = Lowerer::<W>::of_module(verified.module());
+        let functions = 0..verified.functions().len() as u32;
+        for ((index, function), body) in
+            functions.clone().zip(verified.functions()).zip(verified.bodies(functions))
+        {
+            lowerer.function(verified.module(), index, &body, function)?;
         }
-        Ok(Program { lowered: W::wrap(state.finish()?), verified })
+        Ok(Program { lowered: W::wrap(lowerer.finish()?), verified })
     }
     with_arch!(verified.module().width, W => at_width::<W>(verified))
 }
@@ -152,7 +142,7 @@ impl Program {
     pub fn dump(&self, function: u32) -> String {
         with_lowered!(&self.lowered, lowered => {
             let start = lowered.functions[function as usize].entry as usize;
-            let end = lowered.functions.get(function as usize + 1).map_or(lowered.origin.len(), |next| next.entry as usize);
+            let end = lowered.functions.get(function as usize + 1).map_or(lowered.code.len(), |next| next.entry as usize);
             let mut text = String::new();
             for (index, inst) in lowered.code[start..end].iter().enumerate() {
                 text.push_str(&format!("{index:5}  {inst:?}\n"));

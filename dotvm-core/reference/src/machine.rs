@@ -8,7 +8,7 @@ use dotvm_core::limits::Limits;
 use dotvm_core::opcode::{Flow, Op};
 use dotvm_core::outcome::{End, FinalState, Invocation, Outcome, Ref, exception_detail};
 use dotvm_core::trap::{Trap, TrapKind};
-use dotvm_core::verify::{Verified, VerifiedFunction};
+use dotvm_core::verify::{Block, Body, Verified};
 use num_bigint::BigUint;
 use num_traits::{ToPrimitive, Zero};
 
@@ -113,17 +113,15 @@ impl Machine<'_> {
         let words = invocation.words.iter().map(from_w512).collect();
         self.enter(invocation.function, words, invocation.refs.clone())?;
         let verified = self.verified;
-        let codes: Vec<Decoded> =
-            (0..verified.functions().len()).map(|index| verified.decode(index as u32)).collect();
+        let bodies: Vec<Body> = verified.bodies(0..verified.functions().len() as u32).collect();
         loop {
             let frame = self.frame();
             let (index, next) = (frame.function, frame.next);
-            let function = &verified.functions()[index as usize];
-            let code = &codes[index as usize];
+            let Body { code, blocks } = &bodies[index as usize];
             let inst = &code.insts[next];
             frame.next += 1;
             let transferred = std::mem::replace(&mut frame.transferred, inst.op.info().flow != Flow::Next);
-            let paid = if transferred { self.enter_block(function, next) } else { Ok(()) };
+            let paid = if transferred { self.enter_block(blocks, next) } else { Ok(()) };
             let step = paid.and_then(|()| {
                 inspect(index, inst);
                 self.step(code, inst)
@@ -139,9 +137,9 @@ impl Machine<'_> {
     }
 
     /// Takes the gas up to the next transfer of control, behind one.
-    fn enter_block(&mut self, function: &VerifiedFunction, inst: usize) -> Result<(), Fault> {
-        match function.blocks.binary_search_by_key(&inst, |block| block.start as usize) {
-            Ok(block) => self.charge(function.blocks[block].gas.into()),
+    fn enter_block(&mut self, blocks: &[Block], inst: usize) -> Result<(), Fault> {
+        match blocks.binary_search_by_key(&inst, |block| block.start as usize) {
+            Ok(block) => self.charge(blocks[block].gas.into()),
             Err(_) => Ok(()),
         }
     }
