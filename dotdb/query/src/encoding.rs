@@ -261,14 +261,13 @@ fn decode_number(negative: bool, bytes: &[u8]) -> Result<(Value, &[u8]), Malform
     let integral = shift + i32::try_from(twos).map_err(|_| Malformed)? >= 0;
     if integral && exponent <= 512 {
         let magnitude =
-            if shift >= 0 { mantissa << shift.unsigned_abs() } else { mantissa >> shift.unsigned_abs() };
+            if shift >= 0 { &mantissa << shift.unsigned_abs() } else { &mantissa >> shift.unsigned_abs() };
         let magnitude = BigInt::from(magnitude);
         if let Some(value) = Value::from_integer(&if negative { -magnitude } else { magnitude }) {
             return Ok((value, rest));
         }
-        return Err(Malformed);
     }
-    // What is no integer came of a float: at most 53 bits, no finer than the least subnormal.
+    // What no integer of a document is came of a float: at most 53 bits, no finer than the least subnormal.
     let mantissa = mantissa >> twos;
     let shift = shift + i32::try_from(twos).map_err(|_| Malformed)?;
     if mantissa.bits() > 53 || shift < -1074 || exponent > 1023 {

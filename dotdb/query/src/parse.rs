@@ -356,7 +356,7 @@ impl Reader<'_> {
                 let known = columns.as_deref().unwrap_or_default();
                 having.visit_mut(&mut |expr| {
                     let taken = std::mem::replace(expr, Expr::Key);
-                    *expr = if group_by.contains(&taken) { taken } else { resolve(taken, known) };
+                    *expr = resolve(taken, known);
                 });
                 Some(having)
             }

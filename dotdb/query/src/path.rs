@@ -130,8 +130,61 @@ pub(crate) fn is_plain(name: &str) -> bool {
         && !is_keyword(name)
 }
 
-/// Whether SQL gives the word a meaning of its own.
+/// Words that mean something where a path can stand, besides those that the SQL parser reserves.
+const WORDS: [&str; 32] = [
+    "ALL",
+    "AND",
+    "ANY",
+    "AS",
+    "ASC",
+    "BETWEEN",
+    "BY",
+    "CASE",
+    "CAST",
+    "COLLATE",
+    "DESC",
+    "DISTINCT",
+    "EXCEPT",
+    "EXISTS",
+    "FALSE",
+    "HAVING",
+    "ILIKE",
+    "IN",
+    "INTERSECT",
+    "IS",
+    "JOIN",
+    "LIKE",
+    "MISSING",
+    "NOT",
+    "NULL",
+    "OR",
+    "OVER",
+    "SOME",
+    "TOP",
+    "TRUE",
+    "UNION",
+    "WITH",
+];
+
+/// Whether the language gives the word a meaning of its own.
 fn is_keyword(name: &str) -> bool {
+    use sqlparser::keywords::{
+        ALL_KEYWORDS, ALL_KEYWORDS_INDEX, RESERVED_FOR_COLUMN_ALIAS, RESERVED_FOR_TABLE_ALIAS,
+    };
     let upper = name.to_ascii_uppercase();
-    upper == "MISSING" || sqlparser::keywords::ALL_KEYWORDS.binary_search(&upper.as_str()).is_ok()
+    if WORDS.contains(&upper.as_str()) {
+        return true;
+    }
+    let Ok(position) = ALL_KEYWORDS.binary_search(&upper.as_str()) else { return false };
+    let keyword = &ALL_KEYWORDS_INDEX[position];
+    RESERVED_FOR_COLUMN_ALIAS.contains(keyword) || RESERVED_FOR_TABLE_ALIAS.contains(keyword)
+}
+
+/// Writes a part of a collection's name, where more words have a meaning.
+pub(crate) fn write_collection(f: &mut impl fmt::Write, name: &str) -> fmt::Result {
+    let upper = name.to_ascii_uppercase();
+    if sqlparser::keywords::ALL_KEYWORDS.binary_search(&upper.as_str()).is_ok() {
+        return write!(f, "\"{name}\"");
+    }
+    write_name(f, name)
 }

@@ -224,7 +224,11 @@ impl Planner<'_> {
             if all {
                 candidate.rows = Some(total);
             }
-            candidate.cost = self.cost(candidate, total);
+        }
+        // No more rows are found than the narrowest way has.
+        let most = candidates.iter().filter_map(|candidate| candidate.rows).min().unwrap_or(total);
+        for candidate in &mut candidates {
+            candidate.cost = self.cost(candidate, total, most);
         }
         let best = (0..candidates.len()).min_by_key(|&number| candidates[number].cost).unwrap_or(0);
         let considered = self.considered(&candidates, best, resume);
@@ -381,8 +385,8 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// What a plan costs, in rows of a scan.
-    fn cost(&self, candidate: &Candidate, total: u64) -> u64 {
+    /// What a plan costs, in rows of a scan, if at most `most` rows are found.
+    fn cost(&self, candidate: &Candidate, total: u64, most: u64) -> u64 {
         let access = &candidate.access;
         // What was not counted to its end is taken for a tenth of all rows if it is one value, else
         // for a third.
@@ -393,7 +397,8 @@ impl Planner<'_> {
         let read = match self.limit {
             Some(limit) if candidate.ordered && !grouped => {
                 let wanted = limit.saturating_add(self.offset);
-                rows.min(if residual { wanted.saturating_mul(RESIDUAL_FACTOR) } else { wanted })
+                let for_one = if residual { RESIDUAL_FACTOR.max(rows / most.max(1)) } else { 1 };
+                rows.min(wanted.saturating_mul(for_one))
             }
             _ => rows,
         };

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use num_bigint::BigInt;
 
-use crate::path::write_name;
+use crate::path::{write_collection, write_name};
 use crate::query::{Column, Comparison, Count, Expr, Filter, Function, KEY_NAME, OrderBy, Query};
 use crate::value::{Value, ValueRef};
 
@@ -20,21 +20,24 @@ impl fmt::Display for Query {
             if position > 0 {
                 f.write_str(".")?;
             }
-            write_name(f, part)?;
+            write_collection(f, part)?;
         }
         if let Some(filter) = &self.filter {
             write!(f, " WHERE {filter}")?;
         }
         if !self.group_by.is_empty() {
             f.write_str(" GROUP BY ")?;
-            list(f, &self.group_by)?;
+            list(f, &self.group_by.iter().map(|group| self.named(group)).collect::<Vec<_>>())?;
         }
         if let Some(having) = &self.having {
+            let mut having = having.clone();
+            having.visit_mut(&mut |expr| *expr = self.named(expr));
             write!(f, " HAVING {having}")?;
         }
         if !self.order_by.is_empty() {
             f.write_str(" ORDER BY ")?;
-            list(f, &self.order_by)?;
+            let named = |order: &OrderBy| OrderBy { expr: self.named(&order.expr), ..order.clone() };
+            list(f, &self.order_by.iter().map(named).collect::<Vec<_>>())?;
         }
         if let Some(limit) = &self.limit {
             write!(f, " LIMIT {limit}")?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::QueryError;
-use crate::path::Path;
+use crate::path::{Path, Step};
 use crate::value::Value;
 
 /// How queries name a record's key.
@@ -235,6 +235,26 @@ impl Query {
         fits.then_some(first.descending)
     }
 
+    /// How GROUP BY, HAVING and ORDER BY name `expr`, where the name of a column stands for what it
+    /// shows; `None` if they cannot.
+    fn name_of(&self, expr: &Expr) -> Option<Expr> {
+        let Expr::Path(path) = expr else { return Some(expr.clone()) };
+        let [Step::Field(name)] = path.steps() else { return Some(expr.clone()) };
+        let columns = self.columns.as_deref().unwrap_or_default();
+        match columns.iter().find(|column| column.name == *name) {
+            Some(column) if column.expr != *expr => {
+                let shows_it = columns.iter().find(|column| column.expr == *expr)?;
+                Path::field(&shows_it.name).ok().map(Expr::Path)
+            }
+            _ => Some(expr.clone()),
+        }
+    }
+
+    /// As [`Query::name_of`], of a query that was checked.
+    pub(crate) fn named(&self, expr: &Expr) -> Expr {
+        self.name_of(expr).unwrap_or_else(|| expr.clone())
+    }
+
     /// Every path that the query reads, none twice.
     #[must_use]
     pub fn paths(&self) -> Vec<&Path> {
@@ -347,6 +367,12 @@ impl Query {
             if !matches!(group, Expr::Key | Expr::Path(_)) {
                 return Err(("GROUP BY takes paths and `_key`".to_owned(), Spot::Group(at)));
             }
+            if self.name_of(group).is_none() {
+                return Err((
+                    format!("GROUP BY {group} names a column that shows another thing"),
+                    Spot::Group(at),
+                ));
+            }
             if self.group_by[..at].contains(group) {
                 return Err((format!("GROUP BY has {group} twice"), Spot::Group(at)));
             }
@@ -357,6 +383,10 @@ impl Query {
                 return Err((problem.to_owned(), Spot::Order(at)));
             }
             order.expr.check().map_err(|problem| (problem, Spot::Order(at)))?;
+            if self.name_of(&order.expr).is_none() {
+                let problem = format!("ORDER BY {} names a column that shows another thing", order.expr);
+                return Err((problem, Spot::Order(at)));
+            }
             if let Some(locale) = &order.collation {
                 crate::collation::check(locale).map_err(|problem| (problem, Spot::Order(at)))?;
             }
@@ -391,7 +421,9 @@ impl Query {
         let mut unknown = None;
         if let Some(having) = &self.having {
             having.visit(&mut |expr| {
-                if !known(expr) && unknown.is_none() {
+                if self.name_of(expr).is_none() {
+                    unknown = Some(format!("HAVING names a column by {expr} that shows another thing"));
+                } else if !known(expr) && unknown.is_none() {
                     unknown = Some(problem(expr));
                 }
             });

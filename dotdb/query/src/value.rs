@@ -222,6 +222,24 @@ impl Value {
         Value::from_document(&dotdb_document::from_json(text)?)
     }
 
+    /// The values that a document is a list of, as parameters come from programs.
+    ///
+    /// # Errors
+    /// One sentence if `bytes` are not a document, or one that is no array.
+    pub fn list_from_document(bytes: &[u8]) -> Result<Vec<Value>, dotdb_document::DocumentError> {
+        let damaged = |problem| dotdb_document::DocumentError::Cbor { offset: 0, problem };
+        let Value::Array(array) = Value::from_document(bytes)? else {
+            return Err(damaged("the list of values is not an array"));
+        };
+        let malformed = |_| damaged("the item is not well-formed");
+        let mut elements = cbor::elements(&array).map_err(malformed)?;
+        let mut values = Vec::new();
+        while let Some(element) = elements.next().map_err(malformed)? {
+            values.push(element.to_value());
+        }
+        Ok(values)
+    }
+
     /// The value as a document; `None` if it is missing.
     #[must_use]
     pub fn to_document(&self) -> Option<Vec<u8>> {
@@ -241,10 +259,21 @@ impl Value {
         (magnitude.len() <= dotdb_document::MAX_BIGNUM_BYTES).then_some(Value::Big { negative, magnitude })
     }
 
-    /// The same number in its one form: an integer wherever it is integral and has at most 512 bits.
+    /// The same value with each number in its one form: an integer wherever it is integral and has at
+    /// most 512 bits.
     #[must_use]
     pub fn canonical(self) -> Value {
-        let Value::Float(value) = self else { return self };
+        let value = match self {
+            Value::Float(value) => value,
+            Value::Array(_) | Value::Map(_) => {
+                let encoded = encoding::encode(self.as_ref());
+                return match encoded.as_deref().map(encoding::decode) {
+                    Ok(Ok((value, _))) => value,
+                    _ => self,
+                };
+            }
+            _ => return self,
+        };
         if !value.is_finite() || value.fract() != 0.0 {
             return Value::Float(value);
         }

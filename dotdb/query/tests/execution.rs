@@ -2,13 +2,19 @@
 
 mod support;
 
-use dotdb_query::{Budget, ExecuteError, Executor, Index, IndexSpec, Query, QueryError, Request, Schema, Token, Value, execute, plan};
+use dotdb_query::{
+    Budget, ExecuteError, Executor, Index, IndexSpec, Query, QueryError, Request, Schema, Token, Value,
+    execute, plan,
+};
 
 use support::memory::Memory;
 use support::{run, run_within};
 
 fn indexes(specs: &[&str]) -> Vec<Index> {
-    specs.iter().map(|spec| Index { name: (*spec).to_owned(), spec: IndexSpec::parse(spec).unwrap() }).collect()
+    specs
+        .iter()
+        .map(|spec| Index { name: (*spec).to_owned(), spec: IndexSpec::parse(spec).unwrap() })
+        .collect()
 }
 
 /// 1,000 people of 10 cities, aged 0 to 99; every tenth without age.
@@ -54,11 +60,25 @@ fn plans_read_what_they_need() {
         ("SELECT MAX(_key) FROM p", 1, "ends of records by key", 1, 0, 0),
         ("SELECT * FROM p ORDER BY n LIMIT 3", 3, "index n", 0, 3, 3),
         ("SELECT * FROM p ORDER BY n DESC LIMIT 3 OFFSET 2", 3, "index n", 0, 5, 5),
-        ("SELECT * FROM p WHERE city = 'c3' ORDER BY age DESC, _key DESC LIMIT 3", 3, "index city, age", 0, 3, 3),
+        (
+            "SELECT * FROM p WHERE city = 'c3' ORDER BY age DESC, _key DESC LIMIT 3",
+            3,
+            "index city, age",
+            0,
+            3,
+            3,
+        ),
         ("SELECT city, COUNT(*) FROM p GROUP BY city", 10, "index city, age", 0, 1000, 0),
-        ("SELECT city, age, COUNT(*) FROM p GROUP BY city, age ORDER BY city DESC LIMIT 1", 1, "index city, age", 0, 11, 0),
+        (
+            "SELECT city, age, COUNT(*) FROM p GROUP BY city, age ORDER BY city DESC LIMIT 1",
+            1,
+            "index city, age",
+            0,
+            2,
+            0,
+        ),
         ("SELECT _key FROM p WHERE age = 7 LIMIT 2", 2, "index age", 0, 2, 0),
-        ("SELECT * FROM p WHERE 'x' = ANY(tags) LIMIT 4", 4, "index tags[*]", 0, 4, 4),
+        ("SELECT COUNT(*) FROM p WHERE 'x' = ANY(tags)", 1, "index tags[*]", 0, 334, 0),
         ("SELECT * FROM p WHERE n = 5 AND n = 6", 0, "records by key", 0, 0, 0),
     ] {
         let (found, explain) = explained(&mut memory, &indexes, text);
@@ -77,18 +97,19 @@ fn plans_read_what_they_need() {
 fn explanations_name_the_reasons() {
     let indexes = indexes(&["n", "tags[*]"]);
     let mut memory = people(&indexes);
-    let (_, explain) = explained(&mut memory, &indexes, "SELECT * FROM p WHERE n < 3 AND city = 'c0' LIMIT 2");
+    let (_, explain) =
+        explained(&mut memory, &indexes, "SELECT * FROM p WHERE n < 3 AND city = 'c0' LIMIT 2");
     let text = explain.to_string();
     for line in [
         "└ limit 2",
         "└ keep records with city = 'c0'",
         "└ read each record by its key",
         "└ index n (n), where n < 3, 3 of 1000 rows",
-        "  records by key: 1000 rows, cost 9: costs ",
+        "  records by key: 1000 rows, cost 667: costs 639 more",
         "  index tags[*] (tags[*]): rows not counted: no condition that it can use is on tags[*]",
         "touched: 0 records, 2 index entries, 2 records by key",
     ] {
-        // The cost of the scan is the limit's: 2 rows, 4 read for each.
+        // Three rows of 1000 at most: 333 are read for each of the two.
         assert!(text.contains(line), "{line}\n{text}");
     }
     let json = serde_json::to_value(&explain).unwrap();
@@ -147,7 +168,8 @@ fn tokens_of_other_queries_are_refused() {
     let other = "the continuation token is refused: it is of another query, or of other values";
     assert_eq!(refused(&mut memory, &mine, "SELECT * FROM p WHERE n > $1 ORDER BY n LIMIT 5", 4), other);
     assert_eq!(refused(&mut memory, &mine, "SELECT * FROM p WHERE n >= $1 ORDER BY n LIMIT 5", 3), other);
-    let gone = "the continuation token is refused: the index that the last page was read from is gone: begin again";
+    let gone =
+        "the continuation token is refused: the index that the last page was read from is gone: begin again";
     assert_eq!(refused(&mut memory, &[], "SELECT * FROM p WHERE n > $1 ORDER BY n LIMIT 5", 3), gone);
     // Pages may differ in size.
     let larger = Query::parse("SELECT * FROM p WHERE n > $1 ORDER BY n LIMIT 50").unwrap();
@@ -177,10 +199,15 @@ fn budgets_end_queries() {
         fails("SELECT * FROM p ORDER BY n", Budget { memory_bytes: 10_000, ..budget }),
         "sorting needs more than 10000 bytes of memory: add an index on what ORDER BY names, or a LIMIT"
     );
-    assert!(fails("SELECT n, COUNT(*) FROM p GROUP BY n", Budget { memory_bytes: 10_000, ..budget }).contains("grouping"));
+    assert!(
+        fails("SELECT n, COUNT(*) FROM p GROUP BY n", Budget { memory_bytes: 10_000, ..budget })
+            .contains("grouping")
+    );
     // With LIMIT only that many rows are held.
     let query = Query::parse("SELECT * FROM p ORDER BY n DESC LIMIT 5").unwrap();
-    let rows = run_within(&mut memory, &none, &query, &[], None, Budget { memory_bytes: 10_000, ..budget }).unwrap().0;
+    let rows = run_within(&mut memory, &none, &query, &[], None, Budget { memory_bytes: 10_000, ..budget })
+        .unwrap()
+        .0;
     assert_eq!(rows[0].key.as_deref(), Some(&b"p0999"[..]));
 }
 
@@ -197,7 +224,10 @@ fn absent_fields_are_named() {
     let mut memory = people(&[]);
     let document = dotdb_document::from_json(r#"{"address": {"street": "x"}}"#).unwrap();
     memory.insert(&[], b"a".to_vec(), document);
-    assert_eq!(absent(&mut memory, "SELECT * FROM p WHERE ctiy = 'c1'"), [("ctiy".to_owned(), Some("city".to_owned()))]);
+    assert_eq!(
+        absent(&mut memory, "SELECT * FROM p WHERE ctiy = 'c1'"),
+        [("ctiy".to_owned(), Some("city".to_owned()))]
+    );
     assert_eq!(
         absent(&mut memory, "SELECT n, address.stret FROM p"),
         [("address.stret".to_owned(), Some("address.street".to_owned()))]
@@ -209,9 +239,11 @@ fn absent_fields_are_named() {
 #[test]
 fn a_schema_refuses_unknown_fields() {
     let mut memory = people(&[]);
-    let schema = Schema::from_json(r#"{"properties": {"city": {}, "n": {}}, "additionalProperties": false}"#).unwrap();
+    let schema =
+        Schema::from_json(r#"{"properties": {"city": {}, "n": {}}, "additionalProperties": false}"#).unwrap();
     let query = Query::parse("SELECT * FROM p WHERE ctiy = 'c1'").unwrap();
-    let request = Request { query: &query, parameters: &[], indexes: &[], schema: Some(&schema), token: None };
+    let request =
+        Request { query: &query, parameters: &[], indexes: &[], schema: Some(&schema), token: None };
     let Err(error) = plan(&request, &mut memory) else { panic!("the field is unknown") };
     assert_eq!(error.to_string(), "the collection's schema has no field `ctiy`; did you mean `city`?");
 }
@@ -241,7 +273,10 @@ fn parameters_are_checked() {
     let query = Query::parse("SELECT * FROM p WHERE n = $2 LIMIT $1").unwrap();
     let mut go = |values: &[Value]| run(&mut memory, &[], &query, values, None).map(|(rows, ..)| rows.len());
     assert_eq!(go(&[Value::from(1u64), Value::from(7u64)]), Ok(1));
-    assert_eq!(go(&[Value::from(1u64)]).unwrap_err().to_string(), "the query has 2 parameters and 1 values are given");
+    assert_eq!(
+        go(&[Value::from(1u64)]).unwrap_err().to_string(),
+        "the query has 2 parameters and 1 values are given"
+    );
     let error = go(&[Value::from(-1i64), Value::from(7u64)]).unwrap_err().to_string();
     assert_eq!(error, "LIMIT needs a number of rows from 0 to 2^64 - 1");
     // Another set of values is another number of rows, not another plan for the same text.
@@ -267,7 +302,10 @@ fn sums_are_exact_in_any_order() {
     assert_eq!(sums(&["1e300", "1", "-1e300"]), r#"{"m":0.3333333333333333,"s":1}"#);
     assert_eq!(sums(&["0.1", "0.2"]), r#"{"m":0.15000000000000002,"s":0.30000000000000004}"#);
     assert_eq!(sums(&["5e-324", "5e-324", "5e-324"]), r#"{"m":5e-324,"s":1.5e-323}"#);
-    assert_eq!(sums(&["1.7976931348623157e308", "1.7976931348623157e308"]), r#"{"m":1.7976931348623157e308,"s":null}"#);
+    assert_eq!(
+        sums(&["1.7976931348623157e308", "1.7976931348623157e308"]),
+        r#"{"m":1.7976931348623157e308,"s":null}"#
+    );
 }
 
 #[cfg(not(feature = "collation"))]
@@ -290,7 +328,9 @@ fn locales_order_text() {
     let mut by = |order: &str| {
         let query = Query::parse(&format!("SELECT a FROM c ORDER BY a {order}")).unwrap();
         let (rows, ..) = run(&mut memory, &[], &query, &[], None).unwrap();
-        let name = |row: &dotdb_query::Row| dotdb_document::to_json(&row.document).unwrap().replace("{\"a\":\"", "").replace("\"}", "");
+        let name = |row: &dotdb_query::Row| {
+            dotdb_document::to_json(&row.document).unwrap().replace("{\"a\":\"", "").replace("\"}", "")
+        };
         rows.iter().map(name).collect::<Vec<_>>().join("")
     };
     assert_eq!(by(""), "Zaozä");

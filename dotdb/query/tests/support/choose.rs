@@ -46,7 +46,18 @@ const NUMBERS: [&str; 14] = [
 const TEXTS: [&str; 8] = ["", "a", "ab", "abc", "b", "é", "a%", "A"];
 const PATHS: [&str; 6] = ["a", "b", "m.x", "tags[0]", "tags", "m"];
 const SPECS: [&str; 12] = [
-    "a", "b", "a, b", "b, a", "m.x", "tags[*]", "tags[*], a", "b, tags[*]", "tags", "a, m.x, b", "tags[0]", "m",
+    "a",
+    "b",
+    "a, b",
+    "b, a",
+    "m.x",
+    "tags[*]",
+    "tags[*], a",
+    "b, tags[*]",
+    "tags",
+    "a, m.x, b",
+    "tags[0]",
+    "m",
 ];
 
 fn scalar(choices: &mut Choices<'_>) -> String {
@@ -118,7 +129,11 @@ fn literal(choices: &mut Choices<'_>, parameters: &mut Vec<Value>) -> String {
         parameters.push(value);
         return format!("${}", parameters.len());
     }
-    if json.starts_with('"') { json.replace('"', "'") } else { json.to_uppercase().replace("5E-324", "5e-324") }
+    if json.starts_with('"') {
+        json.replace('"', "'")
+    } else {
+        json.to_uppercase().replace("5E-324", "5e-324")
+    }
 }
 
 fn key(choices: &mut Choices<'_>) -> String {
@@ -197,12 +212,23 @@ pub fn query(choices: &mut Choices<'_>) -> (String, Vec<Value>) {
             3 => vec!["a", "b"],
             _ => vec![choices.one(&["m.x", "tags[0]", "_key", "tags"])],
         };
-        let functions = ["COUNT(*)", "COUNT(b)", "SUM(a)", "MIN(a)", "MAX(b)", "AVG(a)", "MIN(_key)", "MAX(m.x)", "SUM(b)"];
+        let functions = [
+            "COUNT(*)",
+            "COUNT(b)",
+            "SUM(a)",
+            "MIN(a)",
+            "MAX(b)",
+            "AVG(a)",
+            "MIN(_key)",
+            "MAX(m.x)",
+            "SUM(b)",
+        ];
         let count = choices.below(3) + 1;
         let start = choices.below(functions.len());
         let mut columns: Vec<String> = groups.iter().map(|&group| group.to_owned()).collect();
         columns.extend((0..count).map(|number| functions[(start + number) % functions.len()].to_owned()));
-        let group_by = if groups.is_empty() { String::new() } else { format!(" GROUP BY {}", groups.join(", ")) };
+        let group_by =
+            if groups.is_empty() { String::new() } else { format!(" GROUP BY {}", groups.join(", ")) };
         let having = if choices.one_in(4) { " HAVING COUNT(*) > 1" } else { "" };
         let order = match choices.below(3) {
             0 => String::new(),

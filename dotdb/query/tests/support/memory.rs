@@ -83,7 +83,9 @@ impl Source for Memory {
     fn entries(&mut self, index: usize, range: &KeyRange, reverse: bool) -> Result<Rows, Infallible> {
         assert!(!range.is_empty());
         let rows = self.indexes[index].range(bounds(range));
-        let rows = rows.map(|(row, &length)| (row[..length].to_vec().into(), row[length..].to_vec().into())).collect();
+        let rows = rows
+            .map(|(row, &length)| (row[..length].to_vec().into(), row[length..].to_vec().into()))
+            .collect();
         Ok(in_order(rows, reverse))
     }
 

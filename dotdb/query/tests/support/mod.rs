@@ -7,7 +7,9 @@ pub mod memory;
 pub mod naive;
 pub mod tree;
 
-use dotdb_query::{Budget, ExecuteError, Index, Query, QueryError, Request, Row, Token, Value, execute, plan};
+use dotdb_query::{
+    Budget, ExecuteError, Index, Query, QueryError, Request, Row, Token, Value, execute, plan,
+};
 
 use memory::Memory;
 

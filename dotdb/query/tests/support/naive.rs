@@ -141,6 +141,10 @@ fn canonical(tree: &Tree) -> Tree {
             let magnitude = if integer < BigInt::ZERO { -1 - &integer } else { integer.clone() };
             if magnitude.bits() <= 512 { Tree::Int(integer) } else { tree.clone() }
         }
+        Tree::Array(items) => Tree::Array(items.iter().map(canonical).collect()),
+        Tree::Map(entries) => {
+            Tree::Map(entries.iter().map(|(name, value)| (name.clone(), canonical(value))).collect())
+        }
         other => other.clone(),
     }
 }
@@ -160,7 +164,8 @@ fn rounded(scaled_sum: &BigInt, count: u64) -> f64 {
         if scaled(f64::from_bits(middle)) * count <= target { low = middle } else { high = middle - 1 }
     }
     let sign = if negative { -1.0 } else { 1.0 };
-    let (below, above) = (f64::from_bits(low) * sign, f64::from_bits((low + 1).min(f64::MAX.to_bits())) * sign);
+    let (below, above) =
+        (f64::from_bits(low) * sign, f64::from_bits((low + 1).min(f64::MAX.to_bits())) * sign);
     match distance(below).cmp(&distance(above)) {
         Ordering::Less => below,
         Ordering::Greater => above,
@@ -293,7 +298,8 @@ fn by_order(query: &Query, a: &[Tree], b: &[Tree]) -> Ordering {
 /// Checks rows that a plan gave.
 pub fn compare(memory: &Memory, query: &Query, parameters: &[Value], rows: &[Row], explain: &str) {
     let expected = expected(memory, query, parameters);
-    let mut by_name: BTreeMap<String, &Expected> = expected.iter().map(|row| (row.name.clone(), row)).collect();
+    let mut by_name: BTreeMap<String, &Expected> =
+        expected.iter().map(|row| (row.name.clone(), row)).collect();
     assert_eq!(by_name.len(), expected.len(), "rows of the result have names of their own");
     let number = |count: Option<Count>| match count {
         Some(Count::Number(number)) => Some(number as usize),

@@ -130,9 +130,9 @@ pub fn compare(a: &Tree, b: &Tree) -> Ordering {
             }
             a.len().cmp(&b.len())
         }
-        _ if a.rank() == 4 => {
-            region(a).cmp(&region(b)).then_with(|| if region(a) == 0 { exact(a).cmp(&exact(b)) } else { Ordering::Equal })
-        }
+        _ if a.rank() == 4 => region(a)
+            .cmp(&region(b))
+            .then_with(|| if region(a) == 0 { exact(a).cmp(&exact(b)) } else { Ordering::Equal }),
         _ => Ordering::Equal,
     })
 }
