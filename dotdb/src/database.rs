@@ -1,6 +1,7 @@
 //! A database: DotDB over one store.
 
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) pipeline: Arc<Pipeline>,
     /// Held while history and tree are brought up to date.
     pub(crate) settling: Mutex<()>,
+    /// Keys changed since then, roughly.
+    pub(crate) unsettled: AtomicU64,
 }
 
 impl Database {
@@ -84,7 +87,13 @@ impl Database {
         };
         let version = journal::last_version(&*store.snapshot()?)?;
         let pipeline = Pipeline::new(Arc::clone(&store), version, settings.keeps_history());
-        let shared = Shared { store, settings, pipeline: Arc::new(pipeline), settling: Mutex::default() };
+        let shared = Shared {
+            store,
+            settings,
+            pipeline: Arc::new(pipeline),
+            settling: Mutex::default(),
+            unsettled: AtomicU64::new(0),
+        };
         Ok(Database { shared: Arc::new(shared) })
     }
 
@@ -127,7 +136,9 @@ impl Database {
     pub(crate) fn snapshot_at(&self, version: u64) -> Result<Arc<dyn Snapshot>, DbError> {
         let mut snapshot = self.shared.store.snapshot()?;
         let behind = journal::last_version(&*snapshot)?.saturating_sub(read_number(&*snapshot, INDEXED)?);
-        if behind > 2 * settle::STEP && !self.shared.store.read_only() {
+        let unsettled = self.shared.unsettled.load(Ordering::Relaxed);
+        let is_far = behind > 2 * settle::STEP || unsettled > 2 * settle::STEP_CHANGES;
+        if is_far && !self.shared.store.read_only() {
             self.settle()?;
             snapshot = self.shared.store.snapshot()?;
         }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
 
 use bytes::Bytes;
@@ -21,6 +22,9 @@ use crate::settings::{History, INDEXED, OLDEST, number_row, read_number};
 
 /// Versions between two steps.
 pub(crate) const STEP: u64 = 256;
+/// Changes that the journal gathers between two steps at most, by the transactions of one process: so many are held
+/// in memory by who reads the past.
+pub(crate) const STEP_CHANGES: u64 = 1 << 16;
 /// Rows after which a batch is written.
 const BATCH_ROWS: usize = 1 << 14;
 /// Bytes after which a batch is written.
@@ -56,8 +60,12 @@ impl Writer<'_> {
 impl Shared {
     /// Takes a step when one is due and nobody else does. A failure shows in the next commit, or in what is asked
     /// of the history.
-    pub(crate) fn settle_sometimes(&self, version: u64) {
-        if !self.settings.keeps_history() || !version.is_multiple_of(STEP) {
+    pub(crate) fn settle_sometimes(&self, version: u64, changed: usize) {
+        if !self.settings.keeps_history() {
+            return;
+        }
+        let unsettled = self.unsettled.fetch_add(changed as u64, Ordering::Relaxed) + changed as u64;
+        if !version.is_multiple_of(STEP) && unsettled < STEP_CHANGES {
             return;
         }
         let turn = match self.settling.try_lock() {
@@ -77,6 +85,7 @@ impl Shared {
     }
 
     fn settle_in_turn(&self, _turn: &MutexGuard<'_, ()>) -> Result<(), DbError> {
+        self.unsettled.store(0, Ordering::Relaxed);
         let snapshot = self.store.snapshot()?;
         let last = journal::last_version(&*snapshot)?;
         self.index(&*snapshot, last)?;

@@ -140,6 +140,7 @@ impl Tx {
             return self.version();
         };
         let shared = Arc::clone(&self.shared);
+        let changed = self.changed_keys();
         let prepared = self.prepare(shared.settings.keeps_history(), durability);
         self.reads.seal();
         let pipeline = Arc::clone(registration.pipeline());
@@ -151,7 +152,7 @@ impl Tx {
                 || reads.contains(key, || records.hash64(key))
         };
         let version = pipeline.commit(registration, snapshot, prepared, has_read)?;
-        shared.settle_sometimes(version);
+        shared.settle_sometimes(version, changed);
         Ok(version)
     }
 

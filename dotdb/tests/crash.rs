@@ -27,6 +27,9 @@ const START_BALANCE: u64 = 1 << 40;
 /// Records that a lane keeps of its last transfers.
 const WINDOW: u64 = 8;
 const KEPT_VERSIONS: u64 = 300;
+/// For how long a store may still be held that was closed: by threads of its own (sled), or by a child of another test
+/// that was being started.
+const WAIT: Duration = Duration::from_secs(10);
 
 /// Durabilities, and how many threads commit with each.
 const LEVELS: [(&str, Durability, u8); 3] =
@@ -76,7 +79,7 @@ fn child() {
     let Ok(url) = std::env::var(URL) else { return };
     let level = std::env::var(DURABILITY).unwrap();
     let (_, durability, lanes) = *LEVELS.iter().find(|(name, ..)| *name == level).unwrap();
-    let store = dotdb_stores::open(&url.parse().unwrap(), Access::Create).unwrap();
+    let store = dotdb_stores::open_waiting(&url.parse().unwrap(), Access::Create, WAIT).unwrap();
     let database = Database::open_or_create(store, settings(url.ends_with("-rooted"))).unwrap();
     if database.version() == 0 {
         let mut tx = database.begin(Mode::ReadWrite).unwrap();
@@ -182,7 +185,7 @@ fn check_state(tx: &mut Tx, version: u64) -> BTreeMap<u8, u64> {
 
 /// Checks the whole database.
 fn check(url: &StoreUrl, random: &mut Rng) -> Found {
-    let database = match dotdb_stores::open(url, Access::Write) {
+    let database = match dotdb_stores::open_waiting(url, Access::Write, WAIT) {
         // Killed before the database was there.
         Err(StoreError::NotFound { .. }) => return Found::default(),
         Err(error) => panic!("the store cannot be opened after a kill: {error}"),

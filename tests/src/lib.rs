@@ -1,6 +1,7 @@
 //! Tests across crates: conformance, differential runs, crash loops.
 
 pub mod differential;
+pub mod dotdb_model;
 pub mod generate;
 pub mod mock_host;
 pub mod text_test;

@@ -506,7 +506,7 @@ fn seeds(otherwise: u64) -> std::ops::Range<u64> {
 #[test]
 fn versions_over_memory() {
     let mut versions = 0;
-    for seed in seeds(150) {
+    for seed in seeds(80) {
         let store = Arc::new(MemoryStore::new());
         versions += run(seed, 120, &mut || store.clone());
     }
@@ -515,7 +515,7 @@ fn versions_over_memory() {
 
 #[test]
 fn versions_over_redb() {
-    for seed in seeds(5) {
+    for seed in seeds(3) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state.db");
         run(seed + 1_000_000, 100, &mut || Arc::new(RedbStore::open_or_create(&path).unwrap()));
