@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use dotdb::{Database, Direction, Durability, History, Mode, Settings, Store, StoreError, StoreStats, Tx, ValueKind};
+use dotdb::{
+    Database, Direction, Durability, History, Mode, Settings, Store, StoreError, StoreStats, Tx, ValueKind,
+};
 use dotdb_memory::MemoryStore;
 use dotdb_store::{Batch, PairIter, Snapshot};
 use fastrand::Rng;
