@@ -352,10 +352,10 @@ impl<S: Source> Executor<S> {
         if needs_values {
             let values = decode_entry(&index.spec, &entry).map_err(damaged)?;
             let row = EntryRow { spec: &index.spec, values, key: &key };
-            if let Some(filter) = &self.plan.entry_filter {
-                if eval::holds(filter, &row).map_err(damaged)? != Some(true) {
-                    return Ok(Step::Working);
-                }
+            if let Some(filter) = &self.plan.entry_filter
+                && eval::holds(filter, &row).map_err(damaged)? != Some(true)
+            {
+                return Ok(Step::Working);
             }
             if !self.plan.fetch {
                 return Ok(match self.plan.grouping {
@@ -414,10 +414,10 @@ impl<S: Source> Executor<S> {
         let record = Record { key: &key, document: &document };
         let damaged = |error: Malformed| QueryError::Record { key: hex(&key), problem: error.to_string() };
         self.watch.see(&document).map_err(damaged)?;
-        if let Some(filter) = &self.plan.filter {
-            if eval::holds(filter, &record).map_err(damaged)? != Some(true) {
-                return Ok(Step::Working);
-            }
+        if let Some(filter) = &self.plan.filter
+            && eval::holds(filter, &record).map_err(damaged)? != Some(true)
+        {
+            return Ok(Step::Working);
         }
         if matches!(self.plan.grouping, Grouping::None) {
             let sort_key = self.sort_key(&record).map_err(damaged)?;
@@ -590,10 +590,10 @@ impl<S: Source> Executor<S> {
     fn finish_group(&mut self, encoded: Vec<u8>, group: Group) -> Result<Step, QueryError> {
         let damaged = |error: Malformed| QueryError::Invalid(error.to_string());
         let finished = Finished::new(&self.plan.query, &self.aggregates, group);
-        if let Some(having) = &self.plan.query.having {
-            if eval::holds(having, &finished).map_err(damaged)? != Some(true) {
-                return Ok(Step::Working);
-            }
+        if let Some(having) = &self.plan.query.having
+            && eval::holds(having, &finished).map_err(damaged)? != Some(true)
+        {
+            return Ok(Step::Working);
         }
         let document = self.project(&finished, None).map_err(damaged)?;
         let sort_key = self.sort_key(&finished).map_err(damaged)?;

@@ -2,8 +2,6 @@
 
 use std::fmt::{self, Display};
 
-use num_bigint::BigInt;
-
 use crate::path::{write_collection, write_name};
 use crate::query::{Column, Comparison, Count, Expr, Filter, Function, KEY_NAME, OrderBy, Query};
 use crate::value::{Value, ValueRef};
@@ -152,7 +150,7 @@ impl fmt::Display for ValueRef<'_> {
             ValueRef::Bool(true) => f.write_str("TRUE"),
             ValueRef::Bool(false) => f.write_str("FALSE"),
             ValueRef::Int(value) => value.fmt(f),
-            ValueRef::Big { .. } => self.integer().unwrap_or_else(BigInt::default).fmt(f),
+            ValueRef::Big { .. } => self.integer().unwrap_or_default().fmt(f),
             ValueRef::Float(value) => write!(f, "{value:?}"),
             ValueRef::Text(text) => write!(f, "'{}'", text.replace('\'', "''")),
             ValueRef::Bytes(bytes) => {

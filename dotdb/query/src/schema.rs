@@ -310,6 +310,9 @@ fn count(value: ValueRef<'_>, place: &str) -> Result<u64, String> {
     number.ok_or_else(|| format!("the schema at {place}: expected an integer from 0"))
 }
 
+/// A bound, the words for it, and whether a value that compares so with it is within.
+type Limit<'s> = (&'s Option<Value>, &'s str, fn(Ordering) -> bool);
+
 /// Why a check ended.
 enum Failed {
     Malformed(Malformed),
@@ -343,15 +346,15 @@ impl Rules {
     /// Checks `value` at `at`, which is left at the place of what is wrong.
     fn check(&self, value: ValueRef<'_>, at: &mut Vec<Step>) -> Result<(), Failed> {
         let broken = |problem: String| Err(Failed::Broken(problem));
-        if let Some(types) = &self.types {
-            if !types.iter().any(|&position| is_of(value, position)) {
-                let expected: Vec<&str> = types.iter().map(|&position| TYPES[position]).collect();
-                return broken(format!(
-                    "is {}, the schema asks for {}",
-                    value.type_name(),
-                    expected.join(" or ")
-                ));
-            }
+        if let Some(types) = &self.types
+            && !types.iter().any(|&position| is_of(value, position))
+        {
+            let expected: Vec<&str> = types.iter().map(|&position| TYPES[position]).collect();
+            return broken(format!(
+                "is {}, the schema asks for {}",
+                value.type_name(),
+                expected.join(" or ")
+            ));
         }
         if let Some(choices) = &self.choices {
             let mut found = false;
@@ -374,7 +377,7 @@ impl Rules {
     }
 
     fn check_number(&self, value: ValueRef<'_>) -> Result<(), Failed> {
-        let limits: [(&Option<Value>, &str, fn(Ordering) -> bool); 4] = [
+        let limits: [Limit<'_>; 4] = [
             (&self.minimum, "at least", Ordering::is_ge),
             (&self.maximum, "at most", Ordering::is_le),
             (&self.exclusive_minimum, "more than", Ordering::is_gt),

@@ -79,10 +79,10 @@ impl Sum {
             return Value::Float(special);
         }
         let scaled = self.scaled();
-        if scaled.magnitude().trailing_zeros().is_none_or(|zeros| zeros >= u64::from(LEAST_EXPONENT)) {
-            if let Some(integer) = Value::from_integer(&(&scaled >> LEAST_EXPONENT)) {
-                return integer;
-            }
+        if scaled.magnitude().trailing_zeros().is_none_or(|zeros| zeros >= u64::from(LEAST_EXPONENT))
+            && let Some(integer) = Value::from_integer(&(&scaled >> LEAST_EXPONENT))
+        {
+            return integer;
         }
         Value::Float(nearest(&scaled, &BigUint::from(1u8)))
     }

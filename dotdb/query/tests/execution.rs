@@ -20,8 +20,9 @@ fn indexes(specs: &[&str]) -> Vec<Index> {
 /// 1,000 people of 10 cities, aged 0 to 99; every tenth without age.
 fn people(indexes: &[Index]) -> Memory {
     let document = |number: u32| {
-        let age = if number % 10 == 0 { String::new() } else { format!(", \"age\": {}", number % 100) };
-        let tags = if number % 3 == 0 { "[\"x\", \"y\"]" } else { "[\"y\"]" };
+        let age =
+            if number.is_multiple_of(10) { String::new() } else { format!(", \"age\": {}", number % 100) };
+        let tags = if number.is_multiple_of(3) { "[\"x\", \"y\"]" } else { "[\"y\"]" };
         let json = format!("{{\"city\": \"c{}\", \"n\": {number}, \"tags\": {tags}{age}}}", number / 100);
         (format!("p{number:04}").into_bytes(), dotdb_document::from_json(&json).unwrap())
     };

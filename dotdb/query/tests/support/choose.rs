@@ -205,9 +205,9 @@ pub fn query(choices: &mut Choices<'_>) -> (String, Vec<Value>) {
     };
     let direction = |choices: &mut Choices<'_>| choices.one(&["", " DESC", " ASC"]);
     let text = if choices.one_in(3) {
-        let groups: Vec<&str> = match choices.below(5) {
-            0 => vec![],
-            1 => vec!["a"],
+        let groups: Vec<&str> = match choices.below(6) {
+            0 | 1 => vec![],
+            5 => vec!["a"],
             2 => vec!["b", "a"],
             3 => vec!["a", "b"],
             _ => vec![choices.one(&["m.x", "tags[0]", "_key", "tags"])],
@@ -224,7 +224,7 @@ pub fn query(choices: &mut Choices<'_>) -> (String, Vec<Value>) {
             "SUM(b)",
         ];
         let count = choices.below(3) + 1;
-        let start = choices.below(functions.len());
+        let start = if choices.one_in(3) { 0 } else { choices.below(functions.len()) };
         let mut columns: Vec<String> = groups.iter().map(|&group| group.to_owned()).collect();
         columns.extend((0..count).map(|number| functions[(start + number) % functions.len()].to_owned()));
         let group_by =

@@ -10,6 +10,9 @@ use num_bigint::BigInt;
 use super::memory::Memory;
 use super::tree::{Tree, compare as order, decode, scaled};
 
+/// Keys and documents.
+type Records = Vec<(Vec<u8>, Tree)>;
+
 /// What an expression is of a row.
 type Lookup<'l> = &'l dyn Fn(&Expr) -> Tree;
 
@@ -238,7 +241,7 @@ fn project(query: &Query, lookup: Lookup<'_>, whole: Option<&Tree>) -> Tree {
 }
 
 fn expected(memory: &Memory, query: &Query, parameters: &[Value]) -> Vec<Expected> {
-    let mut rows: Vec<(Vec<u8>, Tree)> = vec![];
+    let mut rows: Records = vec![];
     for (key, document) in &memory.records {
         let document = decode(document);
         let lookup = |expr: &Expr| record(expr, key, &document, parameters);
@@ -255,7 +258,7 @@ fn expected(memory: &Memory, query: &Query, parameters: &[Value]) -> Vec<Expecte
         };
         return rows.iter().map(row).collect();
     }
-    let mut groups: Vec<(Vec<Tree>, Vec<(Vec<u8>, Tree)>)> = vec![];
+    let mut groups: Vec<(Vec<Tree>, Records)> = vec![];
     if query.group_by().is_empty() {
         groups.push((vec![], rows));
     } else {
