@@ -46,9 +46,10 @@ pub enum Class {
     S0,
     /// Database: 300, 20 per row and 1 per 8 bytes of keys and documents.
     Q,
-    /// Transaction: 100, and at a commit 50 per changed key.
+    /// Transaction: 100, and at a commit 50 per changed key; roots and proofs 2000 and 5000 per changed key.
     T,
-    /// Hash: 20, and the algorithm's weight per block; events: 20, and 1 per 8 bytes.
+    /// Hash: 20, and the algorithm's weight per block; proofs: 20, and SHA-256 of them and of their siblings; events:
+    /// 20, and 1 per 8 bytes.
     H,
     /// Call: 3, and 1 per 8 word locals of the callee.
     Call,
@@ -154,6 +155,18 @@ pub const fn database(rows: u64, key_and_document_bytes: u64) -> u64 {
 /// Cost of a commit beyond the static part.
 pub const fn commit(changed_keys: u64) -> u64 {
     changed_keys * 50
+}
+
+/// Cost of a state root or a proof beyond the static part: a look at the tree, and the transaction's changed keys
+/// brought into it.
+pub const fn tree(changed_keys: u64) -> u64 {
+    2000 + changed_keys * 5000
+}
+
+/// Cost of verifying a proof beyond the static part: SHA-256 of its bytes, and of two blocks for each sibling. What is
+/// no proof has no siblings.
+pub const fn proof(bytes: u64, siblings: u64) -> u64 {
+    hash(bytes, 64, 20) + siblings * 2 * 20
 }
 
 /// Cost of an event beyond the static part.

@@ -84,8 +84,32 @@ pub trait Host {
     fn db_exists(&mut self, coll: u32, key: &[u8], gas: &mut Gas) -> HostResult<bool>;
     /// Inserts under the next key of the collection's counter and answers the key.
     fn db_insert(&mut self, coll: u32, doc: &Bytes, gas: &mut Gas) -> HostResult<Bytes>;
-    /// Number of documents.
+    /// Puts the merge of a document and a patch (RFC 7396) in its place; false if there is no document, and then
+    /// nothing changes. Charges [`crate::gas::database`] with one row over key, document and patch.
+    fn db_patch(&mut self, coll: u32, key: &[u8], patch: &[u8], gas: &mut Gas) -> HostResult<bool>;
+    /// Reads a document as it was at a version up to that which the transaction began at. Charged as
+    /// [`Host::db_get`].
+    fn db_get_at(&mut self, coll: u32, version: u64, key: &[u8], gas: &mut Gas) -> HostResult<Option<Bytes>>;
+    /// Number of documents. Charges [`crate::gas::database`] with one row.
     fn db_count(&mut self, coll: u32, gas: &mut Gas) -> HostResult<u64>;
+    /// Opens a cursor over the rows of a compiled query, whose parameters are the elements of the array `arguments`.
+    /// Charges [`crate::gas::database`] over both, then with the rows that planning examined.
+    fn db_query(
+        &mut self,
+        coll: u32,
+        plan: &[u8],
+        arguments: Option<&[u8]>,
+        gas: &mut Gas,
+    ) -> HostResult<u64>;
+    /// Number of rows that a query gives. Charged as [`Host::db_query`] and each row as [`Host::db_next`] does, but for
+    /// the rows themselves. Uses up a cursor's number.
+    fn db_query_count(
+        &mut self,
+        coll: u32,
+        plan: &[u8],
+        arguments: Option<&[u8]>,
+        gas: &mut Gas,
+    ) -> HostResult<u64>;
     /// Opens a cursor over `from ≤ key < to`; `None` = open end. Numbers count up from 1 in each execution.
     fn db_scan(
         &mut self,
@@ -95,10 +119,32 @@ pub trait Host {
         descending: bool,
         gas: &mut Gas,
     ) -> HostResult<u64>;
-    /// Next entry of a cursor; `None` at its end.
+    /// Next entry of a cursor; `None` at its end. Charges [`crate::gas::database`] with one row over key and document;
+    /// a query's cursor before that with each record and index entry examined, one row over its bytes.
     fn db_next(&mut self, cursor: u64, gas: &mut Gas) -> HostResult<Option<(Bytes, Bytes)>>;
     /// Closes a cursor.
     fn db_close(&mut self, cursor: u64) -> HostResult<()>;
+
+    /// Reads a slot as it was at a version up to that which the transaction began at; zero if absent. Charged as the
+    /// first touch of a slot.
+    fn slot_load_at(&mut self, version: u64, key: &[u8], gas: &mut Gas) -> HostResult<SlotValue>;
+    /// The root hash of the state as the transaction sees it: 32 bytes. Charges [`crate::gas::tree`].
+    fn state_root(&mut self, gas: &mut Gas) -> HostResult<Bytes>;
+    /// The proof of what a slot of this contract holds under [`Host::state_root`]. Charges [`crate::gas::tree`].
+    fn state_prove(&mut self, key: &[u8], gas: &mut Gas) -> HostResult<Bytes>;
+    /// The proof of what a key of a collection holds under [`Host::state_root`]. Charges [`crate::gas::database`] with
+    /// one row over the key, and [`crate::gas::tree`].
+    fn db_prove(&mut self, coll: u32, key: &[u8], gas: &mut Gas) -> HostResult<Bytes>;
+    /// Whether a proof shows that a slot of this contract holds `value` (zero: that it is not set) in the state with
+    /// this root; false for bytes that are no root or no proof. Reads no state. Charges [`crate::gas::proof`].
+    fn state_verify(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        root: &[u8],
+        proof: &[u8],
+        gas: &mut Gas,
+    ) -> HostResult<bool>;
 
     /// Opens a transaction where none is open.
     fn tx_begin(&mut self, read_only: bool) -> HostResult<()>;

@@ -353,12 +353,16 @@ macro_rules! for_each_op {
             0x80 DbGet "DB_GET" (Coll) "{key} → [found]{doc}" (Kind Cap Tx Db) Q Next (cap DbRead) "point read in the open transaction; null if absent";
             0x81 DbPut "DB_PUT" (Coll) "{key doc} → [replaced]" (Kind Cap ReadOnly Tx Db) Q Next (cap DbWrite) "insert or replace";
             0x82 DbDelete "DB_DELETE" (Coll) "{key} → [existed]" (Kind Cap ReadOnly Tx Db) Q Next (cap DbWrite) "remove";
-            0x84 DbCount "DB_COUNT" (Coll) "[] → [n]" (Cap Tx Db Overflow) Q Next (cap DbRead) "number of documents, in constant time";
+            0x83 DbQuery "DB_QUERY" (Coll) "{plan args} → [cursor]" (Kind Cap Tx Db) Q Next (cap DbRead) "cursor over the rows of a compiled query; its parameters are the elements of an array, or null for none";
+            0x84 DbCount "DB_COUNT" (Coll) "{plan args} → [n]" (Kind Cap Tx Db Overflow) Q Next (cap DbRead) "number of rows that a compiled query gives; without a plan and arguments (nulls) of documents, in constant time";
             0x85 DbExists "DB_EXISTS" (Coll) "{key} → [r]" (Kind Cap Tx Db) Q Next (cap DbRead) "1 if the key is present";
             0x86 DbInsert "DB_INSERT" (Coll) "{doc} → {key}" (Kind Cap ReadOnly Tx Db) Q Next (cap DbWrite) "insert under the next key of the collection's counter: 8 bytes, big-endian";
+            0x87 DbPatch "DB_PATCH" (Coll) "{key patch} → [found]" (Kind Cap ReadOnly Tx Db) Q Next (cap DbWrite) "merge a patch into a document (RFC 7396); 0 and nothing changed if there is none";
             0x88 DbScan "DB_SCAN" (Coll ScanFlags) "{from to} → [cursor]" (Kind Cap Tx Db) Q Next (cap DbRead) "cursor over from ≤ key < to, null = open end; flag 1 = descending";
             0x89 DbNext "DB_NEXT" () "[cursor] → [more]{key doc}" (Index Cap Tx Db) Q Next (cap DbRead) "next entry of the cursor; 0 and nulls at the end";
             0x8A DbClose "DB_CLOSE" () "[cursor] → []" (Index Cap Tx) B Next (cap DbRead) "close; all cursors close with their transaction";
+            0x8E DbGetAt "DB_GET_AT" (Coll) "[version]{key} → [found]{doc}" (Kind Cap Tx Db) Q Next (cap DbRead) "point read as of a version, at most the one that the transaction began at";
+            0x8F DbProve "DB_PROVE" (Coll) "{key} → {proof}" (Kind Cap Tx Db) Q Next (cap DbRead) "proof under STATE_ROOT of what the key holds, or that it is absent";
 
             // 0x90–0x9F Contract state and transactions
             0x90 Sload "SLOAD" () "[key] → [value]" (Tx Db Overflow) S Next () "slot of this contract, 0 if absent; a value wider than the word traps Overflow";
@@ -372,6 +376,10 @@ macro_rules! for_each_op {
             0x98 TxAbort "TX_ABORT" () "[] → []" (Cap Tx) T Next (cap Tx) "undo everything since TX_BEGIN and close the transaction";
             0x99 Savepoint "SAVEPOINT" () "[] → [id]" (Tx) T Next () "mark a point to roll back to";
             0x9A Rollback "ROLLBACK" () "[id] → []" (Tx) T Next () "undo state, documents and events back to the savepoint, which stays valid";
+            0x9B StateRoot "STATE_ROOT" () "{} → {root}" (Tx Db) T Next () "root hash of the state, pending changes included: 32 bytes";
+            0x9C StateProve "STATE_PROVE" () "[key] → {proof}" (Tx Db) T Next () "proof under STATE_ROOT of what a slot of this contract holds, or that it is not set";
+            0x9D StateVerify "STATE_VERIFY" () "[key value]{root proof} → [r]" (Kind Tx) H Next () "1 if the proof shows that a slot of this contract holds the value (0: is not set) under the root; reads no state";
+            0x9F StateAt "STATE_AT" () "[version key] → [value]" (Tx Db Overflow) S Next () "slot as of a version, at most the one that the transaction began at";
 
             // 0xA0–0xAF Cryptography
             0xA0 Hash "HASH" (Hash) "{b} → {digest}" (Kind) H Next () "digest of a byte string";

@@ -96,6 +96,15 @@ struct Plan {
     ref_locals: u16,
 }
 
+/// Number of the reference constant that is [`COUNT_QUERY`] compiled; [`ALL_QUERY`] and [`PATCH`] follow.
+const FIRST_QUERY: u64 = 7;
+/// A query that reads no documents, which are any bytes.
+const COUNT_QUERY: &str = "SELECT COUNT(*) AS n FROM first";
+/// A query that reads them.
+const ALL_QUERY: &str = "SELECT * FROM first";
+/// A document: `{"a": 1, "b": null}`.
+const PATCH: &[u8] = &[0xa2, 0x61, b'a', 0x01, 0x61, b'b', 0xf6];
+
 /// Everything but functions and what refers to them.
 fn skeleton(rng: &mut Rng, width: Width) -> Module {
     let mut module = Module::new("generated", width);
@@ -109,6 +118,10 @@ fn skeleton(rng: &mut Rng, width: Width) -> Module {
         let bytes = random_bytes(rng, len);
         module.ref_constants.push(if bytes.is_empty() { Bytes::from_static(b"x") } else { bytes });
     }
+    module.ref_constants.extend([COUNT_QUERY, ALL_QUERY].map(|text| {
+        Bytes::from(dotdb::query::Query::parse(text).expect("a query of the language").to_bytes())
+    }));
+    module.ref_constants.push(Bytes::from_static(PATCH));
     module.data = vec![
         DataSegment {
             address: 0,

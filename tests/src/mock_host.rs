@@ -1,11 +1,16 @@
 //! A complete host in memory: plain maps, undone by cloning, equal when everything they hold is equal.
 
+mod commitment;
+mod query;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use dotvm_core::env::Env;
 use dotvm_core::gas::{self, Gas};
 use dotvm_core::host::{Host, HostError, HostResult, SlotValue};
+use dotvm_core::module::{Collection, CollectionKind};
 use dotvm_core::trap::TrapKind;
 
 /// Longest key of a document, in bytes; longer ones trap Db.
@@ -31,6 +36,8 @@ pub struct State {
     pub counters: BTreeMap<u32, u64>,
     /// Events, in order.
     pub events: Vec<Event>,
+    /// Whether the contract and its collections are there: made by the first transaction that writes.
+    pub is_linked: bool,
 }
 
 /// A slot or a document.
@@ -40,6 +47,8 @@ pub enum Place {
     Slot(Vec<u8>),
     /// A document.
     Document(u32, Vec<u8>),
+    /// The counters of a collection.
+    Counters(u32),
 }
 
 /// What a savepoint brings back.
@@ -55,11 +64,22 @@ pub struct Mark {
     pub changed: BTreeSet<Place>,
 }
 
+/// A step of a cursor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    /// A query examines something that costs so much.
+    Work(u64),
+    /// A key and a document.
+    Row(Bytes, Bytes),
+    /// The query cannot go on.
+    Failed(String),
+}
+
 /// A cursor over what was there when it was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// Entries still to come.
-    entries: VecDeque<(Bytes, Bytes)>,
+    /// Steps still to come.
+    steps: VecDeque<Step>,
     /// The savepoint set last when it was opened: rolling back to that or an earlier one closes it.
     opened_after: u64,
 }
@@ -84,8 +104,12 @@ pub struct Transaction {
 pub struct MockHost {
     /// What ENV reads.
     pub env: Env,
+    /// The module's collections. Where none are given, every collection takes what both kinds do.
+    pub collections: Vec<Collection>,
     /// The committed state.
     pub committed: State,
+    /// The states committed before, each at its version.
+    pub versions: Vec<Arc<State>>,
     /// The open transaction.
     pub transaction: Option<Transaction>,
     /// Every `conflict_every`-th commit reports a conflict; 0 = none.
@@ -120,7 +144,9 @@ impl MockHost {
     pub fn with_state(env: Env, committed: State) -> MockHost {
         let mut host = MockHost {
             env,
+            collections: Vec::new(),
             committed,
+            versions: Vec::new(),
             transaction: None,
             conflict_every: 0,
             commits: 0,
@@ -132,10 +158,62 @@ impl MockHost {
     }
 
     fn begin(&self, read_only: bool) -> Transaction {
-        Transaction {
-            read_only,
-            now: Mark { state: self.committed.clone(), ..Mark::default() },
-            ..Transaction::default()
+        let mut state = self.committed.clone();
+        state.is_linked |= !read_only;
+        Transaction { read_only, now: Mark { state, ..Mark::default() }, ..Transaction::default() }
+    }
+
+    /// Makes a transaction's state the committed one: a new version, if it has changed anything.
+    pub fn commit(&mut self, transaction: Transaction) {
+        let Mark { state, changed, .. } = transaction.now;
+        if changed.is_empty() {
+            self.committed.events = state.events;
+        } else {
+            self.versions.push(Arc::new(std::mem::replace(&mut self.committed, state)));
+        }
+    }
+
+    /// The state as of a version up to that which the open transaction began at.
+    fn state_at(&mut self, version: u64) -> HostResult<&State> {
+        self.open()?;
+        let version = usize::try_from(version).unwrap_or(usize::MAX);
+        match self.versions.get(version) {
+            Some(state) => Ok(state),
+            None if version == self.versions.len() => Ok(&self.committed),
+            None => trap(TrapKind::Db, "there is no such version"),
+        }
+    }
+
+    fn check_documents(&self, coll: u32) -> HostResult<()> {
+        match self.collections.get(coll as usize) {
+            Some(Collection { kind: CollectionKind::Bytes, .. }) => {
+                trap(TrapKind::Db, "the collection keeps byte strings")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The steps of a query's cursor.
+    fn query(
+        &mut self,
+        coll: u32,
+        plan: &[u8],
+        arguments: Option<&[u8]>,
+        gas: &mut Gas,
+    ) -> HostResult<VecDeque<Step>> {
+        let rows = self.open()?.rows(coll, |_| true);
+        let steps = query::run(rows, plan, arguments, gas, || self.check_documents(coll))?;
+        self.cursors_opened += 1;
+        Ok(steps)
+    }
+
+    /// What the tree of the open transaction's state is asked with: the state, the contract's name, its collections.
+    fn tree(&mut self, database_cost: u64, gas: &mut Gas) -> HostResult<(&State, &[u8], &[Collection])> {
+        let changed = self.open()?.now.changed.len() as u64;
+        gas.charge(database_cost + gas::tree(changed))?;
+        match &self.transaction {
+            Some(transaction) => Ok((&transaction.now.state, &self.env.contract, &self.collections)),
+            None => trap(TrapKind::Tx, "no transaction is open"),
         }
     }
 
@@ -166,10 +244,22 @@ impl Transaction {
         self.now.state.documents.get(&coll)?.get(key)
     }
 
+    /// The documents of a collection with such keys.
+    fn rows(&self, coll: u32, within: impl Fn(&[u8]) -> bool) -> Vec<(Bytes, Bytes)> {
+        let documents = self.now.state.documents.get(&coll).into_iter().flatten();
+        documents
+            .filter(|(key, _)| within(key))
+            .map(|(key, document)| (Bytes::copy_from_slice(key), document.clone()))
+            .collect()
+    }
+
     fn write(&mut self, coll: u32, key: &[u8], document: &Bytes) -> bool {
         self.now.changed.insert(Place::Document(coll, key.to_vec()));
         let documents = self.now.state.documents.entry(coll).or_default();
         let is_replaced = documents.insert(key.to_vec(), document.clone()).is_some();
+        if !is_replaced {
+            self.now.changed.insert(Place::Counters(coll));
+        }
         // A new key of 8 bytes moves the counter up to itself, so that no insertion meets it.
         if let (false, Ok(key)) = (is_replaced, key.try_into()) {
             let counter = self.now.state.counters.entry(coll).or_default();
@@ -250,9 +340,12 @@ impl Host for MockHost {
         let transaction = self.open_for_writing()?;
         check_key(key)?;
         gas.charge(gas::database(1, key.len() as u64))?;
-        transaction.now.changed.insert(Place::Document(coll, key.to_vec()));
         let documents = transaction.now.state.documents.entry(coll).or_default();
-        Ok(documents.remove(key).is_some())
+        let existed = documents.remove(key).is_some();
+        if existed {
+            transaction.now.changed.extend([Place::Document(coll, key.to_vec()), Place::Counters(coll)]);
+        }
+        Ok(existed)
     }
 
     fn db_exists(&mut self, coll: u32, key: &[u8], gas: &mut Gas) -> HostResult<bool> {
@@ -271,6 +364,98 @@ impl Host for MockHost {
         };
         transaction.write(coll, &key, doc);
         Ok(Bytes::copy_from_slice(&key))
+    }
+
+    fn db_patch(&mut self, coll: u32, key: &[u8], patch: &[u8], gas: &mut Gas) -> HostResult<bool> {
+        self.open_for_writing()?;
+        self.check_documents(coll)?;
+        let transaction = self.open()?;
+        check_key(key)?;
+        let old = transaction.document(coll, key).cloned();
+        let bytes = key.len() + old.as_ref().map_or(0, Bytes::len) + patch.len();
+        gas.charge(gas::database(1, bytes as u64))?;
+        let merged = dotdb::document::merge_patch(old.as_deref().unwrap_or(&[0xf6]), patch);
+        let Ok(merged) = merged else { return trap(TrapKind::Db, "not a document") };
+        if old.is_some() {
+            transaction.write(coll, key, &merged.into());
+        }
+        Ok(old.is_some())
+    }
+
+    fn db_get_at(&mut self, coll: u32, version: u64, key: &[u8], gas: &mut Gas) -> HostResult<Option<Bytes>> {
+        let state = self.state_at(version)?;
+        check_key(key)?;
+        let document = state.documents.get(&coll).and_then(|documents| documents.get(key)).cloned();
+        let bytes = key.len() + document.as_ref().map_or(0, Bytes::len);
+        gas.charge(gas::database(1, bytes as u64))?;
+        Ok(document)
+    }
+
+    fn slot_load_at(&mut self, version: u64, key: &[u8], gas: &mut Gas) -> HostResult<SlotValue> {
+        let value = self.state_at(version)?.slots.get(key).cloned().unwrap_or_default();
+        gas.charge(gas::slot(true, (key.len() + value.len()) as u64))?;
+        slot_value(&value)
+    }
+
+    fn state_root(&mut self, gas: &mut Gas) -> HostResult<Bytes> {
+        let (state, contract, collections) = self.tree(0, gas)?;
+        commitment::root(state, contract, collections)
+    }
+
+    fn state_prove(&mut self, key: &[u8], gas: &mut Gas) -> HostResult<Bytes> {
+        let (state, contract, collections) = self.tree(0, gas)?;
+        commitment::prove_slot(state, contract, collections, key)
+    }
+
+    fn db_prove(&mut self, coll: u32, key: &[u8], gas: &mut Gas) -> HostResult<Bytes> {
+        self.open()?;
+        check_key(key)?;
+        let (state, contract, collections) = self.tree(gas::database(1, key.len() as u64), gas)?;
+        commitment::prove_record(state, contract, collections, coll, key)
+    }
+
+    fn state_verify(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        root: &[u8],
+        proof: &[u8],
+        gas: &mut Gas,
+    ) -> HostResult<bool> {
+        commitment::verify(&self.open()?.now.state, key, value, root, proof, gas)
+    }
+
+    fn db_query(
+        &mut self,
+        coll: u32,
+        plan: &[u8],
+        arguments: Option<&[u8]>,
+        gas: &mut Gas,
+    ) -> HostResult<u64> {
+        let steps = self.query(coll, plan, arguments, gas)?;
+        let number = self.cursors_opened;
+        let transaction = self.open()?;
+        let opened_after = transaction.last_savepoint;
+        transaction.cursors.insert(number, Cursor { steps, opened_after });
+        Ok(number)
+    }
+
+    fn db_query_count(
+        &mut self,
+        coll: u32,
+        plan: &[u8],
+        arguments: Option<&[u8]>,
+        gas: &mut Gas,
+    ) -> HostResult<u64> {
+        let mut count = 0;
+        for step in self.query(coll, plan, arguments, gas)? {
+            match step {
+                Step::Work(cost) => gas.charge(cost)?,
+                Step::Row(..) => count += 1,
+                Step::Failed(problem) => return trap(TrapKind::Db, &problem),
+            }
+        }
+        Ok(count)
     }
 
     fn db_count(&mut self, coll: u32, gas: &mut Gas) -> HostResult<u64> {
@@ -292,17 +477,14 @@ impl Host for MockHost {
         from.map_or(Ok(()), check_key)?;
         to.map_or(Ok(()), check_key)?;
         gas.charge(gas::database(0, (from.map_or(0, <[u8]>::len) + to.map_or(0, <[u8]>::len)) as u64))?;
-        let documents = transaction.now.state.documents.get(&coll).into_iter().flatten();
         let within = |key: &[u8]| from.is_none_or(|from| key >= from) && to.is_none_or(|to| key < to);
-        let mut entries: VecDeque<(Bytes, Bytes)> = documents
-            .filter(|(key, _)| within(key))
-            .map(|(key, document)| (Bytes::copy_from_slice(key), document.clone()))
-            .collect();
+        let mut rows = transaction.rows(coll, within);
         if descending {
-            entries.make_contiguous().reverse();
+            rows.reverse();
         }
+        let steps = rows.into_iter().map(|(key, document)| Step::Row(key, document)).collect();
         let opened_after = transaction.last_savepoint;
-        transaction.cursors.insert(number, Cursor { entries, opened_after });
+        transaction.cursors.insert(number, Cursor { steps, opened_after });
         self.cursors_opened = number;
         Ok(number)
     }
@@ -312,9 +494,20 @@ impl Host for MockHost {
         let Some(cursor) = transaction.cursors.get_mut(&cursor) else {
             return trap(TrapKind::Index, "no such cursor");
         };
-        let bytes = cursor.entries.front().map_or(0, |(key, document)| key.len() + document.len());
-        gas.charge(gas::database(1, bytes as u64))?;
-        Ok(cursor.entries.pop_front())
+        loop {
+            match cursor.steps.pop_front() {
+                Some(Step::Work(cost)) => gas.charge(cost)?,
+                Some(Step::Row(key, document)) => {
+                    gas.charge(gas::database(1, (key.len() + document.len()) as u64))?;
+                    return Ok(Some((key, document)));
+                }
+                Some(Step::Failed(problem)) => return trap(TrapKind::Db, &problem),
+                None => {
+                    gas.charge(gas::database(1, 0))?;
+                    return Ok(None);
+                }
+            }
+        }
     }
 
     fn db_close(&mut self, cursor: u64) -> HostResult<()> {
@@ -341,7 +534,7 @@ impl Host for MockHost {
         if let Some(transaction) = self.transaction.take()
             && !has_conflict
         {
-            self.committed = transaction.now.state;
+            self.commit(transaction);
         }
         Ok(!has_conflict)
     }

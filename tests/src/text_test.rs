@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use dotdb::{Database, Durability};
+use dotdb::{Database, Durability, History, Settings};
 use dotdb_memory::MemoryStore;
 use dotvm_arch::{W512, Width};
 use dotvm_asm::Options;
@@ -132,13 +132,17 @@ fn load(name: &str, source: &str, width: Width) -> Result<Program, String> {
 /// The state that runs leave to those that follow: one for each host.
 struct World {
     mock: State,
+    /// The states that the mock host has committed before.
+    versions: Vec<Arc<State>>,
     database: Database,
 }
 
 impl World {
     fn new() -> Result<World, String> {
-        let database = Database::open(Arc::new(MemoryStore::new())).map_err(|error| error.to_string())?;
-        Ok(World { mock: State::default(), database })
+        let settings = Settings { history: History::All, state_root: true };
+        let database = Database::open_or_create(Arc::new(MemoryStore::new()), settings)
+            .map_err(|error| error.to_string())?;
+        Ok(World { mock: State::default(), versions: Vec::new(), database })
     }
 }
 
@@ -199,6 +203,8 @@ fn run_on_mock_hosts(
     let verified = program.verified();
     let mut before = MockHost::with_state(step.env.clone(), std::mem::take(&mut world.mock));
     before.conflict_every = step.conflict_every;
+    before.collections.clone_from(&verified.module().collections);
+    before.versions = std::mem::take(&mut world.versions);
 
     let mut host = before.clone();
     let mut inspect = |_: u32, inst: &dotvm_core::decode::Inst| {
@@ -228,6 +234,7 @@ fn run_on_mock_hosts(
         return Err(format!("reference and engine leave different hosts:\n  {host:?}\n  {engine_host:?}"));
     }
     world.mock = host.committed;
+    world.versions = host.versions;
     Ok((outcome, mock_events))
 }
 
@@ -259,7 +266,7 @@ fn run_on_runtime(
 /// Ends a mock host's execution as the runtime does, and answers the events kept.
 fn finish(host: &mut MockHost, is_success: bool) -> Events {
     if let Some(transaction) = host.transaction.take().filter(|_| is_success) {
-        host.committed = transaction.now.state;
+        host.commit(transaction);
     }
     let topic = |bytes: &Vec<u8>| W512::try_from_be_slice(bytes).unwrap_or_default();
     let events = std::mem::take(&mut host.committed.events);

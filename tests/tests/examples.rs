@@ -4,5 +4,6 @@
 mod examples {
     pub mod contracts;
     pub mod ledger;
+    pub mod registry;
     pub mod widths;
 }

@@ -70,6 +70,8 @@ fn is_out_of_reach(op: Op, trap: TrapKind) -> bool {
                 | Op::TxCommit
                 | Op::DbCount
                 | Op::DbNext
+                | Op::StateRoot
+                | Op::StateProve
         ),
         // Its operands are bytes or null, which is an open end, and there is no third kind yet.
         TrapKind::Kind => op == Op::DbScan,

@@ -23,7 +23,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dotdb-sled", &["dotdb-store"]),
     ("dotdb-stores", &["dotdb-store", "dotdb-memory", "dotdb-redb", "dotdb-rocksdb", "dotdb-sled"]),
     ("dotdb", &["dotdb-commitment", "dotdb-document", "dotdb-query", "dotdb-store"]),
-    ("dotvm-asm", &["dotvm-arch", "dotvm-core", "dotdb-document"]),
+    ("dotvm-asm", &["dotvm-arch", "dotvm-core", "dotdb-document", "dotdb-query"]),
 ];
 
 /// The composition roots: they name concrete stores, frontends and widths.

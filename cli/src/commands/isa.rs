@@ -176,9 +176,11 @@ fn dynamic_gas(class: Class) -> Option<&'static str> {
         Class::Al => "1 per 64 bytes",
         Class::R => "1 per 32 bytes",
         Class::S => "480 on the first touch of the key in the transaction, 1 per 8 bytes of key and value",
-        Class::Q => "20 per row, 1 per 8 bytes of keys and documents",
-        Class::T => "at a commit 50 per changed key",
-        Class::H => "for digests the algorithm's weight per block, for events 10 per topic and 1 per 8 bytes",
+        Class::Q => "20 per row given or examined, 1 per 8 bytes of keys and documents",
+        Class::T => "at a commit 50 per changed key, for roots and proofs 2000 and 5000 per changed key",
+        Class::H => {
+            "for digests the algorithm's weight per block, for events 10 per topic and 1 per 8 bytes, for proofs SHA-256 of their bytes and 40 per sibling"
+        }
         Class::Call | Class::Calli => "1 per 8 word locals of the callee",
         Class::Z
         | Class::B

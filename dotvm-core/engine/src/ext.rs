@@ -208,7 +208,41 @@ impl<W: Word> Machine<'_, W> {
                 let key = self.host.db_insert(a as u32, bytes_of(&self.refs[r])?, &mut self.gas)?;
                 self.refs[r] = Ref::Bytes(key);
             }
-            Op::DbCount => self.words[w] = word_of_count(self.host.db_count(a as u32, &mut self.gas)?)?,
+            Op::DbPatch => {
+                let (key, patch) = (bytes_of(&self.refs[r])?, bytes_of(&self.refs[r + 1])?);
+                let found = self.host.db_patch(a as u32, key, patch, &mut self.gas)?;
+                self.words[w] = W::from_bool(found);
+                self.clear_refs(r, 2);
+            }
+            Op::DbGetAt => {
+                let key = bytes_of(&self.refs[r])?;
+                let version = self.words[w].try_u64().ok_or(Stop::trap(TrapKind::Db))?;
+                let found = self.host.db_get_at(a as u32, version, key, &mut self.gas)?;
+                self.words[w] = W::from_bool(found.is_some());
+                self.refs[r] = found.map_or(Ref::Null, Ref::Bytes);
+            }
+            Op::DbProve => {
+                let proof = self.host.db_prove(a as u32, bytes_of(&self.refs[r])?, &mut self.gas)?;
+                self.refs[r] = Ref::Bytes(proof);
+            }
+            Op::DbCount => {
+                let (plan, arguments) = (optional_bytes(&self.refs[r]), optional_bytes(&self.refs[r + 1]));
+                let count = match (plan, arguments) {
+                    (Some(plan), arguments) => {
+                        self.host.db_query_count(a as u32, plan, arguments, &mut self.gas)?
+                    }
+                    (None, None) => self.host.db_count(a as u32, &mut self.gas)?,
+                    (None, Some(_)) => return Err(Stop::trap(TrapKind::Kind)),
+                };
+                self.words[w] = word_of_count(count)?;
+                self.clear_refs(r, 2);
+            }
+            Op::DbQuery => {
+                let (plan, arguments) = (bytes_of(&self.refs[r])?, optional_bytes(&self.refs[r + 1]));
+                let cursor = self.host.db_query(a as u32, plan, arguments, &mut self.gas)?;
+                self.words[w] = word_of_count(cursor)?;
+                self.clear_refs(r, 2);
+            }
             Op::DbScan => {
                 let (from, to) = (optional_bytes(&self.refs[r]), optional_bytes(&self.refs[r + 1]));
                 let cursor = self.host.db_scan(a as u32, from, to, b & 1 != 0, &mut self.gas)?;
@@ -268,6 +302,28 @@ impl<W: Word> Machine<'_, W> {
             Op::Rollback => {
                 let savepoint = self.words[w].try_u64();
                 self.host.rollback(savepoint.ok_or(Stop::trap(TrapKind::Tx))?)?;
+            }
+
+            Op::StateRoot => self.refs[r] = Ref::Bytes(self.host.state_root(&mut self.gas)?),
+            Op::StateProve => {
+                let proof =
+                    self.host.state_prove(self.words[w].to_be_trimmed(&mut key_buffer), &mut self.gas)?;
+                self.refs[r] = Ref::Bytes(proof);
+            }
+            Op::StateVerify => {
+                let mut value_buffer = [0; 64];
+                let (root, proof) = (bytes_of(&self.refs[r])?, bytes_of(&self.refs[r + 1])?);
+                let key = self.words[w].to_be_trimmed(&mut key_buffer);
+                let value = self.words[w + 1].to_be_trimmed(&mut value_buffer);
+                let shows = self.host.state_verify(key, value, root, proof, &mut self.gas)?;
+                self.words[w] = W::from_bool(shows);
+                self.clear_refs(r, 2);
+            }
+            Op::StateAt => {
+                let version = self.words[w].try_u64().ok_or(Stop::trap(TrapKind::Db))?;
+                let key = self.words[w + 1].to_be_trimmed(&mut key_buffer);
+                let value = self.host.slot_load_at(version, key, &mut self.gas)?;
+                self.words[w] = word_of(&value)?;
             }
 
             // Cryptography

@@ -475,6 +475,10 @@ impl Machine<'_> {
             Op::DbCount => self.db_count(a as u32)?,
             Op::DbExists => self.db_exists(a as u32)?,
             Op::DbInsert => self.db_insert(a as u32)?,
+            Op::DbQuery => self.db_query(a as u32)?,
+            Op::DbPatch => self.db_patch(a as u32)?,
+            Op::DbGetAt => self.db_get_at(a as u32)?,
+            Op::DbProve => self.db_prove(a as u32)?,
             Op::DbScan => self.db_scan(a as u32, b & 1 != 0)?,
             Op::DbNext => self.db_next()?,
             Op::DbClose => self.db_close()?,
@@ -500,6 +504,10 @@ impl Machine<'_> {
                 let savepoint = self.pop().to_u64().ok_or(TrapKind::Tx)?;
                 self.host.rollback(savepoint)?;
             }
+            Op::StateRoot => self.state_root()?,
+            Op::StateProve => self.state_prove()?,
+            Op::StateVerify => self.state_verify()?,
+            Op::StateAt => self.state_at()?,
 
             // 0xA0–0xAF Cryptography
             Op::Hash => self.hash(a)?,

@@ -31,6 +31,14 @@ impl Machine<'_> {
         }
     }
 
+    /// Takes a byte string or null off the stack.
+    fn pop_optional_bytes(&mut self) -> Option<Bytes> {
+        match self.pop_ref() {
+            Ref::Bytes(bytes) => Some(bytes),
+            Ref::Null => None,
+        }
+    }
+
     fn push_bytes(&mut self, bytes: Option<Bytes>) {
         self.push_ref(bytes.map_or(Ref::Null, Ref::Bytes));
     }
@@ -110,8 +118,19 @@ impl Machine<'_> {
     }
 
     pub fn db_count(&mut self, coll: u32) -> Result<(), Fault> {
-        let count = self.host.db_count(coll, &mut self.gas)?;
+        let (arguments, plan) = (self.pop_optional_bytes(), self.pop_optional_bytes());
+        let count = match plan {
+            Some(plan) => self.host.db_query_count(coll, &plan, arguments.as_deref(), &mut self.gas)?,
+            None if arguments.is_some() => return Err(TrapKind::Kind.into()),
+            None => self.host.db_count(coll, &mut self.gas)?,
+        };
         self.push_number(count.into())
+    }
+
+    pub fn db_query(&mut self, coll: u32) -> Result<(), Fault> {
+        let (arguments, plan) = (self.pop_optional_bytes(), self.pop_bytes()?);
+        let cursor = self.host.db_query(coll, &plan, arguments.as_deref(), &mut self.gas)?;
+        self.push_number(cursor.into())
     }
 
     pub fn db_exists(&mut self, coll: u32) -> Result<(), Fault> {
@@ -128,15 +147,38 @@ impl Machine<'_> {
         Ok(())
     }
 
+    pub fn db_patch(&mut self, coll: u32) -> Result<(), Fault> {
+        let (patch, key) = (self.pop_bytes()?, self.pop_bytes()?);
+        let found = self.host.db_patch(coll, &key, &patch, &mut self.gas)?;
+        self.push_flag(found);
+        Ok(())
+    }
+
+    /// A version; there is none that is wider than 64 bits.
+    fn pop_version(&mut self) -> Result<u64, Fault> {
+        Ok(self.pop().to_u64().ok_or(TrapKind::Db)?)
+    }
+
+    pub fn db_get_at(&mut self, coll: u32) -> Result<(), Fault> {
+        let key = self.pop_bytes()?;
+        let version = self.pop_version()?;
+        let document = self.host.db_get_at(coll, version, &key, &mut self.gas)?;
+        self.push_flag(document.is_some());
+        self.push_bytes(document);
+        Ok(())
+    }
+
+    pub fn db_prove(&mut self, coll: u32) -> Result<(), Fault> {
+        let key = self.pop_bytes()?;
+        let proof = self.host.db_prove(coll, &key, &mut self.gas)?;
+        self.push_bytes(Some(proof));
+        Ok(())
+    }
+
     pub fn db_scan(&mut self, coll: u32, descending: bool) -> Result<(), Fault> {
         // Both ends may be null, which leaves them open; there is no other kind that is not bytes.
-        let (to, from) = (self.pop_ref(), self.pop_ref());
-        let end = |reference: &Ref| match reference {
-            Ref::Bytes(bytes) => Some(bytes.clone()),
-            Ref::Null => None,
-        };
-        let cursor =
-            self.host.db_scan(coll, end(&from).as_deref(), end(&to).as_deref(), descending, &mut self.gas)?;
+        let (to, from) = (self.pop_optional_bytes(), self.pop_optional_bytes());
+        let cursor = self.host.db_scan(coll, from.as_deref(), to.as_deref(), descending, &mut self.gas)?;
         self.push(cursor);
         Ok(())
     }
@@ -190,6 +232,35 @@ impl Machine<'_> {
     pub fn tstore(&mut self) -> Result<(), Fault> {
         let (value, key) = (self.pop(), self.pop());
         Ok(self.host.scratch_store(&number_bytes(&key), &number_bytes(&value))?)
+    }
+
+    pub fn state_root(&mut self) -> Result<(), Fault> {
+        let root = self.host.state_root(&mut self.gas)?;
+        self.push_bytes(Some(root));
+        Ok(())
+    }
+
+    pub fn state_prove(&mut self) -> Result<(), Fault> {
+        let key = self.pop();
+        let proof = self.host.state_prove(&number_bytes(&key), &mut self.gas)?;
+        self.push_bytes(Some(proof));
+        Ok(())
+    }
+
+    pub fn state_verify(&mut self) -> Result<(), Fault> {
+        let (proof, root) = (self.pop_bytes()?, self.pop_bytes()?);
+        let (value, key) = (self.pop(), self.pop());
+        let (key, value) = (number_bytes(&key), number_bytes(&value));
+        let shows = self.host.state_verify(&key, &value, &root, &proof, &mut self.gas)?;
+        self.push_flag(shows);
+        Ok(())
+    }
+
+    pub fn state_at(&mut self) -> Result<(), Fault> {
+        let key = self.pop();
+        let version = self.pop_version()?;
+        let value = self.host.slot_load_at(version, &number_bytes(&key), &mut self.gas)?;
+        self.push_number(BigUint::from_bytes_be(value.as_bytes()))
     }
 
     /// The digest of `data`, and its cost.

@@ -1,11 +1,13 @@
 //! The machine's host over a transaction of DotDB.
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use bytes::Bytes;
+use dotdb::query::{Query, Value};
 use dotdb::{
-    CollectionId, ContractId, CursorId, Database, DbError, Direction, Durability, MAX_KEY_BYTES, Mode, Touch,
-    Tx, ValueKind,
+    CollectionId, ContractId, CursorId, Database, DbError, Direction, Durability, MAX_KEY_BYTES, Mode,
+    QueryOptions, Touch, Tx, ValueKind,
 };
 use dotvm_arch::{W512, Word};
 use dotvm_core::env::Env;
@@ -15,6 +17,7 @@ use dotvm_core::module::{Collection, CollectionKind};
 use dotvm_core::trap::TrapKind;
 
 use crate::execute::Place;
+use crate::past::Past;
 use crate::scratch::Scratch;
 
 /// Most savepoints set at a time in one transaction.
@@ -57,18 +60,22 @@ pub struct TxHost<'a> {
     /// The program has committed a transaction that changed something.
     has_committed: bool,
     failure: Option<DbError>,
+    /// The versions read last.
+    past: Past,
 }
 
 /// The open transaction and what is undone with it.
-struct OpenTx {
-    tx: Tx,
-    contract: ContractId,
+pub(crate) struct OpenTx {
+    pub(crate) tx: Tx,
+    pub(crate) contract: ContractId,
     /// Parallel to the module's collections.
-    collections: Vec<CollectionId>,
+    collections: Vec<(CollectionId, CollectionKind)>,
     /// Keys that linking itself has changed.
     linked_keys: usize,
     /// Greatest cursor number given.
     last_cursor: u64,
+    /// Cursors of queries; numbers of closed ones may be among them.
+    queries: BTreeSet<CursorId>,
     events: Vec<Event>,
     event_bytes: u64,
     scratch: Scratch,
@@ -125,6 +132,7 @@ impl<'a> TxHost<'a> {
             changed_keys: 0,
             has_committed: false,
             failure: None,
+            past: Past::default(),
         })
     }
 
@@ -194,7 +202,7 @@ impl<'a> TxHost<'a> {
 }
 
 /// Why an operation did not happen, before it is told to the machine.
-enum Refusal {
+pub(crate) enum Refusal {
     Host(HostError),
     Db(DbError),
 }
@@ -211,13 +219,20 @@ impl From<gas::OutOfGas> for Refusal {
     }
 }
 
-fn refuse<T>(kind: TrapKind, sentence: impl Into<String>) -> Result<T, Refusal> {
+pub(crate) fn refuse<T>(kind: TrapKind, sentence: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal::Host(HostError::Trap(kind, sentence.into())))
 }
 
 #[cold]
 fn no_transaction() -> HostError {
     HostError::Trap(TrapKind::Tx, "no transaction is open".to_owned())
+}
+
+fn slot_value(bytes: &[u8]) -> Result<SlotValue, Refusal> {
+    match SlotValue::new(bytes) {
+        Some(value) => Ok(value),
+        None => refuse(TrapKind::Overflow, "the slot holds more than 512 bits"),
+    }
 }
 
 /// What the writes of a transaction hold back until it commits.
@@ -246,7 +261,7 @@ impl Pending {
 }
 
 impl OpenTx {
-    fn link(mut tx: Tx, place: Place<'_>, collections: &[Collection]) -> Result<OpenTx, DbError> {
+    pub(crate) fn link(mut tx: Tx, place: Place<'_>, collections: &[Collection]) -> Result<OpenTx, DbError> {
         let contract = match place.contract {
             Some(contract) => contract,
             // Numbers start at 1: contract 0 has no state, as befits one that does not exist.
@@ -260,15 +275,16 @@ impl OpenTx {
                     CollectionKind::Bytes => ValueKind::Bytes,
                     CollectionKind::Document => ValueKind::Document,
                 };
-                tx.collection(contract, &collection.name, kind)
+                Ok((tx.collection(contract, &collection.name, kind)?, collection.kind))
             })
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect::<Result<Vec<_>, DbError>>()?;
         Ok(OpenTx {
             linked_keys: tx.changed_keys(),
             tx,
             contract,
             collections,
             last_cursor: 0,
+            queries: BTreeSet::new(),
             events: Vec::new(),
             event_bytes: 0,
             scratch: Scratch::default(),
@@ -278,7 +294,7 @@ impl OpenTx {
     }
 
     /// Keys that the program has changed.
-    fn changed_keys(&self) -> u64 {
+    pub(crate) fn changed_keys(&self) -> u64 {
         self.tx.changed_keys().saturating_sub(self.linked_keys) as u64
     }
 
@@ -288,9 +304,9 @@ impl OpenTx {
     }
 
     #[inline]
-    fn collection(&self, coll: u32) -> Result<CollectionId, Refusal> {
+    pub(crate) fn collection(&self, coll: u32) -> Result<CollectionId, Refusal> {
         match self.collections.get(coll as usize) {
-            Some(&id) => Ok(id),
+            Some(&(id, _)) => Ok(id),
             None => refuse(TrapKind::Index, format!("the module has no collection {coll}")),
         }
     }
@@ -298,10 +314,14 @@ impl OpenTx {
     fn slot_load(&mut self, key: &[u8], gas: &mut Gas) -> Result<SlotValue, Refusal> {
         let entry = self.tx.slot_entry(self.contract, key)?;
         gas.charge(gas::slot(entry.touch() == Touch::First, (key.len() + entry.bytes()) as u64))?;
-        match SlotValue::new(entry.read()) {
-            Some(value) => Ok(value),
-            None => refuse(TrapKind::Overflow, "the slot holds more than 512 bits"),
-        }
+        slot_value(entry.read())
+    }
+
+    /// [`OpenTx::slot_load`] that costs the same however often the slot is read.
+    fn slot_load_untouched(&mut self, key: &[u8], gas: &mut Gas) -> Result<SlotValue, Refusal> {
+        let entry = self.tx.slot_entry(self.contract, key)?;
+        gas.charge(gas::slot(true, (key.len() + entry.bytes()) as u64))?;
+        slot_value(entry.read())
     }
 
     fn slot_store(&mut self, key: &[u8], value: &[u8], gas: &mut Gas) -> Result<(), Refusal> {
@@ -340,7 +360,7 @@ impl OpenTx {
         Ok(())
     }
 
-    fn db_get(&mut self, coll: u32, key: &[u8], gas: &mut Gas) -> Result<Option<Bytes>, Refusal> {
+    pub(crate) fn db_get(&mut self, coll: u32, key: &[u8], gas: &mut Gas) -> Result<Option<Bytes>, Refusal> {
         let entry = self.tx.record_entry(self.collection(coll)?, key)?;
         gas.charge(gas::database(1, (key.len() + entry.bytes()) as u64))?;
         Ok(entry.read())
@@ -376,6 +396,26 @@ impl OpenTx {
         Ok(self.tx.insert(collection, doc.clone())?)
     }
 
+    fn db_patch(&mut self, coll: u32, key: &[u8], patch: &[u8], gas: &mut Gas) -> Result<bool, Refusal> {
+        self.check_writable()?;
+        let collection = self.collection(coll)?;
+        if self.collections[coll as usize].1 != CollectionKind::Document {
+            return refuse(
+                TrapKind::Db,
+                "the collection keeps byte strings, and only documents can be patched",
+            );
+        }
+        let entry = self.tx.record_entry(collection, key)?;
+        let (first, replaced) = (!entry.written(), entry.bytes());
+        gas.charge(gas::database(1, (key.len() + replaced + patch.len()) as u64))?;
+        dotdb::document::validate(patch).map_err(DbError::Document)?;
+        let Some(old) = entry.read() else { return Ok(false) };
+        let merged = dotdb::document::merge_patch(&old, patch).map_err(DbError::Document)?;
+        self.pending.hold(first, !self.marks.is_empty(), merged.len(), replaced)?;
+        self.tx.put(collection, key, merged)?;
+        Ok(true)
+    }
+
     fn db_count(&mut self, coll: u32, gas: &mut Gas) -> Result<u64, Refusal> {
         let collection = self.collection(coll)?;
         gas.charge(gas::database(1, 0))?;
@@ -406,7 +446,74 @@ impl OpenTx {
         Ok(cursor)
     }
 
+    /// Opens a query's cursor.
+    fn open_query(
+        &mut self,
+        coll: u32,
+        plan: &[u8],
+        arguments: Option<&[u8]>,
+        gas: &mut Gas,
+    ) -> Result<CursorId, Refusal> {
+        let collection = self.collection(coll)?;
+        gas.charge(gas::database(0, (plan.len() + arguments.map_or(0, <[u8]>::len)) as u64))?;
+        let query = Query::from_bytes(plan).map_err(DbError::from)?;
+        let arguments = match arguments {
+            Some(arguments) => Value::list_from_document(arguments).map_err(DbError::from)?,
+            None => Vec::new(),
+        };
+        let (cursor, planning) = self.tx.query(collection, &query, &arguments, &QueryOptions::default())?;
+        self.last_cursor = cursor.0;
+        gas.charge(gas::database(planning.rows, planning.bytes))?;
+        Ok(cursor)
+    }
+
+    fn db_query(
+        &mut self,
+        coll: u32,
+        plan: &[u8],
+        arguments: Option<&[u8]>,
+        gas: &mut Gas,
+    ) -> Result<u64, Refusal> {
+        let cursor = self.open_query(coll, plan, arguments, gas)?;
+        self.queries.insert(cursor);
+        Ok(cursor.0)
+    }
+
+    fn db_query_count(
+        &mut self,
+        coll: u32,
+        plan: &[u8],
+        arguments: Option<&[u8]>,
+        gas: &mut Gas,
+    ) -> Result<u64, Refusal> {
+        let cursor = self.open_query(coll, plan, arguments, gas)?;
+        let mut count = 0;
+        loop {
+            self.work(cursor, gas)?;
+            if self.tx.cursor_entry(cursor)?.take().is_none() {
+                break;
+            }
+            count += 1;
+        }
+        self.tx.close(cursor)?;
+        Ok(count)
+    }
+
+    /// Works, and charges for what it takes, until a query's next row or its end is known.
+    fn work(&mut self, cursor: CursorId, gas: &mut Gas) -> Result<(), Refusal> {
+        loop {
+            let work = self.tx.cursor_work(cursor)?;
+            gas.charge(gas::database(work.rows, work.bytes))?;
+            if work.done {
+                return Ok(());
+            }
+        }
+    }
+
     fn db_next(&mut self, cursor: CursorId, gas: &mut Gas) -> Result<Option<(Bytes, Bytes)>, Refusal> {
+        if self.queries.contains(&cursor) {
+            self.work(cursor, gas)?;
+        }
         let entry = self.tx.cursor_entry(cursor)?;
         gas.charge(gas::database(1, entry.bytes() as u64))?;
         Ok(entry.take())
@@ -518,6 +625,15 @@ impl Host for TxHost<'_> {
         with_open!(self.db_insert(coll, doc, gas))
     }
 
+    fn db_patch(&mut self, coll: u32, key: &[u8], patch: &[u8], gas: &mut Gas) -> HostResult<bool> {
+        with_open!(self.db_patch(coll, key, patch, gas))
+    }
+
+    fn db_get_at(&mut self, coll: u32, version: u64, key: &[u8], gas: &mut Gas) -> HostResult<Option<Bytes>> {
+        let result = self.past(version).and_then(|past| past.db_get(coll, key, gas));
+        self.answer(result)
+    }
+
     fn db_count(&mut self, coll: u32, gas: &mut Gas) -> HostResult<u64> {
         with_open!(self.db_count(coll, gas))
     }
@@ -534,6 +650,27 @@ impl Host for TxHost<'_> {
         with_open!(self.db_scan(coll, from, to, descending, gas)).map(|cursor| before + cursor)
     }
 
+    fn db_query(
+        &mut self,
+        coll: u32,
+        plan: &[u8],
+        arguments: Option<&[u8]>,
+        gas: &mut Gas,
+    ) -> HostResult<u64> {
+        let before = self.cursors_before;
+        with_open!(self.db_query(coll, plan, arguments, gas)).map(|cursor| before + cursor)
+    }
+
+    fn db_query_count(
+        &mut self,
+        coll: u32,
+        plan: &[u8],
+        arguments: Option<&[u8]>,
+        gas: &mut Gas,
+    ) -> HostResult<u64> {
+        with_open!(self.db_query_count(coll, plan, arguments, gas))
+    }
+
     fn db_next(&mut self, cursor: u64, gas: &mut Gas) -> HostResult<Option<(Bytes, Bytes)>> {
         let id = self.cursor(cursor)?;
         with_open!(self.db_next(id, gas))
@@ -541,7 +678,39 @@ impl Host for TxHost<'_> {
 
     fn db_close(&mut self, cursor: u64) -> HostResult<()> {
         let id = self.cursor(cursor)?;
-        let result = self.open()?.tx.close(id).map_err(Refusal::Db);
+        let open = self.open()?;
+        open.queries.remove(&id);
+        let result = open.tx.close(id).map_err(Refusal::Db);
+        self.answer(result)
+    }
+
+    fn slot_load_at(&mut self, version: u64, key: &[u8], gas: &mut Gas) -> HostResult<SlotValue> {
+        let result = self.past(version).and_then(|past| past.slot_load_untouched(key, gas));
+        self.answer(result)
+    }
+
+    fn state_root(&mut self, gas: &mut Gas) -> HostResult<Bytes> {
+        with_open!(self.state_root(gas))
+    }
+
+    fn state_prove(&mut self, key: &[u8], gas: &mut Gas) -> HostResult<Bytes> {
+        with_open!(self.state_prove(key, gas))
+    }
+
+    fn db_prove(&mut self, coll: u32, key: &[u8], gas: &mut Gas) -> HostResult<Bytes> {
+        with_open!(self.db_prove(coll, key, gas))
+    }
+
+    fn state_verify(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        root: &[u8],
+        proof: &[u8],
+        gas: &mut Gas,
+    ) -> HostResult<bool> {
+        let contract = self.open()?.contract;
+        let result = crate::proof::verify(contract, key, value, root, proof, gas);
         self.answer(result)
     }
 
@@ -591,6 +760,19 @@ impl Host for TxHost<'_> {
 }
 
 impl TxHost<'_> {
+    /// The contract's state as of a version up to that which the open transaction began at.
+    fn past(&mut self, version: u64) -> Result<&mut OpenTx, Refusal> {
+        let Some(open) = &self.open else { return Err(Refusal::Host(no_transaction())) };
+        let last = open.tx.version()?;
+        if version > last {
+            return Err(DbError::FutureVersion { version, last }.into());
+        }
+        self.past.at(version, || {
+            let tx = self.database.begin_at(version)?;
+            OpenTx::link(tx, Place { name: self.contract_name, contract: None }, self.collections)
+        })
+    }
+
     /// The open transaction's cursor that the program knows by this number.
     fn cursor(&mut self, cursor: u64) -> HostResult<CursorId> {
         let before = self.cursors_before;

@@ -12,7 +12,9 @@ mod contracts;
 mod error;
 mod execute;
 mod host;
+mod past;
 mod program;
+mod proof;
 mod scratch;
 pub mod show;
 

@@ -48,6 +48,10 @@ fn roles(op: Op, count: u32) -> Vec<Role> {
         Op::Meterd => vec![Below(50)],
         Op::Sload | Op::Sdelete | Op::Sexists | Op::Tload => vec![Key],
         Op::Sstore | Op::Tstore => vec![Key, Any],
+        Op::StateProve => vec![Key],
+        Op::StateAt => vec![Below(1), Key],
+        Op::DbGetAt => vec![Below(1)],
+        Op::StateVerify => vec![Key, Any],
         _ => vec![Any; count as usize],
     }
 }
@@ -288,6 +292,7 @@ impl FunctionGenerator<'_> {
         self.op_with(prefix, info.op, &imms, effect);
         match info.op {
             Op::Rconst | Op::Hash | Op::Bload | Op::DbInsert => self.top_is_bytes(),
+            Op::StateRoot | Op::StateProve | Op::DbProve => self.top_is_bytes(),
             _ => {}
         }
         true

@@ -4,6 +4,7 @@ use dotvm_core::env::EnvField;
 use dotvm_core::module::Signature;
 use dotvm_core::opcode::{Effect, OPS, Op};
 
+use super::FIRST_QUERY;
 use super::function::FunctionGenerator;
 use super::operands::env_effect;
 
@@ -154,7 +155,22 @@ impl FunctionGenerator<'_> {
             Op::Free => self.alloc_and_free(),
             Op::Bget => self.byte_of_constant(),
             Op::Bstore => self.part_of_constant(),
-            Op::DbNext | Op::DbClose => self.scan(),
+            Op::DbNext | Op::DbClose => {
+                self.generic(Op::DbScan.info());
+                self.read_cursor()
+            }
+            Op::DbQuery => {
+                self.query_operands(false);
+                self.collection_op(Op::DbQuery);
+                self.read_cursor()
+            }
+            Op::DbCount => {
+                self.query_operands(true);
+                self.collection_op(Op::DbCount);
+                true
+            }
+            Op::DbPatch => self.patch(),
+            Op::StateVerify if !self.one_in(4) => self.proof(),
             Op::TxBegin | Op::TxCommit | Op::TxAbort => self.transaction(op),
             Op::Rollback => self.savepoint(),
             _ => self.generic(op.info()),
@@ -550,9 +566,54 @@ impl FunctionGenerator<'_> {
         true
     }
 
-    /// A cursor, a few steps of it, and its end.
-    fn scan(&mut self) -> bool {
-        self.generic(Op::DbScan.info());
+    /// An operation on any collection whose operands are on the stacks.
+    fn collection_op(&mut self, op: Op) {
+        let collection = self.rng.u64(..self.module.collections.len() as u64);
+        self.op(op, &[collection]);
+    }
+
+    /// A compiled query, or null, and no arguments.
+    fn query_operands(&mut self, may_be_null: bool) {
+        if may_be_null && !self.one_in(4) {
+            self.op(Op::Rnull, &[]);
+        } else {
+            let query = FIRST_QUERY + u64::from(self.one_in(4));
+            self.op(Op::Rconst, &[query]);
+        }
+        self.op(Op::Rnull, &[]);
+    }
+
+    /// A document that is put and then patched.
+    fn patch(&mut self) -> bool {
+        let key = self.rng.u64(..4);
+        let collection = self.rng.u64(..self.module.collections.len() as u64);
+        for op in [Op::DbPut, Op::DbPatch] {
+            self.op(Op::Rconst, &[key]);
+            self.op(Op::Rconst, &[FIRST_QUERY + 2]);
+            self.op(op, &[collection]);
+        }
+        true
+    }
+
+    /// The proof of a slot, verified against a value that it may have.
+    fn proof(&mut self) -> bool {
+        let key = self.rng.i64(0..4);
+        self.push(key);
+        if self.one_in(2) {
+            self.push(key);
+            self.op(Op::Sload, &[]);
+        } else {
+            self.push_any();
+        }
+        self.op(Op::StateRoot, &[]);
+        self.push(key);
+        self.op(Op::StateProve, &[]);
+        self.op(Op::StateVerify, &[]);
+        true
+    }
+
+    /// A few steps of the cursor on top, and its end.
+    fn read_cursor(&mut self) -> bool {
         for _ in 0..self.rng.u32(..4) {
             self.op(Op::Dup, &[]);
             self.op(Op::DbNext, &[]);
@@ -585,7 +646,7 @@ impl FunctionGenerator<'_> {
             for _ in 0..3 {
                 let reads = [Op::Sload, Op::Sexists, Op::Tload, Op::DbGet, Op::DbExists, Op::DbCount];
                 let read = reads[self.rng.usize(..reads.len())];
-                self.generic(read.info());
+                self.statement_of(read);
             }
             if self.one_in(40) {
                 self.generic(Op::Sstore.info());

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dotdb::{Database, Direction, Durability, Mode, Store};
+use dotdb::{Database, Direction, Durability, Mode, Settings, Store};
 use dotdb_memory::MemoryStore;
 use dotdb_redb::RedbStore;
 use dotvm_arch::{W512, Width};
@@ -69,11 +69,18 @@ impl Ledger {
                 Arc::new(RedbStore::open_or_create(folder.path().join("state.redb")).unwrap())
             }
         };
-        self.open = Some((Runtime::new(Database::open(store.clone()).unwrap()), store));
+        let settings = Settings { state_root: true, ..Settings::default() };
+        let database = Database::open_or_create(store.clone(), settings).unwrap();
+        self.open = Some((Runtime::new(database), store));
     }
 
     fn runtime(&self) -> &Runtime {
         &self.open.as_ref().unwrap().0
+    }
+
+    /// The database in the store.
+    pub fn database(&self) -> Database {
+        self.runtime().database().clone()
     }
 
     /// Every key and value of the store.

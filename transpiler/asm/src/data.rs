@@ -1,6 +1,7 @@
 //! Contents of memory and of constants: where data segments go, and documents from JSON.
 
 use dotdb_document::DocumentError;
+use dotdb_query::{Query, QueryError};
 use dotvm_core::limits::PAGE_BYTES;
 use dotvm_core::module::{DataSegment, Memory};
 
@@ -106,6 +107,57 @@ pub(crate) fn symbol(layout: &Layout, name: &str) -> Option<u64> {
     }
     let index = layout.names.get(name.strip_suffix(".len")?)?;
     Some(layout.places[index as usize].1)
+}
+
+/// Why a text is no query.
+pub(crate) struct QueryProblem {
+    /// Byte offset in the literal.
+    pub(crate) at: usize,
+    /// Bytes of the character there.
+    pub(crate) len: usize,
+    /// What is wrong.
+    pub(crate) message: String,
+}
+
+/// A query, compiled. `literal` is the text as it stands in the source, quotes and escapes included.
+pub(crate) fn query(text: &[u8], literal: &str) -> Result<Vec<u8>, QueryProblem> {
+    let Ok(text) = std::str::from_utf8(text) else {
+        let message = "the query is not UTF-8".to_owned();
+        return Err(QueryProblem { at: 0, len: literal.len(), message });
+    };
+    let error = match Query::parse(text) {
+        Ok(query) => return Ok(query.to_bytes()),
+        Err(error) => error,
+    };
+    let (position, message) = match error {
+        QueryError::Text { line, column, problem } => {
+            let lines = text.split_inclusive('\n').take(line.saturating_sub(1) as usize);
+            let before: usize = lines.map(|line| line.chars().count()).sum();
+            (before + column.saturating_sub(1) as usize, problem)
+        }
+        error => (0, error.to_string()),
+    };
+    let (at, len) = character(literal, position);
+    Err(QueryProblem { at, len, message })
+}
+
+/// Where the character of a string with this number stands in the string's literal, and its bytes there; behind the
+/// last one the closing quote.
+fn character(literal: &str, number: usize) -> (usize, usize) {
+    let quote = literal.len().saturating_sub(1);
+    let (mut at, mut len) = (1, 0);
+    for _ in 0..=number {
+        at += len;
+        let rest = literal.get(at..quote).unwrap_or_default();
+        len = match rest.as_bytes() {
+            [] => return (quote, 1),
+            [b'\\', b'x', ..] => 4,
+            [b'\\', b'u', ..] => rest.find('}').map_or(2, |end| end + 1),
+            [b'\\', ..] => 2,
+            _ => rest.chars().next().map_or(1, char::len_utf8),
+        };
+    }
+    (at, len)
 }
 
 /// A JSON text as a document: deterministic CBOR (RFC 8949 section 4.2).

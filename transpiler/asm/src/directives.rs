@@ -32,6 +32,7 @@ pub(crate) const DIRECTIVES: &[(&str, Directive)] = &[
     ("memory", memory),
     ("module", module),
     ("nodebug", no_debug),
+    ("query", query),
     ("rglobal", rglobal),
     ("rlocal", rlocal),
     ("sig", sig),
@@ -199,6 +200,26 @@ fn constant(p: &mut Parser, span: Span) -> Parse<()> {
             bytes.map(|_| ())
         }
     }
+}
+
+fn query(p: &mut Parser, span: Span) -> Parse<()> {
+    outside_functions(p, &span)?;
+    let decl = p.decl("the constant's name")?;
+    let at = p.span.clone();
+    let compiled = match &p.token {
+        Token::Text(text) => {
+            let compiled = data::query(text, &p.source()[at.clone()]);
+            p.advance();
+            compiled.map_err(|problem| {
+                let start = at.start + problem.at;
+                p.problems.push(Problem::new(start..start + problem.len, problem.message));
+                SkipLine
+            })
+        }
+        _ => p.expected("the query's text in quotes"),
+    };
+    p.module.ref_constants.push((decl, compiled.as_ref().cloned().unwrap_or_default()));
+    compiled.map(|_| ())
 }
 
 fn data_segment(p: &mut Parser, span: Span) -> Parse<()> {

@@ -6,6 +6,7 @@ mod text;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
+use bytes::Bytes;
 use dotvm_arch::W512;
 use dotvm_core::decode::{DecodeErrorKind, Decoded, Scratch, decode};
 use dotvm_core::module::{Debug, Module, Signature};
@@ -179,9 +180,10 @@ impl ModuleNames {
                 has_no_name(word_names, index) && signed_word(*word, bits).is_none()
             });
         let ref_names = debug.map(|debug| &debug.ref_constants);
-        let inline_refs = implied_tail(&module.ref_constants, uses(codes, Imm::RefConst), |index, _| {
-            has_no_name(ref_names, index)
-        });
+        let inline_refs =
+            implied_tail(&module.ref_constants, uses(codes, Imm::RefConst), |index, contents: &Bytes| {
+                has_no_name(ref_names, index) && text::query(contents).is_none()
+            });
         for (index, function) in module.functions.iter().enumerate() {
             if function.signature as usize >= module.signatures.len() {
                 let function_name = module.function_name(index as u32);
@@ -316,7 +318,10 @@ fn header(out: &mut String, module: &Module, names: &ModuleNames) {
         let _ = writeln!(out, ".const {decl} word {}", text::word(*value));
     }
     for (contents, decl) in module.ref_constants[..names.inline_refs].iter().zip(&names.ref_constants.decls) {
-        let _ = writeln!(out, ".const {decl} {}", text::constant(contents));
+        let _ = match text::query(contents) {
+            Some(query) => writeln!(out, ".query {decl} {}", text::quote(&query, '"')),
+            None => writeln!(out, ".const {decl} {}", text::constant(contents)),
+        };
     }
     for segment in &module.data {
         let class = if segment.read_only { "ro " } else { "" };

@@ -221,6 +221,11 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// All of the source.
+    pub(crate) fn source(&self) -> &'a str {
+        self.source
+    }
+
     /// Reads an escape behind its backslash; whether it is one.
     fn escape(&mut self, bytes: &mut Vec<u8>) -> bool {
         let Some(kind) = self.peek_char().filter(|&kind| kind != '\n') else { return false };

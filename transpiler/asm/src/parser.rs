@@ -418,6 +418,11 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// All of the source.
+    pub(crate) fn source(&self) -> &'a str {
+        self.lexer.source()
+    }
+
     /// The JSON text behind the current token, which is the keyword that announces it.
     pub(crate) fn json(&mut self) -> (&'a str, Span) {
         let json = self.lexer.json(self.span.end);

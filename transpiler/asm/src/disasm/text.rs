@@ -1,5 +1,6 @@
 //! Names, byte strings and numbers as the lexer reads them back.
 
+use dotdb_query::Query;
 use dotvm_arch::{W512, Word};
 
 use crate::lexer::{continues_word, starts_word};
@@ -68,6 +69,12 @@ pub(crate) fn word(word: W512) -> String {
         Some(small) => small.to_string(),
         None => format!("{word:#x}"),
     }
+}
+
+/// The text of a compiled query, if that compiles to the same bytes.
+pub(crate) fn query(contents: &[u8]) -> Option<String> {
+    let text = Query::from_bytes(contents).ok()?.to_string();
+    Query::parse(&text).is_ok_and(|query| query.to_bytes() == contents).then_some(text)
 }
 
 /// The contents of a constant: JSON where the bytes are a document that is a map or a list.
