@@ -75,7 +75,7 @@ impl CollectionState {
             .then(|| Bytes::copy_from_slice(&[a, b, c, d, kind, u8::from(self.has_definitions)]))
     }
 
-    fn decode(key: &[u8], value: &[u8]) -> Result<CollectionState, DbError> {
+    pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<CollectionState, DbError> {
         let [a, b, c, d, kind, has_definitions] =
             value.try_into().map_err(|_| corrupt(key, "is not a collection"))?;
         let number = u32::from_be_bytes([a, b, c, d]);

@@ -37,7 +37,7 @@ impl Contract {
         value.into()
     }
 
-    fn decode(key: &[u8], value: &[u8]) -> Result<Contract, DbError> {
+    pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Contract, DbError> {
         let name = std::str::from_utf8(key.get(1..).unwrap_or_default());
         let name = name.map_err(|_| corrupt(key, "is not a contract"))?;
         let (id, code) = decode_value(key, value)?;
@@ -90,7 +90,8 @@ impl Tx {
     pub fn contracts(&mut self) -> Result<Vec<Contract>, DbError> {
         let from = Bound::Included(vec![CONTRACT]);
         let to = prefix_end(&[CONTRACT]);
-        self.read_range(self.writes.clone(), from, to)?
+        let pending = self.pending_writes();
+        self.read_range(pending, from, to)?
             .map(|row| row.and_then(|(key, value)| Contract::decode(&key, &value)))
             .collect()
     }

@@ -56,7 +56,7 @@ fn corrupt() -> StoreError {
     StoreError::Corrupt { detail: "a row of the history by key cannot be read".to_owned() }
 }
 
-fn decode_key(row: &[u8]) -> Result<(Bytes, u64), StoreError> {
+pub(crate) fn decode_key(row: &[u8]) -> Result<(Bytes, u64), StoreError> {
     let (row, version) = row.split_last_chunk::<VERSION_BYTES>().ok_or_else(corrupt)?;
     let escaped =
         row.strip_prefix(&[HISTORY]).and_then(|row| row.strip_suffix(&[0, 0])).ok_or_else(corrupt)?;
@@ -71,7 +71,7 @@ fn decode_key(row: &[u8]) -> Result<(Bytes, u64), StoreError> {
     Ok((key.into(), u64::from_be_bytes(*version)))
 }
 
-fn decode_value(mut value: Bytes) -> Result<Option<Bytes>, StoreError> {
+pub(crate) fn decode_value(mut value: Bytes) -> Result<Option<Bytes>, StoreError> {
     match value.first() {
         Some(0) if value.len() == 1 => Ok(None),
         Some(1) => Ok(Some(value.split_off(1))),

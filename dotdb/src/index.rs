@@ -16,7 +16,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dotdb_query::{Entry, IndexSpec, Schema};
 use dotdb_store::Direction;
-use imbl::OrdMap;
 
 use crate::collections::{CollectionId, ValueKind};
 use crate::contracts::ContractId;
@@ -82,7 +81,7 @@ impl IndexInfo {
         value.into()
     }
 
-    fn decode(key: &[u8], value: &Bytes) -> Result<IndexInfo, DbError> {
+    pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<IndexInfo, DbError> {
         let bad = || corrupt(key, "is not the definition of an index");
         let name = key.get(PREFIX_BYTES..).and_then(|name| std::str::from_utf8(name).ok()).ok_or_else(bad)?;
         let ([a, b, c, d, state, e, f], rest) = value.split_first_chunk::<7>().ok_or_else(bad)?;
@@ -130,7 +129,8 @@ impl Tx {
         }
         let of_collection = prefix(INDEX, collection);
         let from = Bound::Included(of_collection.to_vec());
-        let rows = self.read_range(self.writes.clone(), from, prefix_end(&of_collection))?;
+        let pending = self.pending_writes();
+        let rows = self.read_range(pending, from, prefix_end(&of_collection))?;
         let indexes = rows.map(|row| row.and_then(|(key, value)| IndexInfo::decode(&key, &value)));
         let indexes = indexes.collect::<Result<Vec<_>, DbError>>()?;
         let key = prefix(SCHEMA, collection);
@@ -183,7 +183,8 @@ impl Tx {
     fn check_unique(&mut self, index: &IndexInfo, entry: &Entry, record: &[u8]) -> Result<(), DbError> {
         let with_entry = entry_key(index.number, &entry.key, &[]);
         let from = Bound::Included(with_entry.clone());
-        let rows = self.read_range(self.writes.clone(), from, prefix_end(&with_entry))?;
+        let pending = self.pending_writes();
+        let rows = self.read_range(pending, from, prefix_end(&with_entry))?;
         for row in rows {
             let (key, value) = row?;
             let (_, other) = split_entry(&key, &value)?;
@@ -251,7 +252,8 @@ impl Tx {
     ) -> Result<impl Iterator<Item = Result<(Bytes, Bytes), DbError>> + use<>, DbError> {
         let of_collection = prefix(RECORD, number);
         let from = Bound::Included(prefixed(&of_collection, from));
-        let rows = self.read_range(self.writes.clone(), from, prefix_end(&of_collection))?;
+        let pending = self.pending_writes();
+        let rows = self.read_range(pending, from, prefix_end(&of_collection))?;
         Ok(rows.map(|row| row.map(|(key, value)| (key.slice(PREFIX_BYTES..), value))))
     }
 
@@ -439,8 +441,9 @@ impl Tx {
         }
         for (index, expected) in indexes.iter().zip(expected) {
             let of_index = prefix(INDEX_ENTRY, index.number);
+            let pending = self.pending_writes();
             let rows = self.read_range(
-                self.writes.clone(),
+                pending,
                 Bound::Included(of_index.to_vec()),
                 prefix_end(&of_index),
             )?;
@@ -460,7 +463,7 @@ impl Tx {
 
     /// Rows between two store keys, of which only what is looked at counts as read: see `end_scan`.
     fn scan_range(&mut self, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>) -> Result<MergedRange, DbError> {
-        let pending: OrdMap<Bytes, Option<Bytes>> = self.writes.clone();
+        let pending = self.pending_writes();
         Ok(MergedRange::new(&*self.snapshot, pending, from, to, Direction::Forward)?)
     }
 

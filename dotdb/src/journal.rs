@@ -76,7 +76,7 @@ pub(crate) fn row_key(version: u64, chunk: u32) -> Bytes {
 }
 
 /// Version and chunk of a row's key.
-fn place_of(key: &[u8]) -> Result<(u64, u32), DbError> {
+pub(crate) fn place_of(key: &[u8]) -> Result<(u64, u32), DbError> {
     let bad =
         || DbError::Store(StoreError::Corrupt { detail: "a row of the journal has a bad key".to_owned() });
     let [JOURNAL, a, b, c, d, e, f, g, h, chunk @ ..] = key else { return Err(bad()) };

@@ -31,17 +31,21 @@
 //! later ([`Database::begin_at`]), named, compared and restored.
 
 mod cache;
+mod catalog;
+mod check;
 mod collections;
 mod contracts;
 mod counters;
 mod cursor;
 mod database;
+mod dump;
 mod durability;
 mod error;
 mod history;
 mod index;
 mod journal;
 mod keys;
+mod migrate;
 mod pipeline;
 mod querying;
 mod read_set;
@@ -50,10 +54,13 @@ mod settle;
 mod slot_range;
 mod slots;
 mod space;
+mod transfer;
 mod tree;
 mod tx;
 mod versions;
 
+pub use catalog::{Catalog, CatalogCollection};
+pub use check::Finding;
 pub use collections::{CollectionId, CollectionInfo, RecordEntry, ValueKind};
 pub use contracts::{CodeHash, Contract, ContractId};
 pub use cursor::{CursorEntry, CursorId};
@@ -63,6 +70,7 @@ pub use dotdb_document as document;
 pub use dotdb_query as query;
 pub use dotdb_store as store;
 pub use dotdb_store::{Direction, Store, StoreError, StoreStats};
+pub use dump::{DUMP_FORMAT, Dump};
 pub use durability::Durability;
 pub use error::DbError;
 pub use index::{IndexInfo, IndexState, MAX_INDEXES};
@@ -71,11 +79,13 @@ pub use keys::{
     SCHEMA_VERSION,
 };
 pub(crate) use keys::{describe as describe_key, show as show_key};
+pub use migrate::Migration;
 pub use querying::{QueryOptions, Work};
 pub use settings::{History, Settings};
 pub use slot_range::SlotRange;
 pub use slots::{SlotEntry, SlotValue, Slots};
 pub use space::Space;
+pub use transfer::{Backup, TransferError};
 pub use tree::{record_key, slot_key};
 pub use tx::Tx;
 pub use versions::{Commit, Difference, Place};

@@ -45,7 +45,7 @@ impl SlotValue {
         (self.len > 0).then(|| Bytes::copy_from_slice(self.as_bytes()))
     }
 
-    fn decode(key: &[u8], value: &[u8]) -> Result<SlotValue, DbError> {
+    pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<SlotValue, DbError> {
         if value.is_empty() || value.len() > MAX_SLOT_BYTES || value[0] == 0 {
             return Err(corrupt(key, "is not a slot value"));
         }
