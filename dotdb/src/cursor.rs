@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::ops::Bound;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use dotdb_store::{Direction, PairIter, Snapshot, StoreError, is_empty_range};
 use imbl::OrdMap;
 
@@ -93,7 +93,11 @@ impl Tx {
             Bound::Unbounded => prefix_end(&prefix),
             bound => bound.map(|key| prefixed(&prefix, key)),
         };
-        let rows = MergedRange::new(&*self.snapshot, self.writes.clone(), from, to, direction)?;
+        let pending = self.pending_writes();
+        let mut rows = MergedRange::new(&*self.snapshot, pending, from, to, direction)?;
+        if self.read_only() {
+            rows = rows.untracked();
+        }
         Ok(self.add_cursor(Rows::Records(rows)))
     }
 
@@ -145,7 +149,10 @@ impl Cursor {
         match &mut self.rows {
             Rows::Records(rows) => {
                 let row = rows.next().transpose()?;
-                self.row = row.map(|(key, value)| (key.slice(PREFIX_BYTES.min(key.len())..), value));
+                self.row = row.map(|(mut key, value)| {
+                    key.advance(PREFIX_BYTES.min(key.len()));
+                    (key, value)
+                });
                 let bytes = self.row.as_ref().map_or(0, |(key, value)| key.len() + value.len());
                 Ok(Work { done: true, rows: u64::from(self.row.is_some()), bytes: bytes as u64 })
             }
@@ -173,6 +180,8 @@ pub(crate) struct MergedRange {
     next_base: Option<Result<(Bytes, Bytes), StoreError>>,
     looked: bool,
     started: bool,
+    /// Whether [`seen`](MergedRange::seen) is asked how far reading came.
+    tracks: bool,
     /// All of the range, which the snapshot's rows are looked for in.
     bounds: (Bound<Bytes>, Bound<Bytes>),
     /// Key of the last of the snapshot's rows that was looked at, `None` after the end.
@@ -204,6 +213,7 @@ impl MergedRange {
             next_base: None,
             looked: false,
             started: false,
+            tracks: true,
             bounds: (from.clone(), to.clone()),
             last_base: None,
             pending,
@@ -217,17 +227,32 @@ impl MergedRange {
         Ok(range)
     }
 
+    /// Does not remember how far reading came: nobody validates it.
+    pub(crate) fn untracked(mut self) -> MergedRange {
+        self.tracks = false;
+        self
+    }
+
     fn step_base(&mut self) {
-        (self.started, self.looked) = (true, true);
-        self.next_base = self.base.next();
-        self.last_base = match &self.next_base {
-            Some(Ok((key, _))) => Some(key.clone()),
-            _ => None,
-        };
+        self.looked = true;
+        self.next_base = self.read_base();
+    }
+
+    #[inline]
+    fn read_base(&mut self) -> Option<Result<(Bytes, Bytes), StoreError>> {
+        self.started = true;
+        let row = self.base.next();
+        if self.tracks {
+            self.last_base = match &row {
+                Some(Ok((key, _))) => Some(key.clone()),
+                _ => None,
+            };
+        }
+        row
     }
 
     /// What of the snapshot was looked at: keys that are there, and that between them there are no others. `None`
-    /// before the first look.
+    /// before the first look; all of the range if it is not tracked.
     pub(crate) fn seen(&self) -> Option<(Bound<Bytes>, Bound<Bytes>)> {
         let (from, to) = self.bounds.clone();
         match (&self.last_base, self.direction) {
@@ -263,6 +288,12 @@ impl Iterator for MergedRange {
     type Item = Result<(Bytes, Bytes), DbError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if self.next_pending.is_none() && !self.looked && !self.done {
+            // Nothing is left to merge.
+            let row = self.read_base();
+            self.done = !matches!(row, Some(Ok(_)));
+            return row.map(|row| row.map_err(DbError::from));
+        }
         while !self.done {
             if !self.looked {
                 self.step_base();

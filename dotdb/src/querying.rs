@@ -307,7 +307,7 @@ impl Tx {
             ready.clone().map(|index| Index { name: index.name.clone(), spec: index.spec.clone() }).collect();
         let mut source = QuerySource {
             snapshot: Arc::clone(&self.snapshot),
-            pending: self.writes.clone(),
+            pending: self.pending_writes(),
             collection: number,
             indexes: ready.map(|index| index.number).collect(),
             added: self.pending_counters(number).added,

@@ -40,8 +40,8 @@ pub struct Tx {
     pub(crate) counters: Cache<Counters>,
     /// Everything else: records, contracts, code, counters.
     pub(crate) records: Cache<Option<Bytes>>,
-    /// The dirty entries of `records` in key order.
-    pub(crate) writes: OrdMap<Bytes, Option<Bytes>>,
+    /// The dirty entries of `records` in key order, from when a range is first read on.
+    writes: Option<OrdMap<Bytes, Option<Bytes>>>,
     /// Indexes and schemas of collections, by number, as the transaction sees them.
     pub(crate) definitions: BTreeMap<u32, Arc<Definitions>>,
     pub(crate) cursors: BTreeMap<u64, Cursor>,
@@ -92,7 +92,7 @@ impl Tx {
             collections: Cache::new(),
             counters: Cache::new(),
             records: Cache::new(),
-            writes: OrdMap::new(),
+            writes: None,
             definitions: BTreeMap::new(),
             cursors: BTreeMap::new(),
             last_cursor: 0,
@@ -125,7 +125,10 @@ impl Tx {
     /// Number of changes that a commit would write now, by which a commit is priced: slots and records, contracts,
     /// collections made, and collections whose number of records changes.
     pub fn changed_keys(&self) -> usize {
-        self.slots.dirty_len() + self.collections.dirty_len() + self.counters.dirty_len() + self.writes.len()
+        self.slots.dirty_len()
+            + self.collections.dirty_len()
+            + self.counters.dirty_len()
+            + self.records.dirty_len()
     }
 
     /// Makes the transaction's writes part of the state, as durably as asked before it returns. Answers the version
@@ -214,12 +217,14 @@ impl Tx {
         let place = self.place_of(id)?;
         let savepoint = &self.savepoints[place];
         let writes = &mut self.writes;
-        self.records.rollback(savepoint.records, |entry| {
-            if entry.dirty {
+        self.records.rollback(savepoint.records, |entry| match writes {
+            Some(writes) if entry.dirty => {
                 writes.insert(entry.key.clone(), entry.value.clone());
-            } else {
+            }
+            Some(writes) => {
                 writes.remove(&entry.key);
             }
+            None => {}
         });
         self.slots.rollback(savepoint.slots, |_| ());
         self.collections.rollback(savepoint.collections, |_| ());
@@ -334,8 +339,17 @@ impl Tx {
     }
 
     pub(crate) fn set_record(&mut self, index: usize, value: Option<Bytes>) {
-        self.records.set(index, self.epoch, value.clone());
-        self.writes.insert(self.records.entry(index).key.clone(), value);
+        if let Some(writes) = &mut self.writes {
+            writes.insert(self.records.entry(index).key.clone(), value.clone());
+        }
+        self.records.set(index, self.epoch, value);
+    }
+
+    /// The writes of records, contracts and counters.
+    pub(crate) fn pending_writes(&mut self) -> OrdMap<Bytes, Option<Bytes>> {
+        let records = &self.records;
+        let collect = || records.dirty().map(|entry| (entry.key.clone(), entry.value.clone())).collect();
+        self.writes.get_or_insert_with(collect).clone()
     }
 
     /// The next number of a counter: 1, 2, and so on.

@@ -24,7 +24,7 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use dotdb_store::{
     Batch, CompactReport, Damage, Direction, Durability, PairIter, Snapshot, Store, StoreError, StoreStats,
     check_pairs, is_empty_range,
@@ -190,16 +190,32 @@ fn checksum(key: &[u8], value: &[u8]) -> [u8; CHECKSUM_BYTES] {
     hasher.finalize().to_le_bytes()
 }
 
-/// Takes the checksum off a stored value.
-fn verified(key: &[u8], stored: &[u8]) -> Result<Bytes, StoreError> {
-    if let Some((value, sum)) = stored.split_last_chunk::<CHECKSUM_BYTES>()
-        && *sum == checksum(key, value)
-    {
-        return Ok(Bytes::copy_from_slice(value));
+/// Appends key and value to `buffer` if the value's checksum is right: one after the other in memory they are
+/// checked in one pass.
+fn append_verified(buffer: &mut Vec<u8>, key: &[u8], stored: &[u8]) -> Result<(), StoreError> {
+    let start = buffer.len();
+    buffer.extend_from_slice(key);
+    if let Some((value, sum)) = stored.split_last_chunk::<CHECKSUM_BYTES>() {
+        buffer.extend_from_slice(value);
+        if *sum == crc32fast::hash(&buffer[start..]).to_le_bytes() {
+            return Ok(());
+        }
     }
+    buffer.truncate(start);
     Err(StoreError::Corrupt {
         detail: format!("the value of key {} does not match its checksum", shown(key)),
     })
+}
+
+/// Takes the checksum off a stored value.
+fn verified(key: &[u8], stored: &[u8]) -> Result<Bytes, StoreError> {
+    let value_bytes = stored.len().saturating_sub(CHECKSUM_BYTES);
+    // Exactly as long as it gets: so it is given out without being moved.
+    let mut pair = Vec::with_capacity(key.len() + value_bytes);
+    append_verified(&mut pair, key, stored)?;
+    let mut value = Bytes::from(pair);
+    value.advance(key.len());
+    Ok(value)
 }
 
 fn shown(key: &[u8]) -> String {
@@ -230,48 +246,109 @@ impl Snapshot for RedbSnapshot {
             return Ok(Box::new(std::iter::empty()));
         }
         let rows = self.engine.contain(|| self.data.range::<&[u8]>((from, to)).map_err(error::storage))?;
-        Ok(Box::new(Rows { rows: Some(rows), last: None, direction, engine: Arc::clone(&self.engine) }))
+        Ok(Box::new(Rows {
+            rows: Some(rows),
+            last: None,
+            page: Vec::new().into_iter(),
+            page_rows: 1,
+            page_bytes: 0,
+            failure: None,
+            direction,
+            engine: Arc::clone(&self.engine),
+        }))
     }
 }
 
+/// Rows of the longest page that is read at a time; the first has one, and each twice as many as the one before.
+const MAX_PAGE_ROWS: usize = 64;
+/// Bytes after which a page ends. Whoever keeps one of its rows keeps all of them.
+const MAX_PAGE_BYTES: usize = 8 << 10;
+
 struct Rows {
-    /// `None` after an error.
+    /// `None` at the end and after an error.
     rows: Option<redb::Range<'static, &'static [u8], &'static [u8]>>,
-    /// The key given last: a damaged inner page may lead to rows that were given before, again and again.
+    /// The last key of the page: a damaged inner page may lead to rows that were given before, again and again.
     last: Option<Bytes>,
+    page: std::vec::IntoIter<(Bytes, Bytes)>,
+    /// Most rows of the next page.
+    page_rows: usize,
+    /// Bytes of the last page.
+    page_bytes: usize,
+    /// What comes after the page.
+    failure: Option<StoreError>,
     direction: Direction,
     engine: Arc<Engine>,
+}
+
+impl Rows {
+    /// Reads the next page: its rows share one buffer, and one crossing into redb.
+    #[inline(never)]
+    fn fetch(&mut self) {
+        let Some(rows) = &mut self.rows else { return };
+        let mut buffer = Vec::with_capacity((self.page_bytes * 2).min(MAX_PAGE_BYTES + MAX_PAGE_BYTES / 8));
+        let mut places = Vec::with_capacity(self.page_rows);
+        let (last, direction, page_rows) = (self.last.as_deref(), self.direction, self.page_rows);
+        let result = self.engine.contain(|| {
+            while places.len() < page_rows && buffer.len() < MAX_PAGE_BYTES {
+                let row = match direction {
+                    Direction::Forward => rows.next(),
+                    Direction::Backward => rows.next_back(),
+                };
+                let Some(row) = row else { return Ok(false) };
+                let (key, stored) = row.map_err(error::storage)?;
+                let key = key.value();
+                let last = match places.last() {
+                    Some(&(start, middle, _)) => Some(&buffer[start..middle]),
+                    None => last,
+                };
+                let in_order = match (last, direction) {
+                    (None, _) => true,
+                    (Some(last), Direction::Forward) => last < key,
+                    (Some(last), Direction::Backward) => last > key,
+                };
+                if !in_order {
+                    return Err(StoreError::Corrupt {
+                        detail: format!("key {} is out of order", shown(key)),
+                    });
+                }
+                let start = buffer.len();
+                append_verified(&mut buffer, key, stored.value())?;
+                places.push((start, start + key.len(), buffer.len()));
+            }
+            Ok(true)
+        });
+        match result {
+            Ok(true) => {}
+            Ok(false) => self.rows = None,
+            Err(error) => {
+                self.rows = None;
+                self.failure = Some(error);
+            }
+        }
+        self.page_bytes = buffer.len();
+        let buffer = Bytes::from(buffer);
+        let row = |(start, middle, end): (usize, usize, usize)| {
+            (buffer.slice(start..middle), buffer.slice(middle..end))
+        };
+        let page: Vec<(Bytes, Bytes)> = places.into_iter().map(row).collect();
+        self.last = page.last().map(|(key, _)| key.clone());
+        self.page = page.into_iter();
+        self.page_rows = (self.page_rows * 2).min(MAX_PAGE_ROWS);
+    }
 }
 
 impl Iterator for Rows {
     type Item = Result<(Bytes, Bytes), StoreError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let rows = self.rows.as_mut()?;
-        let row = self.engine.contain(|| {
-            let row = match self.direction {
-                Direction::Forward => rows.next(),
-                Direction::Backward => rows.next_back(),
-            };
-            let Some(row) = row else { return Ok(None) };
-            let (key, stored) = row.map_err(error::storage)?;
-            let key = key.value();
-            let value = verified(key, stored.value())?;
-            let in_order = match (&self.last, self.direction) {
-                (None, _) => true,
-                (Some(last), Direction::Forward) => &last[..] < key,
-                (Some(last), Direction::Backward) => &last[..] > key,
-            };
-            if !in_order {
-                return Err(StoreError::Corrupt { detail: format!("key {} is out of order", shown(key)) });
-            }
-            let key = Bytes::copy_from_slice(key);
-            self.last = Some(key.clone());
-            Ok(Some((key, value)))
-        });
-        if row.is_err() {
-            self.rows = None;
+        if let Some(row) = self.page.next() {
+            return Some(Ok(row));
         }
-        row.transpose()
+        self.fetch();
+        match self.page.next() {
+            Some(row) => Some(Ok(row)),
+            None => self.failure.take().map(Err),
+        }
     }
 }

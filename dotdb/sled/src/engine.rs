@@ -103,6 +103,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Longest key that is looked up without an allocation.
+const SHORT_KEY_BYTES: usize = 63;
+
 fn stored_key(key: &[u8]) -> Vec<u8> {
     [&[DATA], key].concat()
 }
@@ -187,8 +190,17 @@ impl Engine {
 
     /// The current value of a key.
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let (mut short, long);
+        let stored: &[u8] = if key.len() <= SHORT_KEY_BYTES {
+            short = [DATA; 1 + SHORT_KEY_BYTES];
+            short[1..=key.len()].copy_from_slice(key);
+            &short[..=key.len()]
+        } else {
+            long = stored_key(key);
+            &long
+        };
         self.contain(|database| {
-            let value = database.get(stored_key(key)).map_err(error::map)?;
+            let value = database.get(stored).map_err(error::map)?;
             Ok(value.map(|value| Bytes::copy_from_slice(&value)))
         })
     }
@@ -212,21 +224,29 @@ impl Engine {
         };
         self.contain(|database| {
             let mut range = database.range((from, to));
-            let (mut rows, mut bytes) = (Vec::new(), 0);
-            while rows.len() < max_rows && bytes < max_bytes {
+            // All rows share one buffer.
+            let (mut buffer, mut places) = (Vec::new(), Vec::with_capacity(max_rows));
+            let whole = loop {
+                if places.len() >= max_rows || buffer.len() >= max_bytes {
+                    break false;
+                }
                 let row = match direction {
                     Direction::Forward => range.next(),
                     Direction::Backward => range.next_back(),
                 };
-                let Some(row) = row else { return Ok((rows, true)) };
+                let Some(row) = row else { break true };
                 let (key, value) = row.map_err(error::map)?;
-                bytes += key.len() + value.len();
                 let Some((&DATA, key)) = key.split_first() else {
                     return Err(StoreError::Corrupt { detail: "a key lies outside of its range".into() });
                 };
-                rows.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(&value)));
-            }
-            Ok((rows, false))
+                let start = buffer.len();
+                buffer.extend_from_slice(key);
+                buffer.extend_from_slice(&value);
+                places.push((start, start + key.len(), buffer.len()));
+            };
+            let buffer = Bytes::from(buffer);
+            let row = |(start, middle, end)| (buffer.slice(start..middle), buffer.slice(middle..end));
+            Ok((places.into_iter().map(row).collect(), whole))
         })
     }
 

@@ -119,6 +119,12 @@ impl Reader {
         Ok(history.value(self.snapshot, key).cloned().unwrap_or(current))
     }
 
+    /// Whether the current pairs between two bounds, which were read before, are those of the snapshot.
+    pub(crate) fn is_current(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> bool {
+        let history = self.history.read().unwrap_or_else(PoisonError::into_inner);
+        history.overwritten.range::<[u8], _>((from, to)).next().is_none()
+    }
+
     /// Turns the current pairs between two bounds into those of the snapshot.
     pub(crate) fn correct(&self, pairs: &mut BTreeMap<Bytes, Bytes>, from: Bound<&[u8]>, to: Bound<&[u8]>) {
         let history = self.history.read().unwrap_or_else(PoisonError::into_inner);

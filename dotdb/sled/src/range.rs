@@ -1,6 +1,6 @@
 //! Ranges of a snapshot, a page of rows at a time.
 
-use std::collections::{BTreeMap, btree_map};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use crate::history::Reader;
 const FIRST_PAGE_ROWS: usize = 16;
 /// Rows of the longest page.
 const MAX_PAGE_ROWS: usize = 256;
-/// Bytes of rows after which a page ends.
-const MAX_PAGE_BYTES: usize = 1 << 20;
+/// Bytes of rows after which a page ends. Whoever keeps one of its rows keeps all of them.
+const MAX_PAGE_BYTES: usize = 16 << 10;
 
 /// sled's own ranges show what is written meanwhile: so current rows are read first and then corrected.
 pub(crate) struct Pages {
@@ -22,7 +22,8 @@ pub(crate) struct Pages {
     from: Bound<Bytes>,
     to: Bound<Bytes>,
     direction: Direction,
-    page: btree_map::IntoIter<Bytes, Bytes>,
+    /// In the direction of the range.
+    page: std::vec::IntoIter<(Bytes, Bytes)>,
     page_rows: usize,
     done: bool,
 }
@@ -39,7 +40,7 @@ impl Pages {
             from: from.map(Bytes::copy_from_slice),
             to: to.map(Bytes::copy_from_slice),
             direction,
-            page: BTreeMap::new().into_iter(),
+            page: Vec::new().into_iter(),
             page_rows: FIRST_PAGE_ROWS,
             done: false,
         }
@@ -56,23 +57,28 @@ impl Pages {
             self.reader.engine().rows(from, to, self.direction, self.page_rows, MAX_PAGE_BYTES)?;
         // The page reaches to its last row, or to the end of the range.
         let last = if whole { None } else { rows.last().map(|(key, _)| key.clone()) };
-        let mut page: BTreeMap<Bytes, Bytes> = rows.into_iter().collect();
-        match (&last, self.direction) {
-            (None, _) => self.reader.correct(&mut page, from, to),
-            (Some(last), Direction::Forward) => {
-                self.reader.correct(&mut page, from, Bound::Included(last));
-            }
-            (Some(last), Direction::Backward) => {
-                self.reader.correct(&mut page, Bound::Included(last), to);
-            }
-        }
+        let (from, to) = match (&last, self.direction) {
+            (None, _) => (from, to),
+            (Some(last), Direction::Forward) => (from, Bound::Included(&last[..])),
+            (Some(last), Direction::Backward) => (Bound::Included(&last[..]), to),
+        };
+        self.page = if self.reader.is_current(from, to) {
+            rows.into_iter()
+        } else {
+            let mut page: BTreeMap<Bytes, Bytes> = rows.into_iter().collect();
+            self.reader.correct(&mut page, from, to);
+            let page: Vec<(Bytes, Bytes)> = match self.direction {
+                Direction::Forward => page.into_iter().collect(),
+                Direction::Backward => page.into_iter().rev().collect(),
+            };
+            page.into_iter()
+        };
         match (last, self.direction) {
             (None, _) => self.done = true,
             (Some(last), Direction::Forward) => self.from = Bound::Excluded(last),
             (Some(last), Direction::Backward) => self.to = Bound::Excluded(last),
         }
         self.page_rows = (self.page_rows * 2).min(MAX_PAGE_ROWS);
-        self.page = page.into_iter();
         Ok(())
     }
 }
@@ -82,11 +88,7 @@ impl Iterator for Pages {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let row = match self.direction {
-                Direction::Forward => self.page.next(),
-                Direction::Backward => self.page.next_back(),
-            };
-            if let Some(row) = row {
+            if let Some(row) = self.page.next() {
                 return Some(Ok(row));
             }
             if self.done {
