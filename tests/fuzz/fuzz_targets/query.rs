@@ -27,6 +27,8 @@ fuzz_target!(|bytes: &[u8]| {
     let (text, parameters) = choose::query(&mut choices);
     let query = survives(&text).expect("chosen queries are queries");
     let indexes = choose::indexes(&mut choices);
+    let pretended = choose::pretended(&mut choices);
     let mut memory = Memory::new(choose::records(&mut choices), &indexes);
+    memory.pretended = pretended;
     support::check(&mut memory, &indexes, &query, &parameters);
 });

@@ -44,7 +44,7 @@ const NUMBERS: [&str; 14] = [
     "3",
 ];
 const TEXTS: [&str; 8] = ["", "a", "ab", "abc", "b", "é", "a%", "A"];
-const PATHS: [&str; 6] = ["a", "b", "m.x", "tags[0]", "tags", "m"];
+const PATHS: [&str; 8] = ["a", "b", "a", "b", "m.x", "tags[0]", "tags", "m"];
 const SPECS: [&str; 12] = [
     "a",
     "b",
@@ -62,7 +62,8 @@ const SPECS: [&str; 12] = [
 
 fn scalar(choices: &mut Choices<'_>) -> String {
     match choices.below(8) {
-        0..=3 => choices.one(&NUMBERS[..]).to_owned(),
+        0..=1 => choices.one(&NUMBERS[..4]).to_owned(),
+        2..=3 => choices.one(&NUMBERS).to_owned(),
         4..=5 => format!("{:?}", choices.one(&TEXTS)),
         6 => choices.one(&["true", "false"]).to_owned(),
         _ => "null".to_owned(),
@@ -107,9 +108,14 @@ pub fn records(choices: &mut Choices<'_>) -> BTreeMap<Vec<u8>, Vec<u8>> {
         .collect()
 }
 
+/// Records that statistics pretend.
+pub fn pretended(choices: &mut Choices<'_>) -> u64 {
+    [0, 1_000_000][choices.below(2)]
+}
+
 pub fn indexes(choices: &mut Choices<'_>) -> Vec<Index> {
     let start = choices.below(SPECS.len());
-    let count = choices.below(4);
+    let count = choices.below(5);
     (0..count)
         .map(|number| {
             let text = SPECS[(start + number * 5) % SPECS.len()];
@@ -151,10 +157,10 @@ fn condition(choices: &mut Choices<'_>, parameters: &mut Vec<Value>, depth: usiz
     let comparison = choices.one(&["=", "<>", "<", "<=", ">", ">="]);
     let not = if choices.one_in(4) { "NOT " } else { "" };
     match choices.below(if depth > 0 { 17 } else { 13 }) {
-        0..=2 => format!("{path} {comparison} {}", literal(choices, parameters)),
+        0..=1 => format!("{path} {comparison} {}", literal(choices, parameters)),
         3 => format!("{} {comparison} {path}", literal(choices, parameters)),
-        4 => {
-            let count = choices.below(3) + 1;
+        2 | 4 => {
+            let count = choices.below(5) + 1;
             let list: Vec<String> = (0..count).map(|_| literal(choices, parameters)).collect();
             format!("{path} {not}IN ({})", list.join(", "))
         }
