@@ -100,7 +100,7 @@ fn more_records_than_memory() {
     database.name_version("loaded", loaded).unwrap();
     stage.done(&format!("{count} records loaded, {} MB", size()));
 
-    let is_changed = |number: u64| u64::from(number % CHANGED == 0);
+    let is_changed = |number: u64| u64::from(number.is_multiple_of(CHANGED));
     for first in (0..count).step_by((AT_ONCE * CHANGED) as usize) {
         let mut tx = database.begin(Mode::ReadWrite).unwrap();
         let records = records(&mut tx);

@@ -179,11 +179,13 @@ pub enum Level {
     All,
 }
 
+/// The state after a commit, and what the commit wrote.
+type After = (BTreeMap<Item, Value>, BTreeSet<Item>);
+
 /// A database of ordered maps.
 pub struct StandIn {
     level: Level,
-    /// The state after each commit, and what the commit wrote.
-    states: Mutex<Vec<(BTreeMap<Item, Value>, BTreeSet<Item>)>>,
+    states: Mutex<Vec<After>>,
 }
 
 impl StandIn {
