@@ -34,10 +34,10 @@ fn transfer(number: u64) -> (u64, u64, u64) {
 
 fn call(runtime: &Runtime, function: &str, caller: u64, arguments: &[u64]) -> Execution {
     let options = Options { env: Env { caller: W512::from(caller), ..Env::default() }, ..Options::default() };
-    let words = arguments.iter().map(|&word| W512::from(word)).collect();
+    let words: Vec<W512> = arguments.iter().map(|&word| W512::from(word)).collect();
     let invocation = |program: &dotvm_runtime::Program| {
         let function = program.module().export(function).expect("the token has this function");
-        Ok(Invocation { function, words, refs: Vec::new() })
+        Ok(Invocation { function, words: words.clone(), refs: Vec::new() })
     };
     let (_, execution) = runtime.call("token", invocation, &options).expect("the store works");
     assert!(execution.committed, "{:?}", execution.outcome);

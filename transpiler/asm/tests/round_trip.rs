@@ -375,3 +375,29 @@ fn every_declaration() {
         assert_round_trip(&Module { debug: None, ..module });
     }
 }
+
+/// A compiled query comes back as its text, with a name or without, whatever uses it; bytes that only look like one
+/// stay bytes or a document.
+#[test]
+fn queries_come_back_as_text() {
+    let source = ".arch 64\n.collection users doc\n.cap db.read\n\
+        .query young \"SELECT name FROM users WHERE age < $1 AND name LIKE 'A%'\"\n\
+        .func pub f {args} -> [n]\n  RCONST young RLGET args DB_COUNT users RET\n.end\n";
+    let mut module = assemble(source, &Options::for_file("q.dasm")).unwrap().module;
+    let compiled = module.ref_constants[0].clone();
+    assert_eq!(compiled.first(), Some(&0x89), "an array of nine");
+    let text = disassemble(&module).unwrap();
+    assert!(
+        text.contains(".query young \"SELECT name FROM users WHERE age < $1 AND name LIKE 'A%'\""),
+        "{text}"
+    );
+    assert_round_trip(&module);
+    module.debug = None;
+    assert!(disassemble(&module).unwrap().contains("\n.query k0 \"SELECT "));
+    assert_round_trip(&module);
+    for damage in [&compiled[1..], &compiled[..compiled.len() - 1], &[&compiled[..], &[0]].concat()] {
+        module.ref_constants[0] = Bytes::copy_from_slice(damage);
+        assert!(!disassemble(&module).unwrap().contains(".query"));
+        assert_round_trip(&module);
+    }
+}
