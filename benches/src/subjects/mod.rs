@@ -7,7 +7,7 @@ mod redb;
 #[cfg(feature = "rocksdb")]
 mod rocksdb;
 mod sled;
-mod sqlite;
+pub mod sqlite;
 
 use std::path::Path;
 

@@ -11,6 +11,7 @@ mod fib64;
 mod keccak;
 mod sieve64;
 mod store_load;
+mod store_query;
 mod store_read;
 mod store_tx;
 pub mod token;
@@ -120,6 +121,9 @@ pub const ALL: &[Entry] = &[
     Entry { name: Rocksdb::NAMES.tx[2], build: store_tx::build::<Rocksdb, 2> },
     #[cfg(feature = "rocksdb")]
     Entry { name: Rocksdb::NAMES.tx[3], build: store_tx::build::<Rocksdb, 3> },
+    Entry { name: store_query::NAME_EQUAL, build: store_query::build_equal },
+    Entry { name: store_query::NAME_RANGE, build: store_query::build_range },
+    Entry { name: store_query::NAME_COUNT, build: store_query::build_count },
     Entry { name: verify_lower::NAME_SMALL, build: verify_lower::build_small },
     Entry { name: verify_lower::NAME_MEDIUM, build: verify_lower::build_medium },
     Entry { name: verify_lower::NAME_LARGE, build: verify_lower::build_large },
