@@ -133,9 +133,13 @@ fn more_records_than_memory() {
     drop((now, then, half));
 
     let version = database.version();
+    if let Some(peak) = peak_bytes() {
+        assert!(peak <= bound(), "{} MB were taken and {} MB allowed", peak >> 20, bound() >> 20);
+    }
     drop(database);
+    stage.done("closed");
     let database = open();
-    stage.done("closed and opened again");
+    stage.done("opened again");
     assert_eq!((database.version(), database.version_named("loaded").unwrap()), (version, loaded));
     let mut tx = database.begin(Mode::ReadWrite).unwrap();
     let handle = records(&mut tx);
@@ -144,6 +148,8 @@ fn more_records_than_memory() {
     tx.commit(Durability::Sync).unwrap();
     stage.done(&format!("random reads and a commit, {} MB", size()));
     if let Some(peak) = peak_bytes() {
-        assert!(peak <= bound(), "{} MB were taken and {} MB allowed", peak >> 20, bound() >> 20);
+        // Of the first store's cache the allocator may not have given anything back.
+        let bound = bound() + CACHE_BYTES as u64;
+        assert!(peak <= bound, "{} MB were taken and {} MB allowed", peak >> 20, bound >> 20);
     }
 }
