@@ -180,6 +180,33 @@ impl Host for NoHost {
     fn db_insert(&mut self, _: u32, _: &Bytes, _: &mut Gas) -> HostResult<Bytes> {
         refuse()
     }
+    fn db_patch(&mut self, _: u32, _: &[u8], _: &[u8], _: &mut Gas) -> HostResult<bool> {
+        refuse()
+    }
+    fn db_get_at(&mut self, _: u32, _: u64, _: &[u8], _: &mut Gas) -> HostResult<Option<Bytes>> {
+        refuse()
+    }
+    fn db_query(&mut self, _: u32, _: &[u8], _: Option<&[u8]>, _: &mut Gas) -> HostResult<u64> {
+        refuse()
+    }
+    fn db_query_count(&mut self, _: u32, _: &[u8], _: Option<&[u8]>, _: &mut Gas) -> HostResult<u64> {
+        refuse()
+    }
+    fn slot_load_at(&mut self, _: u64, _: &[u8], _: &mut Gas) -> HostResult<SlotValue> {
+        refuse()
+    }
+    fn state_root(&mut self, _: &mut Gas) -> HostResult<Bytes> {
+        refuse()
+    }
+    fn state_prove(&mut self, _: &[u8], _: &mut Gas) -> HostResult<Bytes> {
+        refuse()
+    }
+    fn db_prove(&mut self, _: u32, _: &[u8], _: &mut Gas) -> HostResult<Bytes> {
+        refuse()
+    }
+    fn state_verify(&mut self, _: &[u8], _: &[u8], _: &[u8], _: &[u8], _: &mut Gas) -> HostResult<bool> {
+        refuse()
+    }
     fn db_count(&mut self, _: u32, _: &mut Gas) -> HostResult<u64> {
         refuse()
     }
