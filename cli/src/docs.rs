@@ -47,7 +47,9 @@ With `--json` standard output is exactly one object, errors before a run include
 | `trap` | null, or `kind`, `function`, `offset`, `file`, `line`, `detail`, `sentence` |
 | `error` | null, or one sentence; `diagnostics` then lists the errors of a source text one by one |
 
-The other commands answer `status` `ok` and fields of their own, or `status` `error` and `error`.
+The other commands answer `status` `ok` and fields of their own, or `status` `error` and `error`; `db check` answers
+`status` `damaged` if it found something. Three of them answer in several lines, an object each, as they come: `db watch`
+(commits), `db query --json` (rows, and last a line with `status`) and `db export` (records).
 ";
 
 fn section(command: &mut clap::Command, text: &mut String) {

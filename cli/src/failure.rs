@@ -134,8 +134,8 @@ fn exit_of(error: &DbError) -> Exit {
         | DbError::Schema(_)
         | DbError::SchemaOfRecord { .. }
         | DbError::IndexEntry(_)
-        | DbError::NotUnique { .. }
-        | DbError::CollectionKind { .. } => Exit::Input,
+        | DbError::NotUnique { .. } => Exit::Input,
+        DbError::Query(_) => Exit::Usage,
         DbError::Conflict { .. } => Exit::Conflict,
         _ => Exit::Database,
     }

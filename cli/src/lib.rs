@@ -13,6 +13,7 @@ mod output;
 mod progress;
 mod report;
 mod store;
+mod table;
 
 use std::backtrace::Backtrace;
 use std::ffi::OsString;

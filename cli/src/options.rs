@@ -79,7 +79,8 @@ pub struct WaitOption {
     pub wait: Duration,
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+/// Reads a number of seconds.
+pub fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "this is not a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|_| "this is not a time that can be waited".to_owned())
 }

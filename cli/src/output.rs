@@ -54,6 +54,14 @@ impl Output {
         self.print_bytes(format!("{text}\n").as_bytes())
     }
 
+    /// Writes one JSON value in a line of a stream. Whether there still is a reader.
+    pub fn print_json_line(&self, value: &impl Serialize) -> Result<bool, Failure> {
+        let text =
+            serde_json::to_string(value).map_err(|error| Failure::unwritable("JSON", &error.into()))?;
+        let mut stream = io::stdout().lock();
+        written(stream.write_all(format!("{text}\n").as_bytes()).and_then(|()| stream.flush()))
+    }
+
     /// Writes one JSON object with a list as it comes, and after it the status. An error in between ends the list and
     /// is told in the same object.
     pub fn print_json_list<T: Serialize>(

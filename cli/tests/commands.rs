@@ -205,7 +205,9 @@ fn json_reports() {
     let report = place.json(0, &with_db(&["call", "bank", "add", "42", "--json"]));
     assert_eq!(report["status"], "ok");
     assert_eq!(report["result"], json!({"words": ["42"], "refs": []}));
-    assert_eq!(report["state_root"], Value::Null);
+    let root = place.json(0, &with_db(&["db", "root", "--json"]));
+    assert_eq!(report["state_root"], root["root"]);
+    assert_eq!(root["root"].as_str().unwrap().len(), 64);
     assert_eq!((&report["committed"], &report["changed_keys"]), (&json!(true), &json!(1)));
     let event = json!({"topics": ["7", "42"], "data": {"hex": "0x6164646564", "text": "added"}});
     assert_eq!(report["events"], json!([event]));

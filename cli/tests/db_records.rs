@@ -3,6 +3,7 @@
 mod common;
 
 use common::Place;
+use common::line::{json_line, line};
 use serde_json::json;
 
 const NOTHING: i32 = 1;
@@ -12,16 +13,6 @@ const DATABASE: i32 = 4;
 
 fn db(place: &Place, args: &str) -> String {
     place.ok(&line(args))
-}
-
-/// `db` with these words, on state.db; `'…'` is one word.
-fn line(args: &str) -> Vec<&str> {
-    let mut words = vec!["db"];
-    for (index, part) in args.split('\'').enumerate() {
-        if index % 2 == 1 { words.push(part) } else { words.extend(part.split_whitespace()) }
-    }
-    words.extend(["--db", "state.db"]);
-    words
 }
 
 fn people() -> Place {
@@ -39,7 +30,7 @@ fn records_are_put_read_and_deleted() {
     let ben = "{\"age\":27,\"city\":\"Basel\",\"name\":\"Ben\"}\n";
     assert_eq!(db(&place, "get town/people ben"), ben);
     assert_eq!(db(&place, "count town/people"), "3\n");
-    let again = place.json(0, &[&line(r#"put town/people ben '{"age": 28}'"#)[..], &["--json"]].concat());
+    let again = place.json(0, &json_line(r#"put town/people ben '{"age": 28}'"#));
     assert_eq!(again, json!({"status": "ok", "version": 4, "replaced": true}));
     assert_eq!(db(&place, "get town/people ben"), "{\"age\":28}\n");
     assert_eq!(db(&place, "get town/people ben --at 3"), ben);
@@ -76,7 +67,7 @@ fn ranges_and_prefixes() {
         place.ok(&["db", "put", "c/r", key, "x", "--bytes", "--db", "state.db"]);
     }
     let keys = |args: &str| -> Vec<String> {
-        let rows = place.json(0, &[&line(&format!("scan c/r {args}"))[..], &["--json"]].concat());
+        let rows = place.json(0, &json_line(&format!("scan c/r {args}")));
         assert_eq!(rows["status"], "ok");
         rows["rows"]
             .as_array()
@@ -160,7 +151,7 @@ fn what_is_wrong_changes_nothing_and_makes_nothing() {
         &["latin.json is not UTF-8 text from line 2 on"],
     );
     place.fails(
-        INPUT,
+        DATABASE,
         &line("put town/people k x --bytes"),
         &["keeps documents and was opened for byte strings"],
     );
@@ -193,7 +184,7 @@ fn databases_are_made_with_settings() {
     assert_eq!(versions["settings"], json!({"history": "none", "state_root": false}));
     // What other commands make keeps a root and 10,000 versions.
     let place = people();
-    let stats = place.json(0, &[&line("stats")[..], &["--json"]].concat());
+    let stats = place.json(0, &json_line("stats"));
     assert_eq!(stats["settings"], json!({"history": "10000", "state_root": true}));
     assert_eq!((&stats["version"], &stats["oldest_version"]), (&json!(3), &json!(0)));
     assert_eq!(stats["collection_counts"], json!([{"place": "town/people", "kind": "doc", "records": 3}]));
@@ -208,10 +199,10 @@ fn indexes_are_made_listed_and_dropped() {
     let place = people();
     db(&place, "index create town/people by-city 'city, age'");
     db(&place, "index create town/people by-age age --unique");
-    assert_eq!(db(&place, "index list town/people"), "by-city  city, age\nby-age  unique age\n");
-    let listed = place.json(0, &[&line("index list town/people")[..], &["--json"]].concat());
-    let first = json!({"name": "by-city", "spec": "city, age", "unique": false, "state": "ready"});
-    assert_eq!(listed["indexes"][0], first);
+    assert_eq!(db(&place, "index list town/people"), "by-age  unique age\nby-city  city, age\n");
+    let listed = place.json(0, &json_line("index list town/people"));
+    let second = json!({"name": "by-city", "spec": "city, age", "unique": false, "state": "ready"});
+    assert_eq!(listed["indexes"][1], second);
     // Made again it is there already; another of the name is refused.
     db(&place, "index create town/people by-city 'city, age'");
     let before = place.contents("state.db");
@@ -223,7 +214,7 @@ fn indexes_are_made_listed_and_dropped() {
     let taken = r#"put town/people z '{"age": 31}'"#;
     place.fails(INPUT, &line(taken), &["\"by-age\" is unique", "\"z\"", "\"anna\""]);
     place.fails(DATABASE, &line("index drop town/people by-ctiy"), &["did you mean \"by-city\"?"]);
-    place.fails(USAGE, &line("index create town/people x 'a b'"), &["\"a b\" is no index", "column 3"]);
+    place.fails(USAGE, &line("index create town/people x 'a b'"), &["\"a b\" is no index", "line 1, column"]);
     assert!(place.contents("state.db") == before);
     // A unique index that cannot be: it is gone again.
     place.fails(

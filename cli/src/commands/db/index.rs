@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use clap::Subcommand;
 use dotdb::query::IndexSpec;
-use dotdb::{DbError, IndexInfo, IndexState, Mode};
+use dotdb::{DbError, IndexInfo, IndexState, Mode, ValueKind};
 use serde::Serialize;
 
 use super::ReadOptions;
@@ -142,7 +142,10 @@ fn create(
     }
     let database = store.open(Access::Write)?;
     let mut tx = database.begin(Mode::ReadOnly)?;
-    let (contract, collection, _) = find_collection(&mut tx, place)?;
+    let (contract, collection, kind) = find_collection(&mut tx, place)?;
+    if kind == ValueKind::Bytes {
+        return Err(DbError::NotDocuments.into());
+    }
     let records = tx.count(collection)?;
     drop(tx);
     let progress = Mutex::new(Progress::new("indexing", "records", Some(records), output));

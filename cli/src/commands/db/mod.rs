@@ -1,13 +1,21 @@
 //! `dotvm db`: everything that DotDB does, from the command line. One subject a file; what they share is in `place`
 //! (what is meant), `row` (how it is shown) and here.
 
+mod changes;
+mod check;
 mod create;
+mod export;
+mod fresh;
+mod import;
 mod index;
 mod place;
+mod query;
 mod read;
+mod root;
 mod row;
 mod schema;
 mod space;
+mod transfer;
 mod versions;
 mod write;
 
@@ -43,12 +51,26 @@ enum DbCommand {
     Count(read::CountArgs),
     Put(write::PutArgs),
     Delete(write::DeleteArgs),
+    Query(query::QueryArgs),
+    Explain(query::ExplainArgs),
     Index(index::Args),
     Schema(schema::Args),
+    Import(import::ImportArgs),
+    Export(export::ExportArgs),
     Versions(versions::VersionsArgs),
     Snapshot(versions::SnapshotArgs),
+    Diff(changes::DiffArgs),
     Restore(versions::RestoreArgs),
     Prune(versions::PruneArgs),
+    Watch(changes::WatchArgs),
+    Root(root::RootArgs),
+    Prove(root::ProveArgs),
+    VerifyProof(root::VerifyProofArgs),
+    Check(check::CheckArgs),
+    Dump(transfer::DumpArgs),
+    Load(transfer::LoadArgs),
+    Backup(transfer::BackupArgs),
+    Migrate(transfer::MigrateArgs),
     Stats(space::StatsArgs),
     Compact(space::CompactArgs),
 }
@@ -64,12 +86,26 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
         DbCommand::Count(args) => read::count(args, json, output),
         DbCommand::Put(args) => write::put(args, json, output),
         DbCommand::Delete(args) => write::delete(args, json, output),
+        DbCommand::Query(args) => query::query(args, json, output),
+        DbCommand::Explain(args) => query::explain(args, json, output),
         DbCommand::Index(args) => index::run(args, json, output),
         DbCommand::Schema(args) => schema::run(args, json, output),
+        DbCommand::Import(args) => import::import(args, json, output),
+        DbCommand::Export(args) => export::export(args, json, output),
         DbCommand::Versions(args) => versions::versions(args, json, output),
         DbCommand::Snapshot(args) => versions::snapshot(args, json, output),
+        DbCommand::Diff(args) => changes::diff(args, json, output),
         DbCommand::Restore(args) => versions::restore(args, json, output),
         DbCommand::Prune(args) => versions::prune(args, json, output),
+        DbCommand::Watch(args) => changes::watch(args, output),
+        DbCommand::Root(args) => root::root(args, json, output),
+        DbCommand::Prove(args) => root::prove(args, json, output),
+        DbCommand::VerifyProof(args) => root::verify(args, json, output),
+        DbCommand::Check(args) => check::check(args, json, output),
+        DbCommand::Dump(args) => transfer::dump(args, json, output),
+        DbCommand::Load(args) => transfer::load(args, json, output),
+        DbCommand::Backup(args) => transfer::backup(args, json, output),
+        DbCommand::Migrate(args) => transfer::migrate(args, json, output),
         DbCommand::Stats(args) => space::stats(args, json, output),
         DbCommand::Compact(args) => space::compact(args, json, output),
     }

@@ -1,5 +1,8 @@
 //! `db stats` and `db compact`.
 
+use std::path::Path;
+
+use dotdb::store::directory::total_bytes;
 use dotdb::{Mode, Space};
 use serde::Serialize;
 
@@ -133,7 +136,10 @@ struct Compacted {
 pub(super) fn compact(args: &CompactArgs, json: bool, output: &Output) -> Result<Exit, Failure> {
     let database = args.store.open(Access::Write)?;
     let report = database.store().compact().map_err(dotdb::DbError::Store)?;
-    let (bytes_before, bytes_after) = (report.bytes_before, report.bytes_after);
+    // Closing a store changes its length once more.
+    drop(database);
+    let bytes_before = report.bytes_before;
+    let bytes_after = args.store.url().path().and_then(closed_bytes).or(report.bytes_after);
     if json {
         output.print_json(&Compacted { status: "ok", bytes_before, bytes_after })?;
         return Ok(Exit::Success);
@@ -142,4 +148,10 @@ pub(super) fn compact(args: &CompactArgs, json: bool, output: &Output) -> Result
         output.print(&format!("before  {before} bytes\nafter   {after} bytes\n"))?;
     }
     Ok(Exit::Success)
+}
+
+/// Bytes of a store's file or directory.
+fn closed_bytes(path: &Path) -> Option<u64> {
+    let metadata = std::fs::metadata(path).ok()?;
+    if metadata.is_dir() { total_bytes(path).ok() } else { Some(metadata.len()) }
 }
