@@ -360,6 +360,9 @@ impl Planner<'_> {
         for cap in DIVES {
             let mut some_is_known = false;
             for candidate in candidates.iter_mut().filter(|candidate| candidate.rows.is_none()) {
+                // Of rows that come in order and are all wanted, no more are read than that.
+                let enough = self.wanted_in_order(candidate).unwrap_or(u64::MAX);
+                let cap = cap.min(enough);
                 let mut rows = 0;
                 for range in &candidate.access.ranges {
                     if rows >= cap {
@@ -375,14 +378,22 @@ impl Planner<'_> {
                 }
                 if rows < cap {
                     candidate.rows = Some(rows);
-                    some_is_known = true;
                 }
+                // Others that go beyond this round's rows read no fewer.
+                some_is_known |= rows < cap || rows >= enough;
             }
             if some_is_known {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// How many rows end a query whose rows come in order and pass no other condition.
+    fn wanted_in_order(&self, candidate: &Candidate) -> Option<u64> {
+        let residual = !candidate.filter.is_empty() || !candidate.entry_filter.is_empty();
+        let limit = self.limit.filter(|_| candidate.ordered && !residual && !self.query.is_grouped())?;
+        Some(limit.saturating_add(self.offset))
     }
 
     /// What a plan costs, in rows of a scan, if at most `most` rows are found.
