@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dotdb::commitment::{NodeReader, Overlay, Root};
-use dotdb::{
-    Database, DbError, Durability, History, Mode, Settings, Store, ValueKind, record_key, slot_key,
-};
+use dotdb::{Database, DbError, Durability, History, Mode, Settings, Store, ValueKind, record_key, slot_key};
 use dotdb_memory::MemoryStore;
 use dotdb_store::{Direction, StoreError};
 
@@ -68,10 +66,7 @@ fn every_version_has_the_root_of_its_state() {
     assert!(database.check_state_root().unwrap() > 400);
     let database = Database::open(store).unwrap();
     assert_eq!(database.state_root(300).unwrap(), root_from_rows(&database, 300));
-    assert_eq!(
-        database.state_root(621).unwrap_err().to_string(),
-        "there is no version 621: the last is 620"
-    );
+    assert_eq!(database.state_root(621).unwrap_err().to_string(), "there is no version 621: the last is 620");
     database.forget_before(400).unwrap();
     assert_eq!(
         database.state_root(399).unwrap_err().to_string(),
