@@ -30,7 +30,7 @@ pub(crate) struct Cursor {
 
 /// Where a cursor's rows come from.
 pub(crate) enum Rows {
-    Records(MergedRange),
+    Records(Box<MergedRange>),
     Query(Box<QueryCursor>),
 }
 
@@ -98,7 +98,7 @@ impl Tx {
         if self.read_only() {
             rows = rows.untracked();
         }
-        Ok(self.add_cursor(Rows::Records(rows)))
+        Ok(self.add_cursor(Rows::Records(Box::new(rows))))
     }
 
     pub(crate) fn add_cursor(&mut self, rows: Rows) -> CursorId {
