@@ -122,7 +122,7 @@ fn files_that_are_no_database() {
 #[test]
 fn databases_of_a_later_version() {
     let place = place();
-    let store = RedbStore::open_or_create(&place.path("new.db")).unwrap();
+    let store = RedbStore::open_or_create(place.path("new.db")).unwrap();
     store.apply(Batch::new().put(&b"\0schema"[..], vec![0, 0, 0, 9]), Durability::Sync).unwrap();
     drop(store);
     let before = place.contents("new.db");

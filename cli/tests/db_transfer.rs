@@ -258,7 +258,7 @@ fn check_names_what_is_damaged() {
     assert_eq!((&checked["status"], &checked["damage"]), (&json!("ok"), &json!([])));
     assert_eq!(db(&place, "check"), "");
     let damage = |key: &[u8], value: &'static [u8]| {
-        let store = RedbStore::open(&place.path("state.db")).unwrap();
+        let store = RedbStore::open(place.path("state.db")).unwrap();
         store.apply(Batch::new().put(key.to_vec(), value), Durability::Sync).unwrap();
     };
     // bank is contract 1, town is 2; a collection's row begins with its number.
@@ -289,7 +289,7 @@ fn a_database_of_the_first_schema_is_migrated() {
         (b"\x04\0\0\0\x01notes", &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1]),
         (b"\x05\0\0\0\x01hello", b"world"),
     ];
-    let store = RedbStore::open_or_create(&place.path("state.db")).unwrap();
+    let store = RedbStore::open_or_create(place.path("state.db")).unwrap();
     let mut batch = Batch::new();
     for (key, value) in rows {
         batch.put(key, value);

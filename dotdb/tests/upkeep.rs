@@ -86,7 +86,7 @@ fn load(bytes: &[u8]) -> Result<(Database, dotdb::Dump), TransferError> {
 #[test]
 fn a_dump_is_loaded_into_another_backend_with_version_and_root() {
     let folder = tempfile::tempdir().unwrap();
-    let redb = Arc::new(RedbStore::open_or_create(&folder.path().join("a.db")).unwrap());
+    let redb = Arc::new(RedbStore::open_or_create(folder.path().join("a.db")).unwrap());
     let database = filled(redb, ROOTED);
     let last = database.version();
     for version in [last, last - 1] {
@@ -107,7 +107,7 @@ fn a_dump_is_loaded_into_another_backend_with_version_and_root() {
         assert_eq!(findings(&loaded), Vec::<String>::new());
     }
     // Other settings, and back into a file.
-    let store: Arc<dyn Store> = Arc::new(RedbStore::open_or_create(&folder.path().join("b.db")).unwrap());
+    let store: Arc<dyn Store> = Arc::new(RedbStore::open_or_create(folder.path().join("b.db")).unwrap());
     let none = Settings { history: History::None, state_root: false };
     let bytes = dump(&database, last);
     let (loaded, _) = Database::load(&store, &mut &bytes[..], |_| none, |_| ()).unwrap();
@@ -219,7 +219,7 @@ fn a_backup_is_of_one_moment_while_others_commit() {
     let database = filled(Arc::new(MemoryStore::new()), all);
     let before = database.version();
     let folder = tempfile::tempdir().unwrap();
-    let copy = Arc::new(RedbStore::open_or_create(&folder.path().join("copy.db")).unwrap());
+    let copy = Arc::new(RedbStore::open_or_create(folder.path().join("copy.db")).unwrap());
     let backup = std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             // A counter and its negative, never apart in one version.

@@ -270,6 +270,8 @@ impl<'a> Batches<'a> {
 
     fn end(mut self) -> Result<Imported, Failure> {
         self.commit()?;
+        // Readers, which cannot write, would each have to work the state tree out.
+        self.database.settle()?;
         let [put, replaced, skipped] = self.done;
         Ok(Imported { status: "ok", put, replaced, skipped, version: self.version })
     }

@@ -140,7 +140,6 @@ pub(super) fn query(args: &QueryArgs, json: bool, output: &Output) -> Result<Exi
     } else {
         print_table(&query, &mut rows, output)?;
     }
-    drop(rows);
     let next = match limit {
         usize::MAX => None,
         _ if ended => None,
