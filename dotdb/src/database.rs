@@ -50,6 +50,9 @@ pub(crate) struct Shared {
 impl Database {
     /// Opens the database in a store, and initialises it with the default [`Settings`] if the store is empty.
     ///
+    /// A store has one database at a time: clone it for other threads. Two that are opened on one store do not know
+    /// of each other's transactions.
+    ///
     /// # Errors
     /// [`StoreError::NewerFormat`] for a later schema, [`DbError::OlderSchema`] for one that must be migrated first,
     /// [`DbError::Foreign`] for a store with other data, [`DbError::Uninitialised`] for an empty one that is open

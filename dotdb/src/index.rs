@@ -442,11 +442,7 @@ impl Tx {
         for (index, expected) in indexes.iter().zip(expected) {
             let of_index = prefix(INDEX_ENTRY, index.number);
             let pending = self.pending_writes();
-            let rows = self.read_range(
-                pending,
-                Bound::Included(of_index.to_vec()),
-                prefix_end(&of_index),
-            )?;
+            let rows = self.read_range(pending, Bound::Included(of_index.to_vec()), prefix_end(&of_index))?;
             let mut entries = 0u64;
             for row in rows {
                 let (key, value) = row?;

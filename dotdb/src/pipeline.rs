@@ -23,9 +23,11 @@ use crate::error::DbError;
 use crate::journal;
 use crate::keys::{COUNTER, describe};
 
-/// Keys written by committed transactions that are kept to validate against. When there are more, transactions
-/// older than the oldest kept are asked to retry.
-const MAX_RECENT_KEYS: usize = 1 << 20;
+/// Bytes of committed batches that are kept to validate against. When there are more, transactions older than the
+/// oldest kept are asked to retry: one that is left open does not hold everything in memory that others commit.
+const MAX_RECENT_BYTES: usize = 128 << 20;
+/// What a row of a batch occupies beyond its bytes, roughly.
+const ROW_BYTES: usize = 64;
 /// For how long a leader of [`Durability::Group`] waits for transactions that are open to join.
 const GROUP_DELAY: Duration = Duration::from_micros(500);
 
@@ -50,7 +52,7 @@ struct State {
     open: usize,
     /// What was committed after the smallest of `active`, in the order of versions.
     recent: VecDeque<(u64, Arc<Batch>)>,
-    recent_keys: usize,
+    recent_bytes: usize,
     /// Every version after this one is in `recent`.
     recent_after: u64,
     waiting: Vec<Waiting>,
@@ -109,12 +111,16 @@ impl Registration {
     }
 }
 
+fn bytes_of(batch: &Batch) -> usize {
+    batch.iter().map(|(key, value)| ROW_BYTES + key.len() + value.map_or(0, Bytes::len)).sum()
+}
+
 impl State {
     /// Drops what no open transaction, and none to come, can conflict with.
     fn forget(&mut self) {
         let oldest = self.active.first_key_value().map_or(self.applied, |(&base, _)| base.min(self.applied));
         while let Some((version, batch)) = self.recent.front() {
-            if *version > oldest && self.recent_keys <= MAX_RECENT_KEYS {
+            if *version > oldest && self.recent_bytes <= MAX_RECENT_BYTES {
                 break;
             }
             // What is not in the store yet must stay, as must what a transaction that begins now will not see.
@@ -122,7 +128,7 @@ impl State {
                 break;
             }
             self.recent_after = *version;
-            self.recent_keys -= batch.len();
+            self.recent_bytes -= bytes_of(batch);
             self.recent.pop_front();
         }
     }
@@ -139,7 +145,7 @@ impl Pipeline {
                 active: BTreeMap::new(),
                 open: 0,
                 recent: VecDeque::new(),
-                recent_keys: 0,
+                recent_bytes: 0,
                 recent_after: version,
                 waiting: Vec::new(),
                 last_ticket: 0,
@@ -226,7 +232,7 @@ impl Pipeline {
         state.counters.extend(counters);
         let batch = Arc::new(Batch::from(writes));
         state.given = version;
-        state.recent_keys += batch.len();
+        state.recent_bytes += bytes_of(&batch);
         state.recent.push_back((version, Arc::clone(&batch)));
         state.last_ticket += 1;
         let ticket = state.last_ticket;
@@ -313,7 +319,7 @@ impl Pipeline {
                 state.given = applied;
                 state.counters.clear();
                 state.recent.retain(|(version, _)| *version <= applied);
-                state.recent_keys = state.recent.iter().map(|(_, batch)| batch.len()).sum();
+                state.recent_bytes = state.recent.iter().map(|(_, batch)| bytes_of(batch)).sum();
             }
         }
         state.forget();

@@ -115,9 +115,13 @@ impl Database {
     /// whatever the state's size.
     ///
     /// # Errors
-    /// [`DbError::Name`], [`DbError::VersionNameTaken`], [`DbError::FutureVersion`], [`DbError::PrunedVersion`].
+    /// [`DbError::Name`], [`DbError::VersionNameTaken`], [`DbError::FutureVersion`], [`DbError::PrunedVersion`];
+    /// [`DbError::Settings`] without a history.
     pub fn name_version(&self, name: &str, version: u64) -> Result<(), DbError> {
         check_name(name)?;
+        if !self.shared.settings.keeps_history() {
+            return Err(DbError::Settings { problem: "a name for a version needs a history that keeps it" });
+        }
         // Held so that the version is not forgotten before its name is there.
         let _turn = self.shared.settling.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = self.shared.store.snapshot()?;

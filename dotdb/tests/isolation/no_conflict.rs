@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use dotdb::{Direction, Durability, Mode};
+use dotdb::{Database, Direction, Durability, Mode};
 
 use crate::anomalies::{begin, commits, database, get, open, put, scan, set};
 
@@ -155,4 +155,38 @@ fn an_undone_write_is_not_committed() {
     commits(one);
     set(&mut two, &[3], 50);
     commits(two);
+}
+
+/// A transaction that was left open while others committed more than is kept to validate against: it is asked to
+/// begin again, and what others wrote does not stay in memory for its sake.
+#[test]
+fn what_is_kept_for_an_idle_transaction_is_bounded() {
+    let database = Database::open_or_create(
+        std::sync::Arc::new(dotdb_memory::MemoryStore::new()),
+        dotdb::Settings { history: dotdb::History::None, state_root: false },
+    )
+    .unwrap();
+    let setup = |tx: &mut dotdb::Tx| {
+        let contract = tx.contract_id("c")?;
+        tx.collection(contract, "r", dotdb::ValueKind::Bytes)
+    };
+    database.retrying(Durability::None, setup).unwrap();
+    let mut idle = database.begin(Mode::ReadWrite).unwrap();
+    let records = setup(&mut idle).unwrap();
+    idle.put(records, b"mine", "value").unwrap();
+    let value = bytes::Bytes::from(vec![7; 8 << 20]);
+    for _ in 0..40 {
+        database
+            .retrying(Durability::None, |tx| {
+                let records = setup(tx)?;
+                tx.put(records, b"other", value.clone())
+            })
+            .unwrap();
+    }
+    let refused = idle.commit(Durability::None).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the transaction conflicts with another: so much was committed meanwhile that it cannot be told what; \
+         try it again"
+    );
 }
