@@ -11,12 +11,13 @@ pub type Slot = u16;
 
 /// An instruction of the register form. Jump distances count from the instruction behind the jump.
 ///
-/// Beside the instructions of a program lies for each what a transfer of control to it costs, so falling through costs
-/// nothing.
+/// The instructions of a program are followed by as many [`Inst::Gas`]: the one that lies as far behind an
+/// instruction as the program is long says what a transfer of control to that instruction costs. So a jump finds
+/// the cost of what it enters at a fixed distance, and falling through costs nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[rustfmt::skip]
 pub enum Inst {
-    /// Charge; stands behind operations that report gas, and where a block would be empty.
+    /// Charge; among the instructions only behind operations that report gas.
     Gas { cost: u32 },
     /// End of the entry function.
     Exit,

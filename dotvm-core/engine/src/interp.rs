@@ -89,7 +89,7 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Opti
     let code = &lowered.code[..];
     let slot_zero = if function.window > 0 { function.words_in as usize } else { 0 };
     let mut regs = Registers::new(&mut m.words, slot_zero);
-    let mut cursor = Cursor::new(code, &lowered.costs, function.entry as usize);
+    let mut cursor = Cursor::new(code, function.entry as usize);
     let mut gas = m.gas;
     if gas.charge(cursor.enter() as u64).is_err() {
         return (Some(Stop::trap(TrapKind::Gas)), Place::Entry(function.entry as usize));

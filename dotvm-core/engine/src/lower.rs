@@ -73,6 +73,8 @@ pub(crate) struct Lowerer<'a, W> {
     signature_of: Vec<u16>,
     /// The jump maps of each window function.
     maps_of: HashMap<u32, Vec<usize>>,
+    /// Where control is transferred to, ascending, and at what cost.
+    entries: Vec<(u32, u32)>,
     /// What was emitted for what, if that is asked for.
     trace: Option<Trace>,
 
@@ -84,8 +86,6 @@ pub(crate) struct Lowerer<'a, W> {
     /// functions left.
     code_at: Vec<u32>,
     patches: Vec<(Patch, u32)>,
-    /// What it costs to enter at a [`Inst::Shift`], by index.
-    shift_costs: Vec<(usize, u32)>,
 
     // The current block
     /// Index of the source instruction.
@@ -131,7 +131,6 @@ impl<W: Word> Lowerer<'_, W> {
             module,
             Lowered {
                 code: Vec::with_capacity(bytes + 2),
-                costs: Vec::with_capacity(bytes + 2),
                 functions: Vec::with_capacity(module.functions.len()),
                 constants: module.word_constants.iter().map(|word| word_from::<W>(*word)).collect(),
                 immediates: vec![NO_IMMEDIATES],
@@ -157,12 +156,12 @@ impl<'a, W: Word> Lowerer<'a, W> {
             // The verifier saw to it that no module has more signatures.
             signature_of: module.functions.iter().map(|function| function.signature as u16).collect(),
             maps_of: HashMap::new(),
+            entries: Vec::new(),
             trace: None,
             base: 0,
             is_window: false,
             code_at: Vec::new(),
             patches: Vec::new(),
-            shift_costs: Vec::new(),
             origin: 0,
             stack: Vec::new(),
             top: 0,
@@ -174,10 +173,15 @@ impl<'a, W: Word> Lowerer<'a, W> {
 
     /// The register form, when all functions are lowered.
     pub fn finish(mut self) -> Result<Lowered<W>, LowerError> {
-        if self.out.code.len() > i32::MAX as usize {
+        let code = &mut self.out.code;
+        let count = code.len();
+        if count > i32::MAX as usize {
             return Err(LowerError::TooManyInstructions);
         }
-        self.out.costs.resize(self.out.code.len(), 0);
+        code.resize(2 * count, Inst::Gas { cost: 0 });
+        for (at, cost) in self.entries {
+            code[count + at as usize] = Inst::Gas { cost };
+        }
         self.out.interned = self.interned.into_owned();
         Ok(self.out)
     }
@@ -216,24 +220,11 @@ impl<'a, W: Word> Lowerer<'a, W> {
             self.refs = ref_locals + block.refs as Slot;
             self.block(&function, block, blocks.get(number + 1))?;
         }
-        self.set_costs(blocks);
         self.set_targets();
         if self.is_window {
             self.set_map_targets(module, index, code);
         }
         Ok(())
-    }
-
-    /// Sets what it costs to enter the function's blocks.
-    fn set_costs(&mut self, blocks: &[Block]) {
-        let costs = &mut self.out.costs;
-        costs.resize(self.out.code.len(), 0);
-        for block in blocks {
-            costs[self.code_at[block.start as usize] as usize] = block.gas;
-        }
-        for (at, cost) in self.shift_costs.drain(..) {
-            costs[at] = cost;
-        }
     }
 
     fn set_map_targets(&mut self, module: &Module, index: u32, code: &Decoded) {
@@ -252,9 +243,7 @@ impl<'a, W: Word> Lowerer<'a, W> {
         let end = next.map_or(source.len(), |next| next.start as usize);
         self.origin = block.start;
         self.code_at[block.start as usize] = start as u32;
-        if let Some(trace) = &mut self.trace {
-            trace.entries.push((start as u32, block.start));
-        }
+        self.enter_here(block.start, block.gas);
         self.set_top(block.words as usize);
         self.first = self.top;
         self.producer = NOWHERE;
@@ -274,11 +263,7 @@ impl<'a, W: Word> Lowerer<'a, W> {
             if self.is_window && source.get(end).is_some_and(|inst| inst.op == Op::Blk) {
                 // Behind a call or branch, control is transferred to the Shift.
                 if flow != Flow::Next {
-                    let at = self.out.code.len();
-                    self.shift_costs.push((at, next_cost));
-                    if let Some(trace) = &mut self.trace {
-                        trace.entries.push((at as u32, end as u32));
-                    }
+                    self.enter_here(end as u32, next_cost);
                 }
                 self.emit(Inst::Shift { by: self.top as u16 });
             }
@@ -317,6 +302,15 @@ impl<'a, W: Word> Lowerer<'a, W> {
             trace.origin.pop();
         }
         self.producer = NOWHERE;
+    }
+
+    /// Control may be transferred to the next instruction, which stands for a source instruction, at a cost.
+    fn enter_here(&mut self, inst: u32, cost: u32) {
+        let at = self.out.code.len() as u32;
+        self.entries.push((at, cost));
+        if let Some(trace) = &mut self.trace {
+            trace.entries.push((at, inst));
+        }
     }
 
     fn constant(&mut self, value: i64) -> u32 {

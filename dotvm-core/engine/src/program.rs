@@ -45,10 +45,9 @@ macro_rules! with_lowered {
 /// The register form of a module.
 #[derive(Debug, Default)]
 pub(crate) struct Lowered<W> {
-    /// Instructions of all functions, in order, the first being the return address of the entry function.
+    /// Instructions of all functions, in order, the first being the return address of the entry function; then for each
+    /// what a transfer of control to it costs: static gas from there to the next transfer.
     pub code: Vec<Inst>,
-    /// For each instruction what a transfer of control to it costs: static gas from there to the next transfer.
-    pub costs: Vec<u32>,
     pub functions: Vec<LoweredFunction>,
     /// Word constants: the module's, then those that lowering added.
     pub constants: Vec<W>,
@@ -142,7 +141,7 @@ impl Program {
     pub fn dump(&self, function: u32) -> String {
         with_lowered!(&self.lowered, lowered => {
             let start = lowered.functions[function as usize].entry as usize;
-            let end = lowered.functions.get(function as usize + 1).map_or(lowered.code.len(), |next| next.entry as usize);
+            let end = lowered.functions.get(function as usize + 1).map_or(lowered.code.len() / 2, |next| next.entry as usize);
             let mut text = String::new();
             for (index, inst) in lowered.code[start..end].iter().enumerate() {
                 text.push_str(&format!("{index:5}  {inst:?}\n"));

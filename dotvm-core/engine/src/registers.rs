@@ -74,27 +74,26 @@ impl<W: Copy> Registers<W> {
 /// The place in the code.
 pub(crate) struct Cursor<'a> {
     next: *const Inst,
-    /// The costs of entering at each instruction, moved back by half the address of the code: since a cost has half
-    /// the size of an instruction, half the address of an instruction from here lies its cost.
-    costs: *const u32,
+    /// Number of instructions: the distance to the costs.
+    count: usize,
     code: PhantomData<&'a [Inst]>,
     #[cfg(debug_assertions)]
     bounds: (*const Inst, *const Inst),
 }
 
 impl<'a> Cursor<'a> {
-    /// Before instruction `index` of code whose `costs` lie beside it.
+    /// Before instruction `index` of code that is one half instructions and one half costs.
     #[inline(always)]
-    pub fn new(code: &'a [Inst], costs: &'a [u32], index: usize) -> Cursor<'a> {
-        const { assert!(size_of::<Inst>() == 2 * size_of::<u32>() && align_of::<Inst>() >= 2) };
-        assert!(index < code.len() && costs.len() == code.len());
+    pub fn new(code: &'a [Inst], index: usize) -> Cursor<'a> {
+        let count = code.len() / 2;
+        assert!(index < count);
         Cursor {
+            count,
             // SAFETY: the index is within the code.
             next: unsafe { code.as_ptr().add(index) },
-            costs: costs.as_ptr().wrapping_byte_sub(code.as_ptr().addr() / 2),
             code: PhantomData,
             #[cfg(debug_assertions)]
-            bounds: (code.as_ptr(), code[code.len()..].as_ptr()),
+            bounds: (code.as_ptr(), code[count..].as_ptr()),
         }
     }
 
@@ -123,7 +122,7 @@ impl<'a> Cursor<'a> {
     /// Moves to an index; answers the cost of what is entered.
     #[inline(always)]
     pub fn enter_at(&mut self, code: &'a [Inst], index: usize) -> u32 {
-        debug_assert!(index < code.len());
+        debug_assert!(index < self.count);
         // SAFETY: entries of functions, return addresses and targets of tables are indices of instructions.
         self.next = unsafe { code.as_ptr().add(index) };
         self.enter()
@@ -133,8 +132,19 @@ impl<'a> Cursor<'a> {
     #[inline(always)]
     pub fn enter(&mut self) -> u32 {
         self.check();
-        // SAFETY: the cursor is within the code, which has as many costs as instructions.
-        unsafe { *self.costs.wrapping_byte_add(self.next.addr() / 2) }
+        // SAFETY: the second half of the code holds a `Gas` for each instruction of the first.
+        match unsafe { &*self.next.add(self.count) } {
+            Inst::Gas { cost } => *cost,
+            _other => {
+                #[cfg(debug_assertions)]
+                unreachable!("the cost of an instruction is {_other:?}");
+                // SAFETY: as above.
+                #[cfg(not(debug_assertions))]
+                unsafe {
+                    std::hint::unreachable_unchecked()
+                }
+            }
+        }
     }
 
     /// The index of the next instruction.
