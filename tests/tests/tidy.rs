@@ -16,6 +16,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dotvm-runtime", &["dotvm-arch", "dotvm-core", "dotvm-engine", "dotdb"]),
     ("dotdb-commitment", &["dotdb-store"]),
     ("dotdb-document", &[]),
+    ("dotdb-query", &["dotdb-document"]),
     ("dotdb-store", &[]),
     ("dotdb-memory", &["dotdb-store"]),
     ("dotdb-redb", &["dotdb-store"]),

@@ -258,6 +258,10 @@ impl Run<'_> {
             return;
         }
         let Some(result) = self.with_faults(|run| run.database().name_version(name, version)) else { return };
+        if self.settings.history == History::None {
+            assert!(matches!(result, Err(DbError::Settings { .. })));
+            return;
+        }
         match self.names.get(name) {
             Some(&taken) if taken == version => result.unwrap(),
             Some(&taken) => assert_eq!(
