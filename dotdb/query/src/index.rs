@@ -1,6 +1,6 @@
 //! Index specifications, and the entries that a document has in an index.
 //!
-//! An entry is the encodings (module [`encoding`](crate::encoding)) of the document's values at the
+//! An entry is the encodings (module [`encoding`]) of the document's values at the
 //! index's paths, one after the other. A document without a value at a path is indexed with "missing"
 //! there, so that an index holds every document of its collection and can answer IS MISSING and
 //! ORDER BY alone. An index over the elements of an array (`tags[*]`) is another thing: it has one
