@@ -99,10 +99,10 @@ fn filled_store(keys: u64) -> Result<(Arc<MemoryStore>, Database)> {
     Ok((store, database))
 }
 
-/// What DotDB puts before the 8 bytes of a key: found in the store, whose last pair is a record.
+/// What DotDB puts before the 8 bytes of a key: found in the store, where records are the last pairs before tag 6.
 fn record_prefix(store: &dyn Store) -> Result<Vec<u8>> {
-    use std::ops::Bound::Unbounded;
-    let last = store.snapshot()?.range(Unbounded, Unbounded, dotdb::Direction::Backward)?.next();
+    use std::ops::Bound::{Excluded, Unbounded};
+    let last = store.snapshot()?.range(Unbounded, Excluded(&[6]), dotdb::Direction::Backward)?.next();
     let (key, value) = last.context("the store is empty")??;
     let prefix = key.len().checked_sub(8).filter(|_| value.len() == VALUE_BYTES);
     Ok(key[..prefix.context("the last pair is no record")?].to_vec())
