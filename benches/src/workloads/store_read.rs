@@ -23,7 +23,7 @@ pub fn build_get<B: Backend>(setup: &Setup) -> Result<Workload> {
         workload,
         format!("{pairs} pairs read by key in scattered order, each once, from one snapshot"),
         (pairs, "read"),
-        numbers.iter().fold(0, |sum, number| sum + number),
+        numbers.iter().sum(),
     )
 }
 
