@@ -284,6 +284,9 @@ fn killed_processes() {
     let place = place();
     let before = place.contents("state.db");
     for signal in ["-INT", "-TERM", "-KILL"] {
+        if signal == "-INT" && interrupts_are_ignored() {
+            continue;
+        }
         let spin = ["call", "bank", "write_then_spin", "--gas", "9223372036854775807", "--db", "state.db"];
         let mut child = place.command(&spin).spawn().unwrap();
         // Once the store is locked, the call is on its way. It may have met our own look and given up.
@@ -300,6 +303,14 @@ fn killed_processes() {
         assert_eq!(place.ok(&["db", "get", "bank", "0", "--db", "state.db"]), "42\n");
         assert_eq!(place.contents("state.db"), before, "{signal}");
     }
+}
+
+/// A job that a shell starts in the background passes on to its children that they ignore SIGINT, signal 2.
+fn interrupts_are_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask >> 1 & 1 == 1)
 }
 
 #[test]
