@@ -142,7 +142,7 @@ impl Database {
         let unsettled = self.shared.unsettled.load(Ordering::Relaxed);
         let is_far = behind > 2 * settle::STEP || unsettled > 2 * settle::STEP_CHANGES;
         if is_far && !self.shared.store.read_only() {
-            self.settle()?;
+            self.shared.catch_up()?;
             snapshot = self.shared.store.snapshot()?;
         }
         self.shared.snapshot_at(snapshot, version)

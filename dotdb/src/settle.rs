@@ -1,9 +1,10 @@
 //! What follows the journal in steps: the history by key, the state tree, and forgetting what is too old.
 //!
-//! A commit writes only its journal. Every [`STEP`] versions, and when somebody asks for it, the rows since the
-//! last time are turned into history and tree, and versions beyond the history's length are removed. All of it
-//! can be derived again, so none of these writes is flushed: a crash loses them together with the marks that
-//! say how far they went.
+//! A commit writes only its journal. Every so many changes, with a state root every [`STEP`] versions, and when
+//! somebody asks for it, the rows since the last time are turned into history and tree, and versions beyond the
+//! history's length are removed; those that were never turned into anything by then cost nothing more. All of it can
+//! be derived again, so none of these writes is flushed: a crash loses them together with the marks that say how far
+//! they went.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -20,8 +21,10 @@ use crate::journal;
 use crate::keys::{VERSION_NAME, corrupt};
 use crate::settings::{History, INDEXED, OLDEST, number_row, read_number};
 
-/// Versions between two steps.
+/// Versions between two steps with a state root, which is asked for more often than the past.
 pub(crate) const STEP: u64 = 256;
+/// Versions between two steps without one.
+const LONG_STEP: u64 = 1 << 14;
 /// Changes that the journal gathers between two steps at most, by the transactions of one process: so many are held
 /// in memory by who reads the past.
 pub(crate) const STEP_CHANGES: u64 = 1 << 16;
@@ -43,8 +46,8 @@ impl Writer<'_> {
         self.rows.push(row);
     }
 
-    fn flush_if_large(&mut self) -> Result<(), DbError> {
-        if self.rows.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
+    fn is_large(&self) -> bool {
+        self.rows.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES
     }
 
     fn flush(&mut self) -> Result<(), DbError> {
@@ -65,7 +68,13 @@ impl Shared {
             return;
         }
         let unsettled = self.unsettled.fetch_add(changed as u64, Ordering::Relaxed) + changed as u64;
-        if !version.is_multiple_of(STEP) && unsettled < STEP_CHANGES {
+        let step = if self.settings.state_root { STEP } else { LONG_STEP };
+        let to_index = version.is_multiple_of(step) || unsettled >= STEP_CHANGES;
+        let to_forget = match self.settings.history {
+            History::Last(kept) => version.is_multiple_of((kept / 4).clamp(STEP, LONG_STEP)),
+            History::None | History::All => false,
+        };
+        if !to_index && !to_forget {
             return;
         }
         let turn = match self.settling.try_lock() {
@@ -73,39 +82,59 @@ impl Shared {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
-        self.settle_in_turn(&turn).ok();
+        self.settle_in_turn(&turn, to_index, to_forget).ok();
     }
 
     /// Brings history and tree up to the current version, and removes what is too old.
     pub(crate) fn settle(&self) -> Result<(), DbError> {
+        self.settle_now(true)
+    }
+
+    /// Brings history and tree up to the current version; what can be read stays readable.
+    pub(crate) fn catch_up(&self) -> Result<(), DbError> {
+        self.settle_now(false)
+    }
+
+    fn settle_now(&self, forget: bool) -> Result<(), DbError> {
         if !self.settings.keeps_history() || self.store.read_only() {
             return Ok(());
         }
-        self.settle_in_turn(&self.settling.lock().unwrap_or_else(PoisonError::into_inner))
+        self.settle_in_turn(&self.settling.lock().unwrap_or_else(PoisonError::into_inner), true, forget)
     }
 
-    fn settle_in_turn(&self, _turn: &MutexGuard<'_, ()>) -> Result<(), DbError> {
+    fn settle_in_turn(&self, _turn: &MutexGuard<'_, ()>, index: bool, forget: bool) -> Result<(), DbError> {
+        let last = journal::last_version(&*self.store.snapshot()?)?;
+        if self.settings.state_root {
+            // The tree is grown version by version, from the history, and must not lack what is forgotten.
+            self.index(last)?;
+            self.grow_tree(last)?;
+        }
+        if forget {
+            self.forget(last)?;
+        }
+        if index && !self.settings.state_root {
+            self.index(last)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the journal's changes up to `last` to the history by key, but for those that are forgotten.
+    fn index(&self, last: u64) -> Result<(), DbError> {
         self.unsettled.store(0, Ordering::Relaxed);
         let snapshot = self.store.snapshot()?;
-        let last = journal::last_version(&*snapshot)?;
-        self.index(&*snapshot, last)?;
-        drop(snapshot);
-        self.grow_tree(last)?;
-        self.forget(last)
-    }
-
-    /// Adds the journal's changes up to `last` to the history by key.
-    fn index(&self, snapshot: &dyn Snapshot, last: u64) -> Result<(), DbError> {
-        let indexed = read_number(snapshot, INDEXED)?;
-        if indexed >= last {
+        let done = read_number(&*snapshot, INDEXED)?.max(read_number(&*snapshot, OLDEST)?);
+        if done >= last {
             return Ok(());
         }
         let mut writer = Writer { shared: self, rows: Vec::new(), bytes: 0 };
-        for row in journal::changes(snapshot, indexed + 1, last, Direction::Forward)? {
+        for row in journal::changes(&*snapshot, done + 1, last, Direction::Forward)? {
             let row = row?;
             for change in row.changes() {
                 writer.push(history::row(&change?, row.version));
-                writer.flush_if_large()?;
+                if writer.is_large() {
+                    writer.push(number_row(INDEXED, row.version - 1));
+                    writer.flush()?;
+                }
             }
         }
         writer.push(number_row(INDEXED, last));
@@ -132,17 +161,23 @@ impl Shared {
         writer.push(number_row(OLDEST, oldest));
         writer.flush()?;
         let last = journal::last_version(snapshot)?;
+        // Of the version after, an interrupted step may have left some rows.
+        let indexed = read_number(snapshot, INDEXED)?.saturating_add(1);
         // From the first row that is there: a crash may have kept this from being finished the last time.
         for row in journal::changes(snapshot, 0, oldest, Direction::Forward)? {
             let row = row?;
-            for change in row.changes() {
-                writer.push((history::row_key(&change?.key, row.version).into(), None));
+            if row.version <= indexed {
+                for change in row.changes() {
+                    writer.push((history::row_key(&change?.key, row.version).into(), None));
+                }
             }
             // The last row tells the version of the state, and is removed the next time.
             if row.version < last {
                 writer.push((row.key, None));
             }
-            writer.flush_if_large()?;
+            if writer.is_large() {
+                writer.flush()?;
+            }
         }
         writer.flush()?;
         self.prune_tree(oldest)

@@ -162,7 +162,7 @@ impl Shared {
             return Ok((Arc::clone(snapshot), Vec::new()));
         }
         if !self.store.read_only() {
-            self.settle()?;
+            self.catch_up()?;
             let fresh = self.store.snapshot()?;
             if latest(&*fresh)? == version {
                 return Ok((fresh, Vec::new()));
@@ -180,7 +180,7 @@ impl Shared {
     fn tree_reaching(&self, version: u64) -> Result<(Arc<dyn Snapshot>, Vec<Write>), DbError> {
         self.check_rooted()?;
         if !self.store.read_only() {
-            self.settle()?;
+            self.catch_up()?;
         }
         let snapshot = self.store.snapshot()?;
         let last = journal::last_version(&*snapshot)?;
