@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use dotdb::DbError;
 
-use crate::host::{OpenTx, Refusal};
+use crate::open_tx::{OpenTx, Refusal};
 
 /// Most versions kept open at a time.
 const MAX_OPEN: usize = 8;

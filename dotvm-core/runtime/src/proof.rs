@@ -5,7 +5,7 @@ use dotdb::commitment::{Proof, Root};
 use dotdb::{ContractId, DbError, MAX_KEY_BYTES, slot_key};
 use dotvm_core::gas::{self, Gas};
 
-use crate::host::{OpenTx, Refusal};
+use crate::open_tx::{OpenTx, Refusal};
 
 impl OpenTx {
     fn tree_cost(&self) -> u64 {

@@ -3,7 +3,7 @@
 use dotvm_core::host::SlotValue;
 use hashbrown::HashMap;
 
-use crate::host::MAX_SCRATCH_SLOTS;
+use crate::open_tx::MAX_SCRATCH_SLOTS;
 
 /// The scratch slots of one transaction.
 #[derive(Default)]

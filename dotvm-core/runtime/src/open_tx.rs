@@ -1,0 +1,437 @@
+//! The open transaction of an execution: the operations on it, and what is undone with it.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+use bytes::Bytes;
+use dotdb::query::{Query, Value};
+use dotdb::{
+    CollectionId, ContractId, CursorId, DbError, Direction, MAX_KEY_BYTES, QueryOptions, Touch, Tx, ValueKind,
+};
+use dotvm_arch::{W512, Word};
+use dotvm_core::gas::{self, Gas};
+use dotvm_core::host::{HostError, SlotValue};
+use dotvm_core::module::{Collection, CollectionKind};
+use dotvm_core::trap::TrapKind;
+
+use crate::execute::Place;
+use crate::host::Event;
+use crate::scratch::Scratch;
+
+/// Most savepoints set at a time in one transaction.
+pub const MAX_SAVEPOINTS: usize = 1 << 16;
+/// Most scratch slots in one transaction.
+pub const MAX_SCRATCH_SLOTS: usize = 1 << 20;
+/// Most bytes of topics and data of the events of one execution; each event counts 64 more.
+pub const MAX_EVENT_BYTES: u64 = 256 << 20;
+/// Most bytes of keys and values that one transaction may hold back until it commits; each write counts 64 more.
+pub const MAX_PENDING_BYTES: u64 = 1 << 30;
+
+/// What an event or a write occupies beyond its bytes, roughly.
+const ENTRY_BYTES: u64 = 64;
+
+/// The open transaction and what is undone with it.
+pub(crate) struct OpenTx {
+    pub(crate) tx: Tx,
+    pub(crate) contract: ContractId,
+    /// Parallel to the module's collections.
+    collections: Vec<(CollectionId, CollectionKind)>,
+    /// Keys that linking itself has changed.
+    linked_keys: usize,
+    /// Greatest cursor number given.
+    pub(crate) last_cursor: u64,
+    /// Cursors of queries; numbers of closed ones may be among them.
+    pub(crate) queries: BTreeSet<CursorId>,
+    pub(crate) events: Vec<Event>,
+    event_bytes: u64,
+    pub(crate) scratch: Scratch,
+    /// Ascending by id.
+    marks: Vec<Mark>,
+    pending: Pending,
+}
+
+/// What a savepoint stands for besides DotDB's part.
+struct Mark {
+    id: u64,
+    events: usize,
+    event_bytes: u64,
+    scratch: usize,
+}
+
+/// Why an operation did not happen, before it is told to the machine.
+pub(crate) enum Refusal {
+    Host(HostError),
+    Db(DbError),
+}
+
+impl From<DbError> for Refusal {
+    fn from(error: DbError) -> Refusal {
+        Refusal::Db(error)
+    }
+}
+
+impl From<gas::OutOfGas> for Refusal {
+    fn from(_: gas::OutOfGas) -> Refusal {
+        Refusal::Host(HostError::OutOfGas)
+    }
+}
+
+pub(crate) fn refuse<T>(kind: TrapKind, sentence: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::Host(HostError::Trap(kind, sentence.into())))
+}
+
+fn slot_value(bytes: &[u8]) -> Result<SlotValue, Refusal> {
+    match SlotValue::new(bytes) {
+        Some(value) => Ok(value),
+        None => refuse(TrapKind::Overflow, "the slot holds more than 512 bits"),
+    }
+}
+
+/// What the writes of a transaction hold back until it commits.
+#[derive(Default)]
+struct Pending {
+    bytes: u64,
+}
+
+impl Pending {
+    /// Counts a write, or refuses it. While a savepoint is set (`undoable`) the value replaced is kept too.
+    #[inline]
+    fn hold(&mut self, first: bool, undoable: bool, bytes: usize, replaced: usize) -> Result<(), Refusal> {
+        let mut total = self.bytes + bytes as u64;
+        if first || undoable {
+            total += ENTRY_BYTES;
+        } else {
+            total = total.saturating_sub(replaced as u64);
+        }
+        if total > MAX_PENDING_BYTES {
+            let sentence = format!("the transaction's changes exceed the limit of {MAX_PENDING_BYTES} bytes");
+            return refuse(TrapKind::Db, sentence);
+        }
+        self.bytes = total;
+        Ok(())
+    }
+}
+
+impl OpenTx {
+    pub(crate) fn link(mut tx: Tx, place: Place<'_>, collections: &[Collection]) -> Result<OpenTx, DbError> {
+        let contract = match place.contract {
+            Some(contract) => contract,
+            // Numbers start at 1: contract 0 has no state, as befits one that does not exist.
+            None if tx.read_only() => tx.find_contract(place.name)?.map_or(ContractId(0), |(id, _)| id),
+            None => tx.contract_id(place.name)?,
+        };
+        let collections = collections
+            .iter()
+            .map(|collection| {
+                let kind = match collection.kind {
+                    CollectionKind::Bytes => ValueKind::Bytes,
+                    CollectionKind::Document => ValueKind::Document,
+                };
+                Ok((tx.collection(contract, &collection.name, kind)?, collection.kind))
+            })
+            .collect::<Result<Vec<_>, DbError>>()?;
+        Ok(OpenTx {
+            linked_keys: tx.changed_keys(),
+            tx,
+            contract,
+            collections,
+            last_cursor: 0,
+            queries: BTreeSet::new(),
+            events: Vec::new(),
+            event_bytes: 0,
+            scratch: Scratch::default(),
+            marks: Vec::new(),
+            pending: Pending::default(),
+        })
+    }
+
+    /// Keys that the program has changed.
+    pub(crate) fn changed_keys(&self) -> u64 {
+        self.tx.changed_keys().saturating_sub(self.linked_keys) as u64
+    }
+
+    #[inline]
+    fn check_writable(&self) -> Result<(), Refusal> {
+        if self.tx.read_only() { Err(DbError::ReadOnly.into()) } else { Ok(()) }
+    }
+
+    #[inline]
+    pub(crate) fn collection(&self, coll: u32) -> Result<CollectionId, Refusal> {
+        match self.collections.get(coll as usize) {
+            Some(&(id, _)) => Ok(id),
+            None => refuse(TrapKind::Index, format!("the module has no collection {coll}")),
+        }
+    }
+
+    pub(crate) fn slot_load(&mut self, key: &[u8], gas: &mut Gas) -> Result<SlotValue, Refusal> {
+        let entry = self.tx.slot_entry(self.contract, key)?;
+        gas.charge(gas::slot(entry.touch() == Touch::First, (key.len() + entry.bytes()) as u64))?;
+        slot_value(entry.read())
+    }
+
+    /// [`OpenTx::slot_load`] that costs the same however often the slot is read.
+    pub(crate) fn slot_load_untouched(&mut self, key: &[u8], gas: &mut Gas) -> Result<SlotValue, Refusal> {
+        let entry = self.tx.slot_entry(self.contract, key)?;
+        gas.charge(gas::slot(true, (key.len() + entry.bytes()) as u64))?;
+        slot_value(entry.read())
+    }
+
+    pub(crate) fn slot_store(&mut self, key: &[u8], value: &[u8], gas: &mut Gas) -> Result<(), Refusal> {
+        self.check_writable()?;
+        let entry = self.tx.slot_entry(self.contract, key)?;
+        let (first, replaced) = (entry.touch() == Touch::First, entry.bytes());
+        gas.charge(gas::slot(first, (key.len() + value.len()) as u64))?;
+        self.pending.hold(first, !self.marks.is_empty(), value.len(), replaced)?;
+        Ok(entry.store(value)?)
+    }
+
+    pub(crate) fn slot_delete(&mut self, key: &[u8], gas: &mut Gas) -> Result<bool, Refusal> {
+        self.check_writable()?;
+        let entry = self.tx.slot_entry(self.contract, key)?;
+        gas.charge(gas::slot(entry.touch() == Touch::First, key.len() as u64))?;
+        Ok(entry.delete()?)
+    }
+
+    pub(crate) fn slot_exists(&mut self, key: &[u8], gas: &mut Gas) -> Result<bool, Refusal> {
+        let entry = self.tx.slot_entry(self.contract, key)?;
+        gas.charge(gas::slot(entry.touch() == Touch::First, key.len() as u64))?;
+        Ok(!entry.read().is_empty())
+    }
+
+    pub(crate) fn scratch_store(&mut self, key: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        self.check_writable()?;
+        let Some(value) = SlotValue::new(value) else {
+            return refuse(TrapKind::Overflow, "the value has more than 512 bits");
+        };
+        if !self.scratch.store(key, value, !self.marks.is_empty()) {
+            return refuse(
+                TrapKind::OutOfMemory,
+                format!("the transaction holds {MAX_SCRATCH_SLOTS} scratch slots or changes to them"),
+            );
+        }
+        Ok(())
+    }
+
+    pub(crate) fn db_get(&mut self, coll: u32, key: &[u8], gas: &mut Gas) -> Result<Option<Bytes>, Refusal> {
+        let entry = self.tx.record_entry(self.collection(coll)?, key)?;
+        gas.charge(gas::database(1, (key.len() + entry.bytes()) as u64))?;
+        Ok(entry.read())
+    }
+
+    pub(crate) fn db_put(
+        &mut self,
+        coll: u32,
+        key: &[u8],
+        doc: &Bytes,
+        gas: &mut Gas,
+    ) -> Result<bool, Refusal> {
+        self.check_writable()?;
+        let entry = self.tx.record_entry(self.collection(coll)?, key)?;
+        let (first, replaced) = (!entry.written(), entry.bytes());
+        gas.charge(gas::database(1, (key.len() + doc.len()) as u64))?;
+        self.pending.hold(first, !self.marks.is_empty(), doc.len(), replaced)?;
+        Ok(entry.put(doc.clone())?)
+    }
+
+    pub(crate) fn db_delete(&mut self, coll: u32, key: &[u8], gas: &mut Gas) -> Result<bool, Refusal> {
+        self.check_writable()?;
+        let entry = self.tx.record_entry(self.collection(coll)?, key)?;
+        gas.charge(gas::database(1, key.len() as u64))?;
+        Ok(entry.delete()?)
+    }
+
+    pub(crate) fn db_exists(&mut self, coll: u32, key: &[u8], gas: &mut Gas) -> Result<bool, Refusal> {
+        let entry = self.tx.record_entry(self.collection(coll)?, key)?;
+        gas.charge(gas::database(1, key.len() as u64))?;
+        Ok(entry.read().is_some())
+    }
+
+    pub(crate) fn db_insert(&mut self, coll: u32, doc: &Bytes, gas: &mut Gas) -> Result<Bytes, Refusal> {
+        self.check_writable()?;
+        let collection = self.collection(coll)?;
+        gas.charge(gas::database(1, (INSERT_KEY_BYTES + doc.len()) as u64))?;
+        self.pending.hold(true, true, doc.len(), 0)?;
+        Ok(self.tx.insert(collection, doc.clone())?)
+    }
+
+    pub(crate) fn db_patch(
+        &mut self,
+        coll: u32,
+        key: &[u8],
+        patch: &[u8],
+        gas: &mut Gas,
+    ) -> Result<bool, Refusal> {
+        self.check_writable()?;
+        let collection = self.collection(coll)?;
+        if self.collections[coll as usize].1 != CollectionKind::Document {
+            return refuse(
+                TrapKind::Db,
+                "the collection keeps byte strings, and only documents can be patched",
+            );
+        }
+        let entry = self.tx.record_entry(collection, key)?;
+        let (first, replaced) = (!entry.written(), entry.bytes());
+        gas.charge(gas::database(1, (key.len() + replaced + patch.len()) as u64))?;
+        dotdb::document::validate(patch).map_err(DbError::Document)?;
+        let Some(old) = entry.read() else { return Ok(false) };
+        let merged = dotdb::document::merge_patch(&old, patch).map_err(DbError::Document)?;
+        self.pending.hold(first, !self.marks.is_empty(), merged.len(), replaced)?;
+        self.tx.put(collection, key, merged)?;
+        Ok(true)
+    }
+
+    pub(crate) fn db_count(&mut self, coll: u32, gas: &mut Gas) -> Result<u64, Refusal> {
+        let collection = self.collection(coll)?;
+        gas.charge(gas::database(1, 0))?;
+        Ok(self.tx.count(collection)?)
+    }
+
+    pub(crate) fn db_scan(
+        &mut self,
+        coll: u32,
+        from: Option<&[u8]>,
+        to: Option<&[u8]>,
+        descending: bool,
+        gas: &mut Gas,
+    ) -> Result<u64, Refusal> {
+        let collection = self.collection(coll)?;
+        // Before the charge, as with every operand.
+        if let Some(key) = [from, to].into_iter().flatten().find(|key| key.len() > MAX_KEY_BYTES) {
+            let what = "key of the range";
+            return Err(DbError::TooLarge { what, bytes: key.len(), limit: MAX_KEY_BYTES }.into());
+        }
+        let bytes = from.map_or(0, <[u8]>::len) + to.map_or(0, <[u8]>::len);
+        gas.charge(gas::database(0, bytes as u64))?;
+        let direction = if descending { Direction::Backward } else { Direction::Forward };
+        let from = from.map_or(Bound::Unbounded, Bound::Included);
+        let to = to.map_or(Bound::Unbounded, Bound::Excluded);
+        let CursorId(cursor) = self.tx.scan(collection, from, to, direction)?;
+        self.last_cursor = cursor;
+        Ok(cursor)
+    }
+
+    /// Opens a query's cursor.
+    pub(crate) fn open_query(
+        &mut self,
+        coll: u32,
+        plan: &[u8],
+        arguments: Option<&[u8]>,
+        gas: &mut Gas,
+    ) -> Result<CursorId, Refusal> {
+        let collection = self.collection(coll)?;
+        gas.charge(gas::database(0, (plan.len() + arguments.map_or(0, <[u8]>::len)) as u64))?;
+        let query = Query::from_bytes(plan).map_err(DbError::from)?;
+        let arguments = match arguments {
+            Some(arguments) => Value::list_from_document(arguments).map_err(DbError::from)?,
+            None => Vec::new(),
+        };
+        let (cursor, planning) = self.tx.query(collection, &query, &arguments, &QueryOptions::default())?;
+        self.last_cursor = cursor.0;
+        gas.charge(gas::database(planning.rows, planning.bytes))?;
+        Ok(cursor)
+    }
+
+    pub(crate) fn db_query(
+        &mut self,
+        coll: u32,
+        plan: &[u8],
+        arguments: Option<&[u8]>,
+        gas: &mut Gas,
+    ) -> Result<u64, Refusal> {
+        let cursor = self.open_query(coll, plan, arguments, gas)?;
+        self.queries.insert(cursor);
+        Ok(cursor.0)
+    }
+
+    pub(crate) fn db_query_count(
+        &mut self,
+        coll: u32,
+        plan: &[u8],
+        arguments: Option<&[u8]>,
+        gas: &mut Gas,
+    ) -> Result<u64, Refusal> {
+        let cursor = self.open_query(coll, plan, arguments, gas)?;
+        let mut count = 0;
+        loop {
+            self.work(cursor, gas)?;
+            if self.tx.cursor_entry(cursor)?.take().is_none() {
+                break;
+            }
+            count += 1;
+        }
+        self.tx.close(cursor)?;
+        Ok(count)
+    }
+
+    /// Works, and charges for what it takes, until a query's next row or its end is known.
+    pub(crate) fn work(&mut self, cursor: CursorId, gas: &mut Gas) -> Result<(), Refusal> {
+        loop {
+            let work = self.tx.cursor_work(cursor)?;
+            gas.charge(gas::database(work.rows, work.bytes))?;
+            if work.done {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(crate) fn db_next(
+        &mut self,
+        cursor: CursorId,
+        gas: &mut Gas,
+    ) -> Result<Option<(Bytes, Bytes)>, Refusal> {
+        if self.queries.contains(&cursor) {
+            self.work(cursor, gas)?;
+        }
+        let entry = self.tx.cursor_entry(cursor)?;
+        gas.charge(gas::database(1, entry.bytes() as u64))?;
+        Ok(entry.take())
+    }
+
+    pub(crate) fn savepoint(&mut self) -> Result<u64, Refusal> {
+        if self.marks.len() >= MAX_SAVEPOINTS {
+            return refuse(TrapKind::Tx, format!("{MAX_SAVEPOINTS} savepoints are set, which is the limit"));
+        }
+        let id = self.tx.savepoint();
+        self.marks.push(Mark {
+            id,
+            events: self.events.len(),
+            event_bytes: self.event_bytes,
+            scratch: self.scratch.mark(),
+        });
+        Ok(id)
+    }
+
+    pub(crate) fn rollback(&mut self, savepoint: u64) -> Result<(), Refusal> {
+        self.tx.rollback_to(savepoint)?;
+        let Ok(place) = self.marks.binary_search_by_key(&savepoint, |mark| mark.id) else {
+            return Err(DbError::UnknownSavepoint { id: savepoint }.into());
+        };
+        let mark = &self.marks[place];
+        self.events.truncate(mark.events);
+        self.event_bytes = mark.event_bytes;
+        self.scratch.rollback(mark.scratch);
+        self.marks.truncate(place + 1);
+        Ok(())
+    }
+
+    pub(crate) fn emit(&mut self, topics: &[SlotValue], data: &Bytes, gas: &mut Gas) -> Result<(), Refusal> {
+        self.check_writable()?;
+        let topic_bytes: usize = topics.iter().map(|topic| topic.as_bytes().len()).sum();
+        let bytes = (topic_bytes + data.len()) as u64;
+        gas.charge(gas::event(topics.len() as u64, bytes))?;
+        let total = self.event_bytes + bytes + ENTRY_BYTES;
+        if total > MAX_EVENT_BYTES {
+            let sentence = format!("the execution's events exceed the limit of {MAX_EVENT_BYTES} bytes");
+            return refuse(TrapKind::OutOfMemory, sentence);
+        }
+        // A topic has at most 64 bytes.
+        let topics =
+            topics.iter().filter_map(|topic| <W512 as Word>::from_be_slice(topic.as_bytes())).collect();
+        self.events.push(Event { topics, data: data.clone() });
+        self.event_bytes = total;
+        Ok(())
+    }
+}
+
+/// Length of the keys that DB_INSERT gives.
+const INSERT_KEY_BYTES: usize = 8;
