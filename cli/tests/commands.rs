@@ -325,6 +325,8 @@ fn isa_shows_the_table_or_one_row() {
     let row = &one["operations"][0];
     assert_eq!((&row["code"], &row["capability"]), (&json!(0x80), &json!("db.read")));
     place.fails(2, &["isa", "sloadd"], &["did you mean SLOAD?"]);
+    assert!(place.ok(&["isa"]).contains("\n  FB 00  R.SLICE "));
+    assert!(place.ok(&["isa", "0xfb00"]).starts_with("R.SLICE (code 0xFB00): "));
     place.fails(2, &["isa", "0xff"], &["no operation has the code 0xff"]);
 }
 

@@ -78,7 +78,10 @@ impl CodeBuilder {
         if let Some(prefix) = prefix {
             self.bytes.push(prefix as u8);
         }
-        self.bytes.push(info.code);
+        if op.is_paged() {
+            self.bytes.push(op.page());
+        }
+        self.bytes.push(info.code as u8);
         for (&imm, &value) in info.imms.iter().zip(imms) {
             assert!(!matches!(imm, Imm::Rel | Imm::Table), "{} takes labels", info.mnemonic);
             if imm.is_signed() {
@@ -163,7 +166,7 @@ impl CodeBuilder {
             match item {
                 Item::Bytes { start, end, .. } => bytes.extend_from_slice(&self.bytes[*start..*end]),
                 Item::Jump { op, targets, .. } => {
-                    bytes.push(op.info().code);
+                    bytes.push(op.info().code as u8);
                     if *op == Op::Jtab {
                         leb::write_unsigned(&mut bytes, targets.len() as u64 - 1);
                     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::leb::{self, LebError};
-use crate::opcode::{Facts, Flow, Imm, OPS, Op, OpInfo, Prefix};
+use crate::opcode::{Facts, Flow, Imm, OPS, Op, OpInfo, Prefix, is_page};
 
 /// A decoded instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub enum DecodeErrorKind {
     /// The function has no instructions.
     Empty,
     /// No operation has this code.
-    UnknownOpcode(u8),
+    UnknownOpcode(u16),
     /// The code ends inside the instruction.
     Truncated(Option<Op>),
     /// An immediate is longer than needed.
@@ -87,7 +87,9 @@ impl fmt::Display for DecodeErrorKind {
             DecodeErrorKind::Empty => write!(f, "the function has no instructions"),
             DecodeErrorKind::UnknownOpcode(code) => write!(f, "no operation has the code 0x{code:02x}"),
             DecodeErrorKind::Truncated(Some(op)) => write!(f, "the code ends inside {}", op.mnemonic()),
-            DecodeErrorKind::Truncated(None) => write!(f, "the code ends after a width prefix"),
+            DecodeErrorKind::Truncated(None) => {
+                write!(f, "the code ends after a width prefix or the code of a page")
+            }
             DecodeErrorKind::NotMinimal(op) => {
                 write!(f, "an immediate of {} is longer than it needs to be", op.mnemonic())
             }
@@ -168,13 +170,13 @@ pub fn decode_into(
         }
         scratch.index_at[at] = decoded.insts.len() as u32;
         let inst = instruction(code, &mut at, width_bits, &mut decoded.targets)?;
-        scratch.border_if(Facts::of(inst.op as u8).is_border, decoded.insts.len() as u32);
+        scratch.border_if(Facts::of_op(inst.op).is_border, decoded.insts.len() as u32);
         decoded.insts.push(inst);
     }
     resolve_jumps(decoded, scratch)
 }
 
-/// How an instruction is read that has no prefix and at most one immediate of one or two bytes, as masks: whether there
+/// How an instruction is read that has no prefix, one byte of code and at most one immediate of one or two bytes, as masks: whether there
 /// is an immediate, how long it is and of what kind is different at every instruction, and computing with masks spares
 /// the wrong predictions of branches.
 #[derive(Clone, Copy)]
@@ -202,8 +204,10 @@ static SHORT: [Short; 512] = {
     while row < OPS.len() {
         let info = &OPS[row];
         let code = info.code as usize;
-        table[2 * code] = Short::of(info, 1);
-        table[2 * code + 1] = Short::of(info, 2);
+        if code < 0x100 {
+            table[2 * code] = Short::of(info, 1);
+            table[2 * code + 1] = Short::of(info, 2);
+        }
         row += 1;
     }
     table
@@ -276,7 +280,13 @@ fn instruction(
             return Err(fail(DecodeErrorKind::PrefixTooWide(prefix)));
         }
     }
-    let op = Op::from_code(byte).ok_or(fail(DecodeErrorKind::UnknownOpcode(byte)))?;
+    let mut number = u16::from(byte);
+    if is_page(byte) {
+        let second = *code.get(*at).ok_or(fail(DecodeErrorKind::Truncated(None)))?;
+        number = number << 8 | u16::from(second);
+        *at += 1;
+    }
+    let op = Op::from_code(number).ok_or(fail(DecodeErrorKind::UnknownOpcode(number)))?;
     let info = op.info();
     if prefix.is_some() && !info.prefixable {
         return Err(fail(DecodeErrorKind::PrefixNotAllowed(op)));
@@ -369,7 +379,8 @@ pub const fn immediate_max(imm: Imm) -> u64 {
         Imm::Offset | Imm::Amount => u32::MAX as u64,
         Imm::Format => 31,
         Imm::Bits => 512,
-        Imm::ScanFlags | Imm::TxFlags => 1,
+        Imm::ByteCount => 64,
+        Imm::ScanFlags | Imm::TxFlags | Imm::StringKind => 1,
         _ => 65_535,
     }
 }

@@ -38,8 +38,12 @@ pub enum Class {
     G,
     /// Allocator: 10, and 1 per 64 bytes.
     Al,
+    /// New reference to few bytes, or to bytes that are there: 4.
+    New,
     /// New reference: 4, and 1 per 32 bytes.
     R,
+    /// Document: 10, and 1 per 2 bytes.
+    Doc,
     /// Contract slot: 20, 480 more on first touch, and 1 per 8 bytes of key and value.
     S,
     /// Scratch slot: 10.
@@ -75,7 +79,9 @@ impl Class {
             Class::C => "c(n)",
             Class::G => "g(n)",
             Class::Al => "al(n)",
+            Class::New => "r",
             Class::R => "r+c(n)",
+            Class::Doc => "doc(n)",
             Class::S => "s",
             Class::S0 => "s0",
             Class::Q => "q",
@@ -104,8 +110,8 @@ impl Class {
             Class::E => 10,
             Class::E2 => 20,
             Class::L => 1 + (bits / 8 / 32) as u64,
-            Class::Al => 10,
-            Class::R => 4,
+            Class::Al | Class::Doc => 10,
+            Class::New | Class::R => 4,
             Class::S => 20,
             Class::S0 => 10,
             Class::Q => 300,
@@ -130,6 +136,11 @@ pub const fn power(bits: u32, exponent_bits: u32) -> u64 {
 /// Cost of copying, filling or comparing `bytes` beyond the static part.
 pub const fn copy(bytes: u64) -> u64 {
     bytes / 32
+}
+
+/// Cost of reading `bytes` of documents or JSON text beyond the static part.
+pub const fn document(bytes: u64) -> u64 {
+    bytes / 2
 }
 
 /// Cost of making `bytes` of memory usable beyond the static part.

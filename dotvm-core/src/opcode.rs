@@ -11,6 +11,8 @@
 //! code Variant "MNEMONIC" (immediates) "stack effect" (traps) gas-class flow flags "meaning";
 //! ```
 //!
+//! A code of two bytes is that of a page and then the operation's own; what is rarer lives there.
+//!
 //! Words stand in `[ ]`, references in `{ }`, the top of the stack on the right. The stack effect is not a
 //! comment: the heights that the verifier uses are counted from it, except in rows whose effect depends on an
 //! immediate or a signature (marked `by_imm`).
@@ -68,6 +70,10 @@ pub enum Imm {
     TxFlags,
     /// A guest-gas amount, 0 to 2^32 − 1.
     Amount,
+    /// A number of bytes, 0 to 64.
+    ByteCount,
+    /// What a string is as a document: 0 text, 1 bytes.
+    StringKind,
 }
 
 impl Imm {
@@ -95,6 +101,8 @@ impl Imm {
             Imm::Env => "field",
             Imm::ScanFlags | Imm::TxFlags => "flags",
             Imm::Amount => "amount",
+            Imm::ByteCount => "len",
+            Imm::StringKind => "kind",
         }
     }
 
@@ -177,8 +185,8 @@ impl Effect {
 pub struct OpInfo {
     /// The operation.
     pub op: Op,
-    /// Its byte.
-    pub code: u8,
+    /// Its byte; or, of an operation of two bytes, the byte of its page and then its own.
+    pub code: u16,
     /// Its name in assembly text.
     pub mnemonic: &'static str,
     /// Its immediate operands, in the order of their encoding.
@@ -391,6 +399,18 @@ macro_rules! for_each_op {
             0xEC Emit "EMIT" (Count) "[topics×n]{data} → []" (Kind ReadOnly Tx) H Next (by_imm) "record an event, undone with its transaction";
             0xEE Gas "GAS" () "[] → [n]" () B NextBlock () "host gas left, at most the greatest word";
             0xEF Break "BREAK" () "[] → []" () Z Next () "debugger stop; nothing otherwise";
+
+            // Page R (0xFB): byte strings and documents
+            0xFB00 RSlice "R.SLICE" () "[i n]{b} → {part}" (Kind Index) New Next () "b[i..i+n], shared, not copied";
+            0xFB01 RCat "R.CAT" () "{a b} → {ab}" (Kind Size) R Next () "one behind the other";
+            0xFB02 RW2b "R.W2B" (ByteCount) "[w] → {b}" (Overflow) New Next () "the word as a big-endian number of len bytes; len 0: as few as it has";
+            0xFB03 RB2w "R.B2W" () "{b} → [w]" (Kind Overflow) C Next () "the number that the bytes are, big-endian";
+            0xFB04 RFind "R.FIND" () "{b pat} → [i]" (Kind) C Next () "first place of pat in b, or −1";
+            0xFB05 RHex "R.HEX" () "{b} → {text}" (Kind Size) R Next () "two hexadecimal digits for each byte, in lower case";
+            0xFB06 RUnhex "R.UNHEX" () "{text} → {b}" (Kind) R Next () "the bytes that hexadecimal digits of either case stand for, null if these are none";
+            0xFB07 RUtf8 "R.UTF8" () "{b} → [r]" (Kind) C Next () "1 if b is UTF-8";
+            0xFB16 RLoadw "R.LOADW" () "[i]{b} → [w]" (Kind) B Next () "big-endian word from byte i on, zeros behind the end (EVM CALLDATALOAD)";
+            0xFB17 RCopyz "R.COPYZ" () "[p i n]{b} → []" (Kind Bounds Protect) C Next () "copy n bytes from byte i on to memory, zeros behind the end (EVM CALLDATACOPY)";
         }
     };
 }
@@ -400,7 +420,7 @@ macro_rules! define_ops {
         $gas:ident $flow:ident ($($flag:ident $($arg:ident)?)?) $meaning:literal;)*) => {
         /// An operation of the machine.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[repr(u8)]
+        #[repr(u16)]
         pub enum Op {
             $(#[doc = concat!("`", $mnemonic, "` `", $effect, "`: ", $meaning, ".")] $variant = $code,)*
         }
@@ -450,15 +470,31 @@ macro_rules! flag_capability {
 
 for_each_op!(define_ops);
 
-/// For each code byte, the position of its row in [`OPS`] plus one, or 0.
-static ROW_OF_CODE: [u8; 256] = {
-    let mut rows = [0u8; 256];
+/// Whether a code byte is that of a page: the operation's own byte follows it.
+pub const fn is_page(byte: u8) -> bool {
+    matches!(byte, 0xF8..=0xFE)
+}
+
+/// Number of places in tables by code: one for each byte, then one for each byte behind each page's.
+const PLACES: usize = 0x800;
+
+/// The place of a code in tables by code: pages follow the codes of one byte.
+const fn place(code: u16) -> usize {
+    if code < 0x100 { code as usize } else { code as usize - 0xF700 }
+}
+
+/// For each place, the position of its row in [`OPS`] plus one, or 0.
+static ROW_AT: [u16; PLACES] = {
+    let mut rows = [0u16; PLACES];
     let mut row = 0;
     while row < OPS.len() {
-        let code = OPS[row].code as usize;
-        assert!(rows[code] == 0, "two operations share one code");
-        assert!(row == 0 || OPS[row - 1].code < OPS[row].code, "rows are ascending by code");
-        rows[code] = row as u8 + 1;
+        let code = OPS[row].code;
+        let is_paged = code >= 0x100;
+        assert!(!is_paged || is_page((code >> 8) as u8), "a code of two bytes starts with that of a page");
+        assert!(is_paged || !is_page(code as u8), "a page is no operation");
+        assert!(rows[place(code)] == 0, "two operations share one code");
+        assert!(row == 0 || OPS[row - 1].code < code, "rows are ascending by code");
+        rows[place(code)] = row as u16 + 1;
         row += 1;
     }
     rows
@@ -476,25 +512,31 @@ pub(crate) struct Facts {
     pub flow: Flow,
 }
 
-static FACTS: [Facts; 256] = {
-    let mut facts = [Facts { op: None, is_border: true, flow: Flow::Leave }; 256];
+static FACTS: [Facts; PLACES] = {
+    let mut facts = [Facts { op: None, is_border: true, flow: Flow::Leave }; PLACES];
     let mut row = 0;
     while row < OPS.len() {
         let info = &OPS[row];
         assert!(info.imms.len() <= 2, "an instruction holds two immediates");
         assert!(info.imms.len() < 2 || !info.imms[1].is_signed(), "a second immediate holds 32 bits");
         let stays = matches!(info.flow, Flow::Next) && !matches!(info.op, Op::Blk);
-        facts[info.code as usize] = Facts { op: Some(info.op), is_border: !stays, flow: info.flow };
+        facts[place(info.code)] = Facts { op: Some(info.op), is_border: !stays, flow: info.flow };
         row += 1;
     }
     facts
 };
 
 impl Facts {
-    /// The facts about a code byte.
+    /// The facts about a code byte; there are none about a page.
     #[inline(always)]
     pub fn of(code: u8) -> &'static Facts {
         &FACTS[code as usize]
+    }
+
+    /// The facts about an operation of one byte or two.
+    #[inline(always)]
+    pub fn of_op(op: Op) -> &'static Facts {
+        &FACTS[place(op as u16)]
     }
 }
 
@@ -502,19 +544,32 @@ impl Op {
     /// The row of this operation.
     #[inline]
     pub fn info(self) -> &'static OpInfo {
-        &OPS[ROW_OF_CODE[self as usize] as usize - 1]
+        &OPS[ROW_AT[place(self as u16)] as usize - 1]
     }
 
     /// Where control goes after it, as its row says.
     #[inline(always)]
     pub fn flow(self) -> Flow {
-        Facts::of(self as u8).flow
+        Facts::of_op(self).flow
     }
 
-    /// The operation with this code byte.
+    /// Whether its code has two bytes.
+    #[inline(always)]
+    pub const fn is_paged(self) -> bool {
+        self as u16 >= 0x100
+    }
+
+    /// The byte of its page, 0 if it has none.
+    #[inline(always)]
+    pub const fn page(self) -> u8 {
+        (self as u16 >> 8) as u8
+    }
+
+    /// The operation with this code of one byte or two.
     #[inline]
-    pub fn from_code(code: u8) -> Option<Op> {
-        Facts::of(code).op
+    pub fn from_code(code: u16) -> Option<Op> {
+        let is_code = code < 0x100 || is_page((code >> 8) as u8);
+        if is_code { FACTS[place(code)].op } else { None }
     }
 
     /// The operation with this name, in upper case.
@@ -596,9 +651,12 @@ mod tests {
         for info in OPS {
             assert_eq!(Op::from_code(info.code), Some(info.op));
             assert_eq!(Op::from_mnemonic(info.mnemonic), Some(info.op));
-            assert!(Prefix::from_code(info.code).is_none());
+            assert!(info.op.is_paged() || Prefix::from_code(info.code as u8).is_none());
+            assert_eq!(Facts::of_op(info.op).op, Some(info.op));
         }
-        assert_eq!(Op::from_code(0xFF), None);
+        for none in [0xFF, 0xF8, 0xFB, 0x1FF, 0x0120, 0xF720, 0xFBFF, 0xFFFF] {
+            assert_eq!(Op::from_code(none), None, "0x{none:04x}");
+        }
         assert_eq!(Prefix::from_code(0xF2).map(Prefix::bits), Some(32));
         assert_eq!(Prefix::from_code(0xF6), None);
     }

@@ -670,7 +670,7 @@ impl<'a> FunctionVerifier<'a> {
             let value = if position == 0 { inst.a } else { inst.b as u64 };
             let limit = match imm {
                 Imm::Signed | Imm::Rel | Imm::Table | Imm::Count | Imm::Offset | Imm::Amount => continue,
-                Imm::ScanFlags | Imm::TxFlags => continue,
+                Imm::ScanFlags | Imm::TxFlags | Imm::ByteCount | Imm::StringKind => continue,
                 Imm::Local => self.word_locals as usize,
                 Imm::RefLocal => self.ref_locals as usize,
                 Imm::Global => self.module.word_globals.len(),

@@ -42,8 +42,12 @@ fn damaged_programs_are_refused_or_run_alike() {
             match random.u32(..6) {
                 0 => code[at] = random.u8(..),
                 1 => code[at] ^= 1 << random.u32(..8),
-                2 => code[at] = OPS[random.usize(..OPS.len())].code,
-                3 => code.insert(at, OPS[random.usize(..OPS.len())].code),
+                2 | 3 => {
+                    let op = OPS[random.usize(..OPS.len())].op;
+                    let bytes = [op.page(), op as u8];
+                    let replaced = usize::from(random.bool());
+                    code.splice(at..at + replaced, bytes[usize::from(!op.is_paged())..].iter().copied());
+                }
                 4 if code.len() > 1 => {
                     code.remove(at);
                 }

@@ -39,7 +39,8 @@ struct Report<'a> {
 
 #[derive(Serialize)]
 struct OpReport<'a> {
-    code: u8,
+    /// One byte, or the page's and the operation's own.
+    code: u16,
     mnemonic: &'a str,
     immediates: Vec<&'static str>,
     stack_effect: &'a str,
@@ -93,7 +94,7 @@ fn find(text: &str) -> Result<Op, Failure> {
         return Ok(op);
     }
     let digits = name.strip_prefix("0X");
-    if let Some(code) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+    if let Some(code) = digits.and_then(|digits| u16::from_str_radix(digits, 16).ok()) {
         return Op::from_code(code)
             .ok_or_else(|| Failure::new(Exit::Usage, format!("no operation has the code 0x{code:02x}")));
     }
@@ -115,12 +116,11 @@ fn traps(info: &OpInfo) -> String {
 fn table() -> String {
     let mut text = String::new();
     for (index, info) in OPS.iter().enumerate() {
-        if index == 0 || OPS[index - 1].code >> 4 != info.code >> 4 {
+        if index == 0 || section_of(&OPS[index - 1]) != section_of(info) {
             let _ = writeln!(text, "{}{}", if index == 0 { "" } else { "\n" }, row_title(info.code));
         }
         let operation = format!("{} {}", info.mnemonic, immediates(info));
-        let _ =
-            writeln!(text, "  {:02X}  {operation:22} {:30} {}", info.code, info.effect_text, info.meaning);
+        let _ = writeln!(text, "  {}  {operation:22} {:30} {}", code(info), info.effect_text, info.meaning);
     }
     text
 }
@@ -131,7 +131,7 @@ fn detail(info: &OpInfo) -> String {
         .iter()
         .map(|width| format!("{} at {} bits", info.gas.static_cost(width.bits()), width.bits()))
         .collect();
-    let mut text = format!("{} (code 0x{:02X}): {}\n", info.mnemonic, info.code, info.meaning);
+    let mut text = format!("{} (code 0x{}): {}\n", info.mnemonic, code(info).replace(' ', ""), info.meaning);
     let _ = writeln!(text, "  stack         {}", info.effect_text);
     let _ = writeln!(text, "  immediates    {}", or_none(immediates(info)));
     let _ = writeln!(text, "  traps         {}", or_none(traps(info)));
@@ -144,9 +144,20 @@ fn detail(info: &OpInfo) -> String {
     text
 }
 
-/// The subject of a row of 16 codes.
-fn row_title(code: u8) -> &'static str {
-    match code >> 4 {
+/// What stands under one title: 16 codes of one byte, or a page.
+fn section_of(info: &OpInfo) -> u16 {
+    if info.op.is_paged() { info.code >> 8 } else { info.code >> 4 }
+}
+
+/// A code as bytes.
+fn code(info: &OpInfo) -> String {
+    let byte = format!("{:02X}", info.code & 0xFF);
+    if info.op.is_paged() { format!("{:02X} {byte}", info.op.page()) } else { byte }
+}
+
+/// The title of an operation's section.
+fn row_title(code: u16) -> &'static str {
+    match if code < 0x100 { code >> 4 } else { code >> 8 } {
         0x0 => "0x00–0x0F Control",
         0x1 => "0x10–0x1F Stack, constants, locals, globals",
         0x2 => "0x20–0x2F Integer arithmetic",
@@ -162,6 +173,13 @@ fn row_title(code: u8) -> &'static str {
         0xC => "0xC0–0xCF Cells",
         0xD => "0xD0–0xDF Integers of any size, documents",
         0xE => "0xE0–0xEF System, processes, contracts",
+        0xF8 => "Page V (0xF8): packed lanes in a word",
+        0xF9 => "Page A (0xF9): array kernels",
+        0xFA => "Page M (0xFA): memory extension",
+        0xFB => "Page R (0xFB): byte strings and documents",
+        0xFC => "Page F (0xFC): elementary functions",
+        0xFD => "Page S (0xFD): state extension",
+        0xFE => "Page X (0xFE): operations of the host",
         _ => "0xF0–0xFF Width prefixes and pages",
     }
 }
@@ -175,6 +193,7 @@ fn dynamic_gas(class: Class) -> Option<&'static str> {
         Class::G => "1 per 64 bytes made usable",
         Class::Al => "1 per 64 bytes",
         Class::R => "1 per 32 bytes",
+        Class::Doc => "1 per 2 bytes",
         Class::S => "480 on the first touch of the key in the transaction, 1 per 8 bytes of key and value",
         Class::Q => "20 per row given or examined, 1 per 8 bytes of keys and documents",
         Class::T => "at a commit 50 per changed key, for roots and proofs 2000 and 5000 per changed key",
@@ -191,6 +210,7 @@ fn dynamic_gas(class: Class) -> Option<&'static str> {
         | Class::D
         | Class::D2
         | Class::L
+        | Class::New
         | Class::S0 => return None,
     })
 }
@@ -206,7 +226,7 @@ pub fn markdown() -> String {
          does where one line leaves room is in `dotvm-core/SEMANTICS.md`. Operations with **p** take a width prefix.\n",
     );
     for (index, info) in OPS.iter().enumerate() {
-        if index == 0 || OPS[index - 1].code >> 4 != info.code >> 4 {
+        if index == 0 || section_of(&OPS[index - 1]) != section_of(info) {
             let _ = writeln!(
                 text,
                 "\n## {}\n\n| code | mnemonic | immediates | stack effect | traps | gas | p | capability | meaning |\n\
@@ -216,8 +236,8 @@ pub fn markdown() -> String {
         }
         let _ = writeln!(
             text,
-            "| {:02X} | {} | {} | {} | {} | {} | {} | {} | {} |",
-            info.code,
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            code(info),
             info.mnemonic,
             cell(&immediates(info)),
             cell(info.effect_text),

@@ -17,7 +17,7 @@ use dotvm_core::trap::TrapKind;
 use crate::machine::{Machine, Stop};
 
 /// The byte string of a reference, or a Kind trap.
-fn bytes_of(reference: &Ref) -> Result<&Bytes, Stop> {
+pub(crate) fn bytes_of(reference: &Ref) -> Result<&Bytes, Stop> {
     match reference {
         Ref::Bytes(bytes) => Ok(bytes),
         Ref::Null => Err(Stop::trap(TrapKind::Kind)),

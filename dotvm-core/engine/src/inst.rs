@@ -117,8 +117,8 @@ pub enum Inst {
     Int { op: Op, w: Slot, x: u16 },
     /// The same behind a width prefix.
     Narrow { op: Op, prefix: Prefix, w: Slot, x: u16 },
-    /// An operation on references, memory or the host; `x` = index of its immediates.
-    Ext { op: Op, w: Slot, r: Slot, x: u16 },
+    /// An operation on references, memory or the host, or of a page; `x` = index of the operation with its immediates.
+    Ext { w: Slot, r: Slot, x: u16 },
 }
 
 const _: () = assert!(size_of::<Inst>() == 8);

@@ -455,10 +455,10 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Opti
                     &mut m.gas
                 ))
             }
-            Inst::Ext { op, w, r, x } => {
-                let imms = lowered.immediates[x as usize];
+            Inst::Ext { w, r, x } => {
+                let operation = lowered.operations[x as usize];
                 let r = m.ref_start + r as usize;
-                out_of_line!(|start| m.ext(op, start + w as usize, r, imms))
+                out_of_line!(|start| m.operation(operation, start + w as usize, r))
             }
         }
     }

@@ -8,6 +8,7 @@
 //! through [`dotvm_core::host::Host`].
 
 mod ext;
+mod ext_bytes;
 mod fusion;
 mod inst;
 mod int;
@@ -15,6 +16,7 @@ mod interp;
 mod lower;
 mod machine;
 mod memory;
+mod ops;
 mod program;
 mod registers;
 

@@ -23,7 +23,7 @@ use crate::inst::{Inst, Slot};
 use crate::lower::control::Patch;
 use crate::lower::integer::operation;
 use crate::lower::values::{Near, Operand, Value};
-use crate::program::{Lowered, LoweredFunction};
+use crate::program::{Lowered, LoweredFunction, Operation};
 
 /// A module that verifies but is too large for the register form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +31,9 @@ pub enum LowerError {
     /// More than 65,536 different pairs of rare immediates.
     #[error("the module uses more than 65,536 different pairs of immediates")]
     TooManyImmediates,
+    /// More than 65,536 different rare operations, or the same with other immediates.
+    #[error("the module uses more than 65,536 different operations with their immediates")]
+    TooManyOperations,
     /// More than 2^31 instructions.
     #[error("the module has more than 2,147,483,647 instructions")]
     TooManyInstructions,
@@ -45,6 +48,7 @@ pub(crate) struct Interned {
     /// Constants that are not the module's.
     constants: HashMap<i64, u32>,
     immediates: HashMap<[u64; 2], u16>,
+    operations: HashMap<Operation, u16>,
 }
 
 /// Which source instructions a function's register form comes from.
@@ -134,6 +138,7 @@ impl<W: Word> Lowerer<'_, W> {
                 functions: Vec::with_capacity(module.functions.len()),
                 constants: module.word_constants.iter().map(|word| word_from::<W>(*word)).collect(),
                 immediates: vec![NO_IMMEDIATES],
+                operations: Vec::new(),
                 tables: Vec::new(),
                 maps: vec![HashMap::new(); module.jump_maps.len()],
                 interned: Interned::default(),
@@ -337,6 +342,17 @@ impl<'a, W: Word> Lowerer<'a, W> {
         Ok(index)
     }
 
+    fn operation(&mut self, inst: &Source) -> Result<u16, LowerError> {
+        let operation = Operation { a: inst.a, b: inst.b, op: inst.op };
+        if let Some(&index) = self.interned.operations.get(&operation) {
+            return Ok(index);
+        }
+        let index = u16::try_from(self.out.operations.len()).map_err(|_| LowerError::TooManyOperations)?;
+        self.out.operations.push(operation);
+        self.interned.to_mut().operations.insert(operation, index);
+        Ok(index)
+    }
+
     // Instructions
 
     #[inline(always)]
@@ -463,7 +479,7 @@ impl<'a, W: Word> Lowerer<'a, W> {
             }
             Op::Ret => self.ret(function),
             // Integer operations without an instruction of their own.
-            _ if (0x20..0x60).contains(&(inst.op as u8)) => return self.in_place_integer(inst),
+            _ if (0x20..0x60).contains(&(inst.op as u16)) => return self.in_place_integer(inst),
             _ => return self.in_place(inst),
         }
         Ok(())
@@ -495,7 +511,7 @@ impl<'a, W: Word> Lowerer<'a, W> {
         Ok(())
     }
 
-    /// An operation on references, memory or the host.
+    /// An operation on references, memory or the host, or of a page.
     fn in_place(&mut self, inst: &Source) -> Result<(), LowerError> {
         let (words_in, words_out, refs_in, refs_out) = match (inst.op, inst.op.info().effect) {
             (_, Some(effect)) => (effect.words_in, effect.words_out, effect.refs_in, effect.refs_out),
@@ -509,10 +525,10 @@ impl<'a, W: Word> Lowerer<'a, W> {
             (op, _) => unreachable!("{op:?} is lowered elsewhere"),
         };
         let position = self.top - words_in as usize;
-        let x = self.immediates(inst)?;
+        let x = self.operation(inst)?;
         self.settle_from(position);
         let r = self.refs - refs_in as Slot;
-        self.emit(Inst::Ext { op: inst.op, w: self.canonical(position), r, x });
+        self.emit(Inst::Ext { w: self.canonical(position), r, x });
         self.set_top(position + words_out as usize);
         self.refs = r + refs_out as Slot;
         Ok(())

@@ -4,6 +4,7 @@ use dotvm_arch::{W32, W64, W128, W256, W512, Word, with_arch};
 use dotvm_core::host::Host;
 use dotvm_core::limits::Limits;
 use dotvm_core::module::Module;
+use dotvm_core::opcode::Op;
 use dotvm_core::outcome::{FinalState, Invocation, Outcome};
 use dotvm_core::verify::{Verified, VerifyError, verify_with};
 use hashbrown::HashMap;
@@ -53,11 +54,21 @@ pub(crate) struct Lowered<W> {
     pub constants: Vec<W>,
     /// Pairs of immediates of operations that keep them aside.
     pub immediates: Vec<[u64; 2]>,
+    /// Operations that are kept aside together with their immediates.
+    pub operations: Vec<Operation>,
     /// Jump tables: the number of targets, then the targets.
     pub tables: Vec<u32>,
     pub maps: Vec<HashMap<u64, u32>>,
-    /// Where the added constants and the immediates are.
+    /// Where the added constants, the immediates and the operations are.
     pub interned: Interned,
+}
+
+/// An operation with its immediates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Operation {
+    pub a: u64,
+    pub b: u32,
+    pub op: Op,
 }
 
 /// What a call needs to know about a function.
@@ -144,7 +155,11 @@ impl Program {
             let end = lowered.functions.get(function as usize + 1).map_or(lowered.code.len() / 2, |next| next.entry as usize);
             let mut text = String::new();
             for (index, inst) in lowered.code[start..end].iter().enumerate() {
-                text.push_str(&format!("{index:5}  {inst:?}\n"));
+                text.push_str(&format!("{index:5}  {inst:?}"));
+                if let Inst::Ext { x, .. } = inst {
+                    text.push_str(&format!("  {:?}", lowered.operations[*x as usize]));
+                }
+                text.push('\n');
             }
             text
         })

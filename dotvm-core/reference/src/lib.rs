@@ -5,6 +5,7 @@
 //! operation is one arm of one match.
 
 mod arithmetic;
+mod bytes;
 mod machine;
 mod memory;
 mod references;

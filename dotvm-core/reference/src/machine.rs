@@ -519,6 +519,18 @@ impl Machine<'_> {
             Op::Emit => self.emit(a as usize)?,
             Op::Gas => self.push_at_most(self.gas.left()),
             Op::Break => {}
+
+            // Page R: byte strings and documents
+            Op::RSlice => self.slice()?,
+            Op::RCat => self.cat()?,
+            Op::RW2b => self.word_to_bytes(a)?,
+            Op::RB2w => self.bytes_to_word()?,
+            Op::RFind => self.find()?,
+            Op::RHex => self.hex()?,
+            Op::RUnhex => self.unhex()?,
+            Op::RUtf8 => self.utf8()?,
+            Op::RLoadw => self.load_word()?,
+            Op::RCopyz => self.copy_with_zeros()?,
         }
         Ok(None)
     }

@@ -24,7 +24,7 @@ fn slot_value(number: &BigUint) -> SlotValue {
 
 impl Machine<'_> {
     /// Takes a byte string off the stack.
-    fn pop_bytes(&mut self) -> Result<Bytes, Fault> {
+    pub fn pop_bytes(&mut self) -> Result<Bytes, Fault> {
         match self.pop_ref() {
             Ref::Bytes(bytes) => Ok(bytes),
             Ref::Null => Err(TrapKind::Kind.into()),

@@ -23,7 +23,7 @@ pub(super) fn call_effect(signature: Signature) -> Effect {
 pub(super) struct Rules {
     pub bits: u32,
     pub granted: [bool; Capability::ALL.len()],
-    /// By code.
+    /// By code, of those of one byte.
     plain: [Plain; 256],
     /// By index of the function.
     pub callees: Vec<Callee>,
@@ -79,7 +79,7 @@ impl Rules {
             granted[capability as usize] = true;
         }
         let mut plain = [Plain::NONE; 256];
-        for info in OPS {
+        for info in OPS.iter().filter(|info| !info.op.is_paged()) {
             plain[info.code as usize] = Plain::of(info, module).unwrap_or(Plain::NONE);
         }
         let call = Class::Call.static_cost(module.width.bits());
@@ -107,8 +107,9 @@ impl Rules {
         let (mut lowest, mut highest, mut gas) = (walk.lowest, walk.highest.words, walk.gas);
         let mut count = 0;
         for inst in insts {
-            let rule = &self.plain[inst.op as usize];
-            if (words < rule.words_in) | (inst.a > rule.greatest) | inst.prefix.is_some() {
+            let rule = &self.plain[inst.op as u8 as usize];
+            let is_special = inst.op.is_paged() | inst.prefix.is_some();
+            if (words < rule.words_in) | (inst.a > rule.greatest) | is_special {
                 break;
             }
             // A block is too short to bring a height near 2^32.

@@ -52,6 +52,8 @@ fn roles(op: Op, count: u32) -> Vec<Role> {
         Op::StateAt => vec![Below(1), Key],
         Op::DbGetAt => vec![Below(1)],
         Op::StateVerify => vec![Key, Any],
+        Op::RCopyz => vec![Destination, Small, Length],
+        Op::RLoadw => vec![Small],
         _ => vec![Any; count as usize],
     }
 }
@@ -248,7 +250,9 @@ impl FunctionGenerator<'_> {
                 return fitting.get(self.rng.usize(..fitting.len().max(1))).copied();
             }
             Imm::Hash => dotvm_core::hash::HashAlg::ALL.len() as u64,
-            Imm::ScanFlags => 2,
+            Imm::ScanFlags | Imm::StringKind => 2,
+            // As few as the word has, or as many as any word has; seldom too few.
+            Imm::ByteCount => return Some(if self.one_in(100) { 3 } else { 64 * self.rng.u64(..2) }),
             // Bits depend on the prefix; the others belong to statements of their own.
             Imm::Bits | Imm::Count | Imm::Env | Imm::TxFlags => return None,
             Imm::Rel | Imm::Table | Imm::Func | Imm::Sig | Imm::FuncTable | Imm::JumpMap => return None,
@@ -293,6 +297,7 @@ impl FunctionGenerator<'_> {
         match info.op {
             Op::Rconst | Op::Hash | Op::Bload | Op::DbInsert => self.top_is_bytes(),
             Op::StateRoot | Op::StateProve | Op::DbProve => self.top_is_bytes(),
+            Op::RCat | Op::RW2b | Op::RHex => self.top_is_bytes(),
             _ => {}
         }
         true

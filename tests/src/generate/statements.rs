@@ -173,6 +173,21 @@ impl FunctionGenerator<'_> {
             Op::StateVerify if !self.one_in(4) => self.proof(),
             Op::TxBegin | Op::TxCommit | Op::TxAbort => self.transaction(op),
             Op::Rollback => self.savepoint(),
+            Op::RSlice => self.slice_of_constant(),
+            Op::RB2w if !self.one_in(50) => {
+                self.push_any();
+                let len = 64 * self.rng.u64(..2);
+                self.op(Op::RW2b, &[len]);
+                self.op(op, &[]);
+                true
+            }
+            Op::RUnhex if !self.one_in(4) => {
+                self.push_bytes();
+                self.op(Op::RHex, &[]);
+                self.op(op, &[]);
+                self.top_is_bytes();
+                true
+            }
             _ => self.generic(op.info()),
         }
     }
@@ -549,6 +564,18 @@ impl FunctionGenerator<'_> {
         self.push(index as i64);
         self.op(Op::Rconst, &[constant]);
         self.op(Op::Bget, &[]);
+        true
+    }
+
+    fn slice_of_constant(&mut self) -> bool {
+        let (constant, len) = self.document();
+        let start = self.rng.u64(..=len);
+        let count = self.rng.u64(..=len - start) + u64::from(self.one_in(200));
+        self.push(start as i64);
+        self.push(count as i64);
+        self.op(Op::Rconst, &[constant]);
+        self.op(Op::RSlice, &[]);
+        self.top_is_bytes();
         true
     }
 

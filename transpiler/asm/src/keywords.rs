@@ -26,6 +26,7 @@ pub(crate) fn keywords(imm: Imm) -> Vec<(String, u64)> {
             }
             names
         }
+        Imm::StringKind => vec![("text".to_owned(), 0), ("bytes".to_owned(), 1)],
         _ => Vec::new(),
     }
 }

@@ -1,0 +1,20 @@
+//! Where operations without an instruction of their own are done: those of one byte in `ext`, those of a page in a
+//! file of their own.
+
+use dotvm_arch::Word;
+
+use crate::machine::{Machine, Stop};
+use crate::program::Operation;
+
+impl<W: Word> Machine<'_, W> {
+    /// Does an operation in place: words from `words[w]` on, references from `refs[r]` on.
+    #[inline(always)]
+    pub fn operation(&mut self, operation: Operation, w: usize, r: usize) -> Result<(), Stop> {
+        let Operation { a, b, op } = operation;
+        match op.page() {
+            0 => self.ext(op, w, r, [a, b.into()]),
+            0xFB => self.bytes_page(op, w, r, a),
+            _ => unreachable!("{op:?} is of no page that has operations"),
+        }
+    }
+}
