@@ -2,8 +2,9 @@
 //!
 //! [`Word`] is one unsigned number modulo 2^w with every integer operation of the instruction set as a method.
 //! [`Arch`] marks the five widths a module may choose; [`Width`] is the same choice as a value, and [`with_arch!`]
-//! is the one place where that value becomes a type.
+//! is the one place where that value becomes a type. [`float`] holds the operations on floating-point numbers.
 
+pub mod float;
 mod native;
 pub mod primitive;
 mod text;

@@ -66,7 +66,7 @@ pub enum DecodeErrorKind {
     NotMinimal(Op),
     /// An immediate is outside its range.
     ImmediateRange(Op, Imm),
-    /// The operation takes no width prefix.
+    /// The operation takes no width prefix, or not this one.
     PrefixNotAllowed(Op),
     /// The prefix is not narrower than the module's words.
     PrefixTooWide(Prefix),
@@ -95,6 +95,9 @@ impl fmt::Display for DecodeErrorKind {
             }
             DecodeErrorKind::ImmediateRange(op, imm) => {
                 write!(f, "the immediate `{}` of {} is outside its range", imm.name(), op.mnemonic())
+            }
+            DecodeErrorKind::PrefixNotAllowed(op) if op.is_float() => {
+                write!(f, "{} takes no width prefix but W32", op.mnemonic())
             }
             DecodeErrorKind::PrefixNotAllowed(op) => write!(f, "{} takes no width prefix", op.mnemonic()),
             DecodeErrorKind::PrefixTooWide(prefix) => {
@@ -288,7 +291,7 @@ fn instruction(
     }
     let op = Op::from_code(number).ok_or(fail(DecodeErrorKind::UnknownOpcode(number)))?;
     let info = op.info();
-    if prefix.is_some() && !info.prefixable {
+    if prefix.is_some_and(|prefix| !info.takes(prefix)) {
         return Err(fail(DecodeErrorKind::PrefixNotAllowed(op)));
     }
     let mut inst = Inst { a: 0, b: 0, offset: start as u32, op, prefix };

@@ -30,6 +30,8 @@ pub enum Class {
     E,
     /// Modular power or inverse: twice E, over the bits of the exponent or the modulus.
     E2,
+    /// Floating point: 2.
+    F,
     /// Load or store.
     L,
     /// Copy: 1, and 1 per 32 bytes.
@@ -75,6 +77,7 @@ impl Class {
             Class::D2 => "2d",
             Class::E => "e",
             Class::E2 => "2e",
+            Class::F => "f",
             Class::L => "l",
             Class::C => "c(n)",
             Class::G => "g(n)",
@@ -107,6 +110,7 @@ impl Class {
             Class::M => 1 + lambda * (lambda + 1) / 4,
             Class::D => division(lambda),
             Class::D2 => 2 * division(lambda),
+            Class::F => 2,
             Class::E => 10,
             Class::E2 => 20,
             Class::L => 1 + (bits / 8 / 32) as u64,

@@ -64,6 +64,10 @@ pub enum Imm {
     Hash,
     /// A field of the environment, see [`EnvField`](crate::env::EnvField).
     Env,
+    /// How to round to an integer, see [`Rounding`](dotvm_arch::float::Rounding).
+    Rounding,
+    /// A conversion of a number, see [`Conversion`](dotvm_arch::float::Conversion).
+    Conversion,
     /// Scan flags: bit 0 = descending.
     ScanFlags,
     /// Transaction flags: bit 0 = read-only.
@@ -99,6 +103,8 @@ impl Imm {
             Imm::Coll => "coll",
             Imm::Hash => "alg",
             Imm::Env => "field",
+            Imm::Rounding => "mode",
+            Imm::Conversion => "kind",
             Imm::ScanFlags | Imm::TxFlags => "flags",
             Imm::Amount => "amount",
             Imm::ByteCount => "len",
@@ -207,6 +213,13 @@ pub struct OpInfo {
     pub capability: Option<Capability>,
     /// What it does, in one sentence.
     pub meaning: &'static str,
+}
+
+impl OpInfo {
+    /// Whether a width prefix may stand before it, if the module's words are wider.
+    pub fn takes(&self, prefix: Prefix) -> bool {
+        self.prefixable && (self.gas != Class::F || prefix == Prefix::W32)
+    }
 }
 
 /// Calls the given macro with every row of the opcode table.
@@ -394,6 +407,24 @@ macro_rules! for_each_op {
             0xA1 Hashw "HASHW" (Hash) "{b} → [digest]" (Kind) H Next () "digest as a word, read as a big-endian number; the word is at least as wide as the digest";
             0xA2 Hashm "HASHM" (Hash) "[p n] → [digest]" (Bounds) H Next () "digest of memory as a word, no copy";
 
+            // 0xB0–0xBF Floating point
+            0xB0 Fadd "FADD" () "[a b] → [r]" () F Next (float) "a + b";
+            0xB1 Fsub "FSUB" () "[a b] → [r]" () F Next (float) "a − b";
+            0xB2 Fmul "FMUL" () "[a b] → [r]" () F Next (float) "a · b";
+            0xB3 Fdiv "FDIV" () "[a b] → [r]" () F Next (float) "a ÷ b; infinite where b is 0 and a is not";
+            0xB4 Fsqrt "FSQRT" () "[a] → [r]" () F Next (float) "square root";
+            0xB5 Fabs "FABS" () "[a] → [r]" () F Next (float) "sign bit cleared, also of a NaN, whose other bits stay";
+            0xB6 Fneg "FNEG" () "[a] → [r]" () F Next (float) "sign bit inverted, also of a NaN, whose other bits stay";
+            0xB7 Fmin "FMIN" () "[a b] → [r]" () F Next (float) "the lesser, NaN if either is; −0 is less than +0";
+            0xB8 Fmax "FMAX" () "[a b] → [r]" () F Next (float) "the greater, NaN if either is; +0 is greater than −0";
+            0xB9 Fround "FROUND" (Rounding) "[a] → [r]" () F Next (float) "to an integer, which keeps the sign";
+            0xBA Fcopysign "FCOPYSIGN" () "[a b] → [r]" () F Next (float) "a with the sign bit of b, also of a NaN, whose other bits stay";
+            0xBB Feq "FEQ" () "[a b] → [r]" () F Next (float) "1 if a = b; −0 equals +0, a NaN nothing";
+            0xBC Flt "FLT" () "[a b] → [r]" () F Next (float) "1 if a < b; 0 if either is NaN";
+            0xBD Fle "FLE" () "[a b] → [r]" () F Next (float) "1 if a ≤ b; 0 if either is NaN";
+            0xBE Fcvt "FCVT" (Conversion) "[a] → [r]" (Overflow) F Next (float) "conversion between binary32, binary64 and integers";
+            0xBF Fma "FMA" () "[a b c] → [r]" () F Next (float) "a · b + c, rounded once";
+
             // 0xE0–0xEF System, processes, contracts
             0xEB Env "ENV" (Env) "[] → [w] or {x}" (Overflow) B Next (by_imm) "a field of the environment";
             0xEC Emit "EMIT" (Count) "[topics×n]{data} → []" (Kind ReadOnly Tx) H Next (by_imm) "record an event, undone with its transaction";
@@ -453,6 +484,9 @@ macro_rules! flag_effect {
 }
 macro_rules! flag_prefix {
     (prefix) => {
+        true
+    };
+    (float) => {
         true
     };
     ($($other:ident)?) => {
@@ -551,6 +585,12 @@ impl Op {
     #[inline(always)]
     pub fn flow(self) -> Flow {
         Facts::of_op(self).flow
+    }
+
+    /// Whether it works on floating-point numbers: of binary32 behind W32 and in 32-bit modules, else of binary64.
+    /// No other prefix stands before it.
+    pub fn is_float(self) -> bool {
+        self.info().gas == Class::F
     }
 
     /// Whether its code has two bytes.

@@ -12,6 +12,8 @@ mod tables;
 use std::collections::HashMap;
 use std::fmt;
 
+use dotvm_arch::float::{Conversion, Rounding};
+
 use crate::decode::{self, Decoded, Inst, Scratch};
 use crate::env::EnvField;
 use crate::hash::HashAlg;
@@ -684,6 +686,8 @@ impl<'a> FunctionVerifier<'a> {
                 Imm::Coll => self.module.collections.len(),
                 Imm::Hash => HashAlg::ALL.len(),
                 Imm::Env => EnvField::ALL.len(),
+                Imm::Rounding => Rounding::ALL.len(),
+                Imm::Conversion => Conversion::ALL.len(),
                 Imm::Format | Imm::Bits => {
                     if position == 0 {
                         self.check_bits(inst)?;
@@ -699,6 +703,7 @@ impl<'a> FunctionVerifier<'a> {
         }
         let bits = self.module.width.bits();
         match inst.op {
+            Op::Fcvt => self.check_conversion(inst),
             Op::Load64 | Op::Store64 if bits < 64 => {
                 Err(self.error(inst, format!("{} does not exist in a 32-bit module", info.mnemonic)))
             }
@@ -719,6 +724,19 @@ impl<'a> FunctionVerifier<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The word holds what is converted, and a conversion between the formats says both already.
+    fn check_conversion(&self, inst: &Inst) -> Result<(), Box<FunctionError>> {
+        let Some(conversion) = Conversion::from_code(inst.a) else { return Ok(()) };
+        let name = format!("{} {}", inst.op.mnemonic(), conversion.name());
+        if inst.prefix.is_some() && conversion.is_between_formats() {
+            return Err(self.error(inst, format!("{name} takes no width prefix")));
+        }
+        if self.module.width.bits() < conversion.narrowest_word() {
+            return Err(self.error(inst, format!("{name} does not exist in a 32-bit module")));
+        }
+        Ok(())
     }
 
     /// Bit counts within the operating width, formats within the word.

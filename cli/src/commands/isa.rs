@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use dotvm_arch::Width;
+use dotvm_arch::float::{Conversion, Rounding};
 use dotvm_core::capability::Capability;
 use dotvm_core::env::EnvField;
 use dotvm_core::gas::{self, Class};
@@ -209,6 +210,7 @@ fn dynamic_gas(class: Class) -> Option<&'static str> {
         | Class::M
         | Class::D
         | Class::D2
+        | Class::F
         | Class::L
         | Class::New
         | Class::S0 => return None,
@@ -265,6 +267,14 @@ pub fn markdown() -> String {
             alg.block_weight(),
             alg.source()
         );
+    }
+    text.push_str("\n## Rounding\n\n| code | name | rounds |\n|---|---|---|\n");
+    for mode in Rounding::ALL {
+        let _ = writeln!(text, "| {} | {} | {} |", *mode as u8, mode.name(), mode.meaning());
+    }
+    text.push_str("\n## Conversions\n\n| code | name | converts |\n|---|---|---|\n");
+    for kind in Conversion::ALL {
+        let _ = writeln!(text, "| {} | {} | {} |", *kind as u8, kind.name(), kind.meaning());
     }
     text.push_str("\n## Environment\n\n| code | field | kind | meaning |\n|---|---|---|---|\n");
     for field in EnvField::ALL {

@@ -36,6 +36,13 @@ pub(crate) fn retarget(inst: Inst, to: Slot) -> Option<Inst> {
         | Inst::DivR { d, .. }
         | Inst::ModR { d, .. }
         | Inst::Not { d, .. }
+        | Inst::FaddR { d, .. }
+        | Inst::FsubR { d, .. }
+        | Inst::FmulR { d, .. }
+        | Inst::FdivR { d, .. }
+        | Inst::Fsqrt { d, .. }
+        | Inst::FltR { d, .. }
+        | Inst::FleR { d, .. }
         | Inst::EqR { d, .. }
         | Inst::EqI { d, .. }
         | Inst::NeR { d, .. }

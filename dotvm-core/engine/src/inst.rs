@@ -50,6 +50,15 @@ pub enum Inst {
     ModR { d: Slot, a: Slot, b: Slot },
     Not { d: Slot, a: Slot },
 
+    // Floating point, in the format of the module's words without a prefix
+    FaddR { d: Slot, a: Slot, b: Slot },
+    FsubR { d: Slot, a: Slot, b: Slot },
+    FmulR { d: Slot, a: Slot, b: Slot },
+    FdivR { d: Slot, a: Slot, b: Slot },
+    Fsqrt { d: Slot, a: Slot },
+    FltR { d: Slot, a: Slot, b: Slot },
+    FleR { d: Slot, a: Slot, b: Slot },
+
     // Comparisons; the others are these with operands exchanged or the immediate moved by one
     EqR { d: Slot, a: Slot, b: Slot }, EqI { d: Slot, a: Slot, imm: i16 },
     NeR { d: Slot, a: Slot, b: Slot }, NeI { d: Slot, a: Slot, imm: i16 },
@@ -117,6 +126,8 @@ pub enum Inst {
     Int { op: Op, w: Slot, x: u16 },
     /// The same behind a width prefix.
     Narrow { op: Op, prefix: Prefix, w: Slot, x: u16 },
+    /// A floating-point operation without its own instruction, on binary32 or binary64; `x` = index of its immediates.
+    Float { op: Op, is_single: bool, w: Slot, x: u16 },
     /// An operation on references, memory or the host, or of a page; `x` = index of the operation with its immediates.
     Ext { w: Slot, r: Slot, x: u16 },
 }

@@ -1,6 +1,7 @@
 //! The interpreter: one `match` loop over the register form.
 
 use dotvm_arch::Word;
+use dotvm_arch::float::Float;
 use dotvm_core::gas::{self, Gas};
 use dotvm_core::host::Host;
 use dotvm_core::limits::Limits;
@@ -8,6 +9,7 @@ use dotvm_core::outcome::{End, Invocation, Outcome};
 use dotvm_core::trap::{Trap, TrapKind};
 use dotvm_core::verify::Verified;
 
+use crate::float::float;
 use crate::inst::Inst;
 use crate::int;
 use crate::lower::word_from;
@@ -143,6 +145,32 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Opti
         ($operation:ident, $d:ident, $a:ident, $b:expr) => {{
             let value = W::from_bool(regs.get($a).$operation($b));
             regs.set($d, value);
+        }};
+    }
+    /// Something in the floating-point format of the words.
+    macro_rules! with_format {
+        (|$format:ident| $body:expr) => {
+            if W::BITS < 64 {
+                type $format = f32;
+                $body
+            } else {
+                type $format = f64;
+                $body
+            }
+        };
+    }
+    macro_rules! float_binary {
+        ($operation:ident, $d:ident, $a:ident, $b:ident) => {{
+            let (a, b) = (regs.get($a).low_u64(), regs.get($b).low_u64());
+            let bits = with_format!(|F| F::from_low_bits(a).$operation(F::from_low_bits(b)));
+            regs.set($d, W::from_u64(bits));
+        }};
+    }
+    macro_rules! float_compare {
+        ($operation:ident, $d:ident, $a:ident, $b:ident) => {{
+            let (a, b) = (regs.get($a).low_u64(), regs.get($b).low_u64());
+            let holds = with_format!(|F| F::from_low_bits(a).$operation(F::from_low_bits(b)));
+            regs.set($d, W::from_bool(holds));
         }};
     }
     macro_rules! jump_if {
@@ -296,6 +324,17 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Opti
                 None => stop!(Stop::trap(TrapKind::DivZero)),
             },
             Inst::Not { d, a } => regs.set(d, regs.get(a).not()),
+
+            Inst::FaddR { d, a, b } => float_binary!(fadd, d, a, b),
+            Inst::FsubR { d, a, b } => float_binary!(fsub, d, a, b),
+            Inst::FmulR { d, a, b } => float_binary!(fmul, d, a, b),
+            Inst::FdivR { d, a, b } => float_binary!(fdiv, d, a, b),
+            Inst::Fsqrt { d, a } => {
+                let a = regs.get(a).low_u64();
+                regs.set(d, W::from_u64(with_format!(|F| F::from_low_bits(a).fsqrt())));
+            }
+            Inst::FltR { d, a, b } => float_compare!(flt, d, a, b),
+            Inst::FleR { d, a, b } => float_compare!(fle, d, a, b),
 
             Inst::EqR { d, a, b } => compare!(eq, d, a, regs.get(b)),
             Inst::EqI { d, a, imm } => compare!(eq, d, a, W::from_i64(imm as i64)),
@@ -454,6 +493,10 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Opti
                     imms,
                     &mut m.gas
                 ))
+            }
+            Inst::Float { op, is_single, w, x } => {
+                let [imm, _] = lowered.immediates[x as usize];
+                out_of_line!(|start| float(op, is_single, &mut m.words[start + w as usize..], imm))
             }
             Inst::Ext { w, r, x } => {
                 let operation = lowered.operations[x as usize];

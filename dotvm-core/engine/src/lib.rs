@@ -9,6 +9,7 @@
 
 mod ext;
 mod ext_bytes;
+mod float;
 mod fusion;
 mod inst;
 mod int;

@@ -358,7 +358,7 @@ impl<'a, W: Word> Lowerer<'a, W> {
     #[inline(always)]
     fn inst(&mut self, function: &Function, inst: &Source) -> Result<(), LowerError> {
         if inst.prefix.is_some() {
-            return self.in_place_integer(inst);
+            return if inst.op.is_float() { self.in_place_float(inst) } else { self.in_place_integer(inst) };
         }
         let top = self.top;
         match inst.op {
@@ -413,6 +413,14 @@ impl<'a, W: Word> Lowerer<'a, W> {
             Op::Sgt => operation!(self, exchanged_operands, SltR SgeI),
             Op::Sle => operation!(self, exchanged_operands, SgeR SltI),
             Op::Eqz => self.unary(|d, a| Inst::EqI { d, a, imm: 0 }),
+
+            Op::Fadd => operation!(self, slot_operands, FaddR),
+            Op::Fsub => operation!(self, slot_operands, FsubR),
+            Op::Fmul => operation!(self, slot_operands, FmulR),
+            Op::Fdiv => operation!(self, slot_operands, FdivR),
+            Op::Fsqrt => self.unary(|d, a| Inst::Fsqrt { d, a }),
+            Op::Flt => operation!(self, slot_operands, FltR),
+            Op::Fle => operation!(self, slot_operands, FleR),
 
             Op::Load8 | Op::Load16 | Op::Load32 | Op::Load64 | Op::Load if inst.a <= u16::MAX as u64 => {
                 let off = inst.a as u16;
@@ -480,6 +488,7 @@ impl<'a, W: Word> Lowerer<'a, W> {
             Op::Ret => self.ret(function),
             // Integer operations without an instruction of their own.
             _ if (0x20..0x60).contains(&(inst.op as u16)) => return self.in_place_integer(inst),
+            op if op.is_float() => return self.in_place_float(inst),
             _ => return self.in_place(inst),
         }
         Ok(())
@@ -507,6 +516,17 @@ impl<'a, W: Word> Lowerer<'a, W> {
             Some(prefix) => Inst::Narrow { op: inst.op, prefix, w, x },
             None => Inst::Int { op: inst.op, w, x },
         });
+        self.set_top(position + effect.words_out as usize);
+        Ok(())
+    }
+
+    fn in_place_float(&mut self, inst: &Source) -> Result<(), LowerError> {
+        let effect = inst.op.info().effect.expect("floating-point operations have fixed effects");
+        let position = self.top - effect.words_in as usize;
+        let x = self.immediates(inst)?;
+        self.settle_from(position);
+        let is_single = inst.prefix.is_some() || W::BITS < 64;
+        self.emit(Inst::Float { op: inst.op, is_single, w: self.canonical(position), x });
         self.set_top(position + effect.words_out as usize);
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 mod arithmetic;
 mod bytes;
+mod float;
 mod machine;
 mod memory;
 mod references;
@@ -17,6 +18,7 @@ use dotvm_core::host::Host;
 use dotvm_core::limits::Limits;
 use dotvm_core::outcome::{FinalState, Invocation, Outcome};
 use dotvm_core::verify::Verified;
+pub use float::{BINARY32, BINARY64, Format, float};
 use num_bigint::BigUint;
 
 /// Runs a function of a verified module.

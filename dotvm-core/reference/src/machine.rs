@@ -13,6 +13,7 @@ use num_bigint::BigUint;
 use num_traits::{ToPrimitive, Zero};
 
 use crate::arithmetic::{dynamic_gas, immediate, integer, signed, truncate, wrap};
+use crate::float::{BINARY32, BINARY64, float};
 use crate::memory::{Format, Memory};
 use crate::{from_w512, to_w512};
 
@@ -514,6 +515,14 @@ impl Machine<'_> {
             Op::Hashw => self.hashw(a)?,
             Op::Hashm => self.hashm(a)?,
 
+            // 0xB0–0xBF Floating point
+            Op::Fadd | Op::Fsub | Op::Fmul | Op::Fdiv | Op::Fsqrt | Op::Fabs | Op::Fneg | Op::Fmin => {
+                self.float(inst)?
+            }
+            Op::Fmax | Op::Fround | Op::Fcopysign | Op::Feq | Op::Flt | Op::Fle | Op::Fcvt | Op::Fma => {
+                self.float(inst)?
+            }
+
             // 0xE0–0xEF System, processes, contracts
             Op::Env => self.env(a)?,
             Op::Emit => self.emit(a as usize)?,
@@ -561,6 +570,16 @@ impl Machine<'_> {
         let results = integer(inst.op, bits, &operands, [inst.a, inst.b.into()])?;
         self.charge(dynamic_gas(inst.op, bits, &operands))?;
         self.frame().words.extend(results);
+        Ok(())
+    }
+
+    /// Row 0xB0, on binary32 behind W32 and in 32-bit modules, else on binary64.
+    fn float(&mut self, inst: &Inst) -> Result<(), Fault> {
+        let format = if inst.prefix.is_some() || self.bits == 32 { BINARY32 } else { BINARY64 };
+        let count = inst.op.info().effect.map_or(0, |effect| effect.words_in as usize);
+        let operands = self.pop_many(count);
+        let result = float(inst.op, format, self.bits, &operands, inst.a)?;
+        self.push(result);
         Ok(())
     }
 

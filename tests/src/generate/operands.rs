@@ -1,7 +1,9 @@
 //! Operands and immediates: random, but mostly such that the operation succeeds.
 
+use dotvm_arch::float::{Conversion, Rounding};
 use dotvm_core::env::EnvField;
 use dotvm_core::opcode::{Effect, Imm, Op, OpInfo, Prefix};
+use fastrand::Rng;
 
 use super::function::FunctionGenerator;
 use super::{ADDRESS_MASK, READ_ONLY_BYTES, digests_that_fit, edge_number};
@@ -23,6 +25,8 @@ enum Role {
     Key,
     /// A number of at most 8 bits.
     Small,
+    /// A floating-point number, more often at an edge than not.
+    Float,
     /// Below this.
     Below(u64),
 }
@@ -54,6 +58,8 @@ fn roles(op: Op, count: u32) -> Vec<Role> {
         Op::StateVerify => vec![Key, Any],
         Op::RCopyz => vec![Destination, Small, Length],
         Op::RLoadw => vec![Small],
+        Op::Fcvt => vec![Any],
+        op if op.is_float() => vec![Float; count as usize],
         _ => vec![Any; count as usize],
     }
 }
@@ -127,6 +133,12 @@ impl FunctionGenerator<'_> {
             Role::Key if !self.one_in(8) => self.push_masked(4),
             Role::Key => self.push_any(),
             Role::Small => self.push_masked(128),
+            // What other operations left, or new.
+            Role::Float if self.one_in(3) => self.push_any(),
+            Role::Float => {
+                let bits = edge_float(self.rng);
+                self.push(bits);
+            }
             Role::Below(limit) => {
                 let number = self.rng.u64(..limit);
                 self.push(number as i64);
@@ -253,11 +265,25 @@ impl FunctionGenerator<'_> {
             Imm::ScanFlags | Imm::StringKind => 2,
             // As few as the word has, or as many as any word has; seldom too few.
             Imm::ByteCount => return Some(if self.one_in(100) { 3 } else { 64 * self.rng.u64(..2) }),
+            Imm::Rounding => Rounding::ALL.len() as u64,
             // Bits depend on the prefix; the others belong to statements of their own.
-            Imm::Bits | Imm::Count | Imm::Env | Imm::TxFlags => return None,
+            Imm::Bits | Imm::Conversion | Imm::Count | Imm::Env | Imm::TxFlags => return None,
             Imm::Rel | Imm::Table | Imm::Func | Imm::Sig | Imm::FuncTable | Imm::JumpMap => return None,
         };
         (limit > 0).then(|| self.rng.u64(..limit))
+    }
+
+    /// A conversion that exists in the module behind the prefix; the trapping ones are rare.
+    fn conversion(&mut self, prefix: Option<Prefix>) -> Option<u64> {
+        let bits = self.module.width.bits();
+        let traps = self.one_in(20);
+        let kinds: Vec<Conversion> = Conversion::ALL
+            .iter()
+            .copied()
+            .filter(|kind| kind.narrowest_word() <= bits && !(prefix.is_some() && kind.is_between_formats()))
+            .filter(|&kind| traps || kind as u8 >= Conversion::ToS32Sat as u8)
+            .collect();
+        Some(kinds[self.rng.usize(..kinds.len())] as u64)
     }
 
     /// An operation with operands by its row. False if the module cannot have it.
@@ -269,9 +295,11 @@ impl FunctionGenerator<'_> {
         let Some(effect) = info.effect else { return false };
         let mut prefix = None;
         if info.prefixable && self.one_in(3) {
-            let narrower: Vec<Prefix> =
-                Prefix::ALL.into_iter().filter(|prefix| prefix.bits() < bits).collect();
-            prefix = Some(narrower[self.rng.usize(..narrower.len())]);
+            let narrower: Vec<Prefix> = Prefix::ALL
+                .into_iter()
+                .filter(|prefix| prefix.bits() < bits && info.takes(*prefix))
+                .collect();
+            prefix = (!narrower.is_empty()).then(|| narrower[self.rng.usize(..narrower.len())]);
         }
         let operating = u64::from(prefix.map_or(bits, Prefix::bits));
         let mut imms: Vec<u64> = Vec::new();
@@ -279,6 +307,7 @@ impl FunctionGenerator<'_> {
             let value = match (imm, imms.first()) {
                 (Imm::Bits, None) if info.imms.len() == 1 => Some(self.rng.u64(1..=operating)),
                 (Imm::Bits, None) => Some(self.rng.u64(..operating)),
+                (Imm::Conversion, _) => self.conversion(prefix),
                 (Imm::Bits, Some(offset)) => Some(self.rng.u64(1..=operating - offset)),
                 _ => self.immediate(info, imm),
             };
@@ -302,6 +331,32 @@ impl FunctionGenerator<'_> {
         }
         true
     }
+}
+
+/// Bits of a number of one of the formats: zeros, the least and the greatest, infinities, NaNs, small integers, and
+/// numbers that lie within the reach of a sum.
+fn edge_float(rng: &mut Rng) -> i64 {
+    let is_single = rng.bool();
+    let (fraction_bits, bias) = if is_single { (23, 127) } else { (52, 1023) };
+    let exponent = match rng.u8(..8) {
+        0 => 0,
+        1 => 1,
+        2 => 2 * bias,
+        3 => 2 * bias + 1,
+        4 | 5 => bias + rng.u64(..6) - 2,
+        _ => bias - 60 + rng.u64(..120),
+    };
+    let ones = (1u64 << fraction_bits) - 1;
+    let fraction = match rng.u8(..6) {
+        0 => 0,
+        1 => 1,
+        2 => ones,
+        3 => ones ^ 1,
+        4 => 1 << rng.u64(..fraction_bits),
+        _ => rng.u64(..) & ones,
+    };
+    let sign = rng.u64(..2) << if is_single { 31 } else { 63 };
+    (sign | exponent << fraction_bits | fraction) as i64
 }
 
 /// The effect of ENV.

@@ -280,7 +280,8 @@ impl<'c, 's> Emitter<'c, 's> {
         self.spans.push(span.clone());
     }
 
-    /// The prefix to encode: none where it is as wide as the word, which means the same.
+    /// The prefix to encode: none where it is as wide as the word, or for a floating-point operation names binary64,
+    /// which means the same.
     fn prefix(&mut self, prefix: Option<Prefix>, op: Op, span: &Span) -> Result<Option<Prefix>, ()> {
         let Some(prefix) = prefix else { return Ok(None) };
         let width = self.context.width.bits();
@@ -289,12 +290,19 @@ impl<'c, 's> Emitter<'c, 's> {
             self.context.problem(Problem::new(span.clone(), message));
             return Err(());
         }
+        let is_format = matches!(prefix, Prefix::W32 | Prefix::W64);
+        if op.is_float() && !is_format {
+            let message = format!("no floating-point format of {} bits exists", prefix.bits());
+            self.context.problem(Problem::new(span.clone(), message));
+            return Err(());
+        }
         if prefix.bits() > width {
             let message = format!("{} is wider than the module's words of {width} bits", prefix.mnemonic());
             self.context.problem(Problem::new(span.clone(), message));
             return Err(());
         }
-        Ok((prefix.bits() < width).then_some(prefix))
+        let is_default = prefix.bits() == width || (op.is_float() && prefix == Prefix::W64);
+        Ok((!is_default).then_some(prefix))
     }
 
     /// The builder's label for an operand.

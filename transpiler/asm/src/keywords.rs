@@ -1,5 +1,6 @@
 //! Immediates that are numbers in the code and words in the text.
 
+use dotvm_arch::float::{Conversion, Rounding};
 use dotvm_core::env::EnvField;
 use dotvm_core::hash::HashAlg;
 use dotvm_core::opcode::Imm;
@@ -12,6 +13,10 @@ pub(crate) fn keywords(imm: Imm) -> Vec<(String, u64)> {
     match imm {
         Imm::Hash => HashAlg::ALL.iter().map(|&alg| (alg.name().to_owned(), alg as u64)).collect(),
         Imm::Env => EnvField::ALL.iter().map(|&field| (field.name().to_owned(), field as u64)).collect(),
+        Imm::Rounding => Rounding::ALL.iter().map(|&mode| (mode.name().to_owned(), mode as u64)).collect(),
+        Imm::Conversion => {
+            Conversion::ALL.iter().map(|&kind| (kind.name().to_owned(), kind as u64)).collect()
+        }
         Imm::Format => {
             let mut names = Vec::new();
             for (order, big_endian) in [("", 0), ("be", 16)] {

@@ -119,7 +119,7 @@ impl<'a> Lexer<'a> {
                 Token::Directive(self.word())
             }
             '0'..='9' => {
-                self.take_while(|character| character.is_ascii_alphanumeric() || character == '_');
+                self.number();
                 Token::Number(self.source[start..self.at].to_owned())
             }
             '"' => match self.quoted('"', "string") {
@@ -141,6 +141,26 @@ impl<'a> Lexer<'a> {
             }
         };
         (token, start..self.at)
+    }
+
+    /// Takes a number; a fraction and an exponent belong to it, as in 1.5f64 and 1e-9f32.
+    fn number(&mut self) {
+        let start = self.at;
+        let digits = |character: char| character.is_ascii_alphanumeric() || character == '_';
+        let is_digit = |character: Option<char>| character.is_some_and(|digit| digit.is_ascii_digit());
+        self.take_while(digits);
+        if self.source[start..self.at].starts_with("0x") {
+            return;
+        }
+        if self.peek_char() == Some('.') && is_digit(self.second_char()) {
+            self.at += 1;
+            self.take_while(digits);
+        }
+        let has_exponent = self.source[start..self.at].ends_with(['e', 'E']);
+        if has_exponent && matches!(self.peek_char(), Some('-' | '+')) && is_digit(self.second_char()) {
+            self.at += 1;
+            self.take_while(digits);
+        }
     }
 
     fn word(&mut self) -> String {
@@ -353,6 +373,24 @@ mod tests {
         assert_eq!(
             tokens(".func\tf:\r\n"),
             [Token::Directive("func".into()), word("f"), Token::Punct(':'), Token::Newline]
+        );
+    }
+
+    #[test]
+    fn fractions_and_exponents_belong_to_a_number() {
+        let number = |number: &str| Token::Number(number.to_owned());
+        assert_eq!(
+            tokens("1.5f64 1e-9f32 2E+3f64 0x1e-1 3.x"),
+            [
+                number("1.5f64"),
+                number("1e-9f32"),
+                number("2E+3f64"),
+                number("0x1e"),
+                Token::Punct('-'),
+                number("1"),
+                number("3"),
+                Token::Directive("x".into()),
+            ]
         );
     }
 

@@ -320,6 +320,9 @@ impl<'a> Parser<'a> {
             Token::Number(text) => {
                 let text = text.clone();
                 self.advance();
+                if let Some(number) = float_number(&text, negative) {
+                    return number.or_else(|message| self.fail(Problem::new(span, message)));
+                }
                 match parse_magnitude(&text) {
                     Ok(magnitude) => Ok(Number { negative, magnitude }),
                     Err(error) => self.fail(number_problem(span, &text, error)),
@@ -463,6 +466,34 @@ pub(crate) fn hex_bytes(text: &str) -> Option<Vec<u8>> {
         .len()
         .is_multiple_of(2)
         .then(|| digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect())
+}
+
+/// The bits of a floating-point number such as 1.5f64, or `None` if the text is no such number.
+fn float_number(text: &str, negative: bool) -> Option<Result<Number, String>> {
+    if text.starts_with("0x") {
+        return None;
+    }
+    let bits = |digits: &str, is_single: bool| {
+        let digits = digits.replace('_', "");
+        let digits = if negative { format!("-{digits}") } else { digits };
+        // Only digits, a point and an exponent come here: `inf` and `nan` start with no digit.
+        Some(if is_single {
+            digits.parse::<f32>().ok().filter(|number| number.is_finite())?.to_bits() as u64
+        } else {
+            digits.parse::<f64>().ok().filter(|number| number.is_finite())?.to_bits()
+        })
+    };
+    let parsed = match (text.strip_suffix("f64"), text.strip_suffix("f32")) {
+        (Some(digits), _) => bits(digits, false),
+        (_, Some(digits)) => bits(digits, true),
+        // A fraction without a format.
+        _ if text.contains('.') => {
+            return Some(Err(format!("`{text}` does not say its format: write {text}f64 or {text}f32")));
+        }
+        _ => return None,
+    };
+    let number = parsed.map(|bits| Number { negative: false, magnitude: W512::from_u64(bits) });
+    Some(number.ok_or_else(|| format!("`{text}` is no finite floating-point number of its format")))
 }
 
 impl Number {

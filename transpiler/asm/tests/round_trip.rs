@@ -59,7 +59,7 @@ fn every_operation_with_every_kind_of_immediate() {
         for info in OPS {
             let prefixes: Vec<Option<Prefix>> = Prefix::ALL
                 .into_iter()
-                .filter(|prefix| info.prefixable && prefix.bits() < width.bits())
+                .filter(|&prefix| info.takes(prefix) && prefix.bits() < width.bits())
                 .map(Some)
                 .chain([None])
                 .collect();
@@ -154,7 +154,7 @@ fn encode(insts: &[RawInst], width: Width) -> Encoded {
     for (index, &(prefix, op, a, b)) in insts.iter().enumerate() {
         builder.bind(labels[index]);
         let info = op.info();
-        let prefix = prefix.filter(|prefix| info.prefixable && prefix.bits() < width.bits());
+        let prefix = prefix.filter(|&prefix| info.takes(prefix) && prefix.bits() < width.bits());
         match info.imms {
             [Imm::Rel] => builder.jump(op, label(a)),
             [Imm::Table] => {
