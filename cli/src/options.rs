@@ -11,7 +11,7 @@ use dotvm_arch::{W512, Width};
 use dotvm_core::capability::Capability;
 use dotvm_core::env::Env;
 use dotvm_core::gas::Gas;
-use dotvm_core::limits::Limits;
+use dotvm_core::limits::{Limits, heap};
 use dotvm_core::outcome::Ref;
 use dotvm_runtime::Options;
 use dotvm_runtime::args::{parse_hex, parse_reference, parse_word};
@@ -121,6 +121,10 @@ pub struct ExecutionOptions {
     #[arg(long, value_name = "PAGES", value_parser = clap::value_parser!(u64).range(..=MAX_PAGES), default_value_t = Limits::default().memory_pages, help_heading = "Limits")]
     memory: u64,
 
+    /// Managed heap, in bytes
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(..=heap::BYTES), default_value_t = Limits::default().heap_bytes, help_heading = "Limits")]
+    heap: u64,
+
     /// Nested calls
     #[arg(long, value_name = "N", default_value_t = Limits::default().call_depth, help_heading = "Limits")]
     depth: u32,
@@ -177,7 +181,7 @@ impl ExecutionOptions {
     /// The options as the runtime takes them.
     pub fn runtime(&self) -> Result<Options, Failure> {
         let Ref::Bytes(input) = parse_reference(&self.input)? else {
-            return Err(Failure::new(Exit::Usage, "the input is bytes and cannot be null"));
+            return Err(Failure::new(Exit::Usage, "the input is bytes, not null, an integer or a cell"));
         };
         let granted = Capability::ALL.iter().copied().filter(|capability| !self.deny.contains(capability));
         Ok(Options {
@@ -185,6 +189,7 @@ impl ExecutionOptions {
                 gas: self.gas,
                 guest_gas: self.guest_gas,
                 memory_pages: self.memory,
+                heap_bytes: self.heap,
                 call_depth: self.depth,
                 ..Limits::default()
             },

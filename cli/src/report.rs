@@ -36,7 +36,35 @@ pub struct ExecutionReport {
 struct Results {
     /// In decimal.
     words: Vec<String>,
-    refs: Vec<Option<BytesReport>>,
+    refs: Vec<Option<RefReport>>,
+}
+
+/// A reference in JSON.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum RefReport {
+    Bytes(BytesReport),
+    /// In decimal, from 4096 bits on hexadecimal with `0x`.
+    Integer {
+        integer: String,
+    },
+    /// As in text.
+    Cell {
+        cell: String,
+    },
+}
+
+impl RefReport {
+    /// `None` for null.
+    fn new(reference: &Ref) -> Option<RefReport> {
+        let text = || show::reference(reference);
+        Some(match reference {
+            Ref::Null => return None,
+            Ref::Bytes(bytes) => RefReport::Bytes(BytesReport::new(bytes)),
+            Ref::Int(_) => RefReport::Integer { integer: text().trim_start_matches("int:").to_owned() },
+            Ref::Cell(_) => RefReport::Cell { cell: text().trim_start_matches("cell:").to_owned() },
+        })
+    }
 }
 
 /// A byte string in JSON.
@@ -76,13 +104,7 @@ impl ExecutionReport {
     fn new(module: &Module, execution: &Execution, root: Option<Root>) -> ExecutionReport {
         let results = |words: &[dotvm_arch::W512], refs: &[Ref]| Results {
             words: words.iter().map(ToString::to_string).collect(),
-            refs: refs
-                .iter()
-                .map(|reference| match reference {
-                    Ref::Null => None,
-                    Ref::Bytes(bytes) => Some(BytesReport::new(bytes)),
-                })
-                .collect(),
+            refs: refs.iter().map(RefReport::new).collect(),
         };
         let end = &execution.outcome.end;
         let (status, result, halt_code, trap, error) = match end {

@@ -147,6 +147,9 @@ pub const fn document(bytes: u64) -> u64 {
     bytes / 2
 }
 
+/// Cost of comparing a pair of cells beyond that of their parts.
+pub const PAIR: u64 = 4;
+
 /// Cost of making `bytes` of memory usable beyond the static part.
 pub const fn grow(bytes: u64) -> u64 {
     bytes / 64

@@ -18,6 +18,7 @@ pub mod module;
 pub mod opcode;
 pub mod outcome;
 pub mod trap;
+pub mod value;
 pub mod verify;
 
 /// Hash algorithms, the immediates of HASH, HASHW and HASHM.

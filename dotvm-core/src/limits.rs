@@ -15,6 +15,8 @@ pub struct Limits {
     pub stack_refs: u32,
     /// Guest gas that METER takes from.
     pub guest_gas: u64,
+    /// Managed heap, in bytes as [`heap`] counts them; beyond [`heap::BYTES`] it is that.
+    pub heap_bytes: u64,
 }
 
 impl Default for Limits {
@@ -26,6 +28,7 @@ impl Default for Limits {
             stack_words: 1 << 18,
             stack_refs: 1 << 16,
             guest_gas: 0,
+            heap_bytes: 256 << 20,
         }
     }
 }
@@ -35,6 +38,25 @@ pub const PAGE_BYTES: u64 = 65_536;
 
 /// Longest byte string a program can make, in bytes.
 pub const MAX_BYTES_LEN: u64 = 16 << 20;
+
+/// Bits of the greatest absolute value of an integer: as many as the longest byte string has.
+pub const MAX_INTEGER_BITS: u64 = 8 * MAX_BYTES_LEN;
+
+/// What the objects of the managed heap count, however a tier keeps them. What several references share counts once,
+/// null and integers from −2^61 to 2^61 − 1 nothing, and constants of the module nothing.
+pub mod heap {
+    /// The greatest limit: numbers of objects and of references to one stay within 32 bits.
+    pub const BYTES: u64 = 32 << 30;
+    /// A cell.
+    pub const CELL: u64 = 32;
+    /// A byte string besides its bytes; a slice of one has none of its own but keeps the whole. An integer besides its
+    /// limbs of 8 bytes.
+    pub const OBJECT: u64 = 64;
+    /// The integers from −2^61 up to this one count nothing.
+    pub const GREATEST_SMALL: i64 = (1 << 61) - 1;
+    /// The least integer that counts nothing.
+    pub const LEAST_SMALL: i64 = -(1 << 61);
+}
 
 /// Bounds of a module, checked by the reader and the verifier.
 pub mod module {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use dotvm_arch::{W512, Width};
+use num_bigint::BigInt;
 
 use crate::capability::Capability;
 
@@ -22,8 +23,8 @@ pub struct Module {
     pub functions: Vec<Function>,
     /// Word constants; each fits the width.
     pub word_constants: Vec<W512>,
-    /// Reference constants: byte strings.
-    pub ref_constants: Vec<Bytes>,
+    /// Reference constants.
+    pub ref_constants: Vec<Constant>,
     /// Initial values of the word globals; each fits the width.
     pub word_globals: Vec<W512>,
     /// Number of reference globals; all start as null.
@@ -95,6 +96,31 @@ impl Module {
         let lines = &self.debug.as_ref()?.functions.get(function as usize)?.lines;
         let after = lines.partition_point(|&(start, _)| start <= offset);
         Some(lines.get(after.checked_sub(1)?)?.1)
+    }
+}
+
+/// A reference constant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Constant {
+    /// A byte string.
+    Bytes(Bytes),
+    /// An integer.
+    Integer(BigInt),
+}
+
+impl Constant {
+    /// The byte string, if it is one.
+    pub fn as_bytes(&self) -> Option<&Bytes> {
+        match self {
+            Constant::Bytes(bytes) => Some(bytes),
+            Constant::Integer(_) => None,
+        }
+    }
+}
+
+impl<B: Into<Bytes>> From<B> for Constant {
+    fn from(bytes: B) -> Constant {
+        Constant::Bytes(bytes.into())
     }
 }
 

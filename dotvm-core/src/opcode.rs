@@ -355,7 +355,7 @@ macro_rules! for_each_op {
             // 0x70–0x7F Heap, reference stack, byte strings
             0x70 Alloc "ALLOC" () "[n] → [p]" (OutOfMemory) Al Next () "n zeroed bytes, 16-aligned, from the memory behind the data segments";
             0x71 Free "FREE" () "[p] → []" (BadFree) Al Next () "give back exactly a live ALLOC result";
-            0x72 Rconst "RCONST" (RefConst) "{} → {x}" () B Next () "reference constant of the pool: bytes, shared, not copied";
+            0x72 Rconst "RCONST" (RefConst) "{} → {x}" () B Next () "reference constant of the pool: bytes or an integer, shared, not copied";
             0x73 Rnull "RNULL" () "{} → {null}" () B Next () "null";
             0x74 Rpop "RPOP" () "{x} → {}" () B Next () "drop the top";
             0x75 Rdup "RDUP" (Count) "{… x …} → {… x … x}" () B Next (by_imm) "copy the reference n below the top";
@@ -364,26 +364,26 @@ macro_rules! for_each_op {
             0x78 Rlset "RLSET" (RefLocal) "{x} → {}" () B Next () "set a reference local";
             0x79 Rgget "RGGET" (RefGlobal) "{} → {x}" () B Next () "reference global";
             0x7A Rgset "RGSET" (RefGlobal) "{x} → {}" () B Next () "set a reference global";
-            0x7B Rkind "RKIND" () "{x} → [kind]" () B Next () "0 null, 2 bytes";
+            0x7B Rkind "RKIND" () "{x} → [kind]" () B Next () "0 null, 1 integer, 2 bytes, 3 cell";
             0x7C Blen "BLEN" () "{b} → [n]" (Kind) B Next () "length of a byte string";
             0x7D Bget "BGET" () "[i]{b} → [byte]" (Kind Index) B Next () "byte i of a byte string";
-            0x7E Bload "BLOAD" () "[p n] → {b}" (Bounds Size) R Next () "copy memory into a byte string";
+            0x7E Bload "BLOAD" () "[p n] → {b}" (Bounds Size OutOfMemory) R Next () "copy memory into a byte string";
             0x7F Bstore "BSTORE" () "[p i n]{b} → []" (Kind Index Bounds Protect) C Next () "copy b[i..i+n] to memory";
 
             // 0x80–0x8F Database
-            0x80 DbGet "DB_GET" (Coll) "{key} → [found]{doc}" (Kind Cap Tx Db) Q Next (cap DbRead) "point read in the open transaction; null if absent";
+            0x80 DbGet "DB_GET" (Coll) "{key} → [found]{doc}" (Kind Cap Tx Db OutOfMemory) Q Next (cap DbRead) "point read in the open transaction; null if absent";
             0x81 DbPut "DB_PUT" (Coll) "{key doc} → [replaced]" (Kind Cap ReadOnly Tx Db) Q Next (cap DbWrite) "insert or replace";
             0x82 DbDelete "DB_DELETE" (Coll) "{key} → [existed]" (Kind Cap ReadOnly Tx Db) Q Next (cap DbWrite) "remove";
             0x83 DbQuery "DB_QUERY" (Coll) "{plan args} → [cursor]" (Kind Cap Tx Db) Q Next (cap DbRead) "cursor over the rows of a compiled query; its parameters are the elements of an array, or null for none";
             0x84 DbCount "DB_COUNT" (Coll) "{plan args} → [n]" (Kind Cap Tx Db Overflow) Q Next (cap DbRead) "number of rows that a compiled query gives; without a plan and arguments (nulls) of documents, in constant time";
             0x85 DbExists "DB_EXISTS" (Coll) "{key} → [r]" (Kind Cap Tx Db) Q Next (cap DbRead) "1 if the key is present";
-            0x86 DbInsert "DB_INSERT" (Coll) "{doc} → {key}" (Kind Cap ReadOnly Tx Db) Q Next (cap DbWrite) "insert under the next key of the collection's counter: 8 bytes, big-endian";
+            0x86 DbInsert "DB_INSERT" (Coll) "{doc} → {key}" (Kind Cap ReadOnly Tx Db OutOfMemory) Q Next (cap DbWrite) "insert under the next key of the collection's counter: 8 bytes, big-endian";
             0x87 DbPatch "DB_PATCH" (Coll) "{key patch} → [found]" (Kind Cap ReadOnly Tx Db) Q Next (cap DbWrite) "merge a patch into a document (RFC 7396); 0 and nothing changed if there is none";
             0x88 DbScan "DB_SCAN" (Coll ScanFlags) "{from to} → [cursor]" (Kind Cap Tx Db) Q Next (cap DbRead) "cursor over from ≤ key < to, null = open end; flag 1 = descending";
-            0x89 DbNext "DB_NEXT" () "[cursor] → [more]{key doc}" (Index Cap Tx Db) Q Next (cap DbRead) "next entry of the cursor; 0 and nulls at the end";
+            0x89 DbNext "DB_NEXT" () "[cursor] → [more]{key doc}" (Index Cap Tx Db OutOfMemory) Q Next (cap DbRead) "next entry of the cursor; 0 and nulls at the end";
             0x8A DbClose "DB_CLOSE" () "[cursor] → []" (Index Cap Tx) B Next (cap DbRead) "close; all cursors close with their transaction";
-            0x8E DbGetAt "DB_GET_AT" (Coll) "[version]{key} → [found]{doc}" (Kind Cap Tx Db) Q Next (cap DbRead) "point read as of a version, at most the one that the transaction began at";
-            0x8F DbProve "DB_PROVE" (Coll) "{key} → {proof}" (Kind Cap Tx Db) Q Next (cap DbRead) "proof under STATE_ROOT of what the key holds, or that it is absent";
+            0x8E DbGetAt "DB_GET_AT" (Coll) "[version]{key} → [found]{doc}" (Kind Cap Tx Db OutOfMemory) Q Next (cap DbRead) "point read as of a version, at most the one that the transaction began at";
+            0x8F DbProve "DB_PROVE" (Coll) "{key} → {proof}" (Kind Cap Tx Db OutOfMemory) Q Next (cap DbRead) "proof under STATE_ROOT of what the key holds, or that it is absent";
 
             // 0x90–0x9F Contract state and transactions
             0x90 Sload "SLOAD" () "[key] → [value]" (Tx Db Overflow) S Next () "slot of this contract, 0 if absent; a value wider than the word traps Overflow";
@@ -397,13 +397,13 @@ macro_rules! for_each_op {
             0x98 TxAbort "TX_ABORT" () "[] → []" (Cap Tx) T Next (cap Tx) "undo everything since TX_BEGIN and close the transaction";
             0x99 Savepoint "SAVEPOINT" () "[] → [id]" (Tx) T Next () "mark a point to roll back to";
             0x9A Rollback "ROLLBACK" () "[id] → []" (Tx) T Next () "undo state, documents and events back to the savepoint, which stays valid";
-            0x9B StateRoot "STATE_ROOT" () "{} → {root}" (Tx Db) T Next () "root hash of the state, pending changes included: 32 bytes";
-            0x9C StateProve "STATE_PROVE" () "[key] → {proof}" (Tx Db) T Next () "proof under STATE_ROOT of what a slot of this contract holds, or that it is not set";
+            0x9B StateRoot "STATE_ROOT" () "{} → {root}" (Tx Db OutOfMemory) T Next () "root hash of the state, pending changes included: 32 bytes";
+            0x9C StateProve "STATE_PROVE" () "[key] → {proof}" (Tx Db OutOfMemory) T Next () "proof under STATE_ROOT of what a slot of this contract holds, or that it is not set";
             0x9D StateVerify "STATE_VERIFY" () "[key value]{root proof} → [r]" (Kind Tx) H Next () "1 if the proof shows that a slot of this contract holds the value (0: is not set) under the root; reads no state";
             0x9F StateAt "STATE_AT" () "[version key] → [value]" (Tx Db Overflow) S Next () "slot as of a version, at most the one that the transaction began at";
 
             // 0xA0–0xAF Cryptography
-            0xA0 Hash "HASH" (Hash) "{b} → {digest}" (Kind) H Next () "digest of a byte string";
+            0xA0 Hash "HASH" (Hash) "{b} → {digest}" (Kind OutOfMemory) H Next () "digest of a byte string";
             0xA1 Hashw "HASHW" (Hash) "{b} → [digest]" (Kind) H Next () "digest as a word, read as a big-endian number; the word is at least as wide as the digest";
             0xA2 Hashm "HASHM" (Hash) "[p n] → [digest]" (Bounds) H Next () "digest of memory as a word, no copy";
 
@@ -426,19 +426,19 @@ macro_rules! for_each_op {
             0xBF Fma "FMA" () "[a b c] → [r]" () F Next (float) "a · b + c, rounded once";
 
             // 0xE0–0xEF System, processes, contracts
-            0xEB Env "ENV" (Env) "[] → [w] or {x}" (Overflow) B Next (by_imm) "a field of the environment";
+            0xEB Env "ENV" (Env) "[] → [w] or {x}" (Overflow OutOfMemory) B Next (by_imm) "a field of the environment";
             0xEC Emit "EMIT" (Count) "[topics×n]{data} → []" (Kind ReadOnly Tx) H Next (by_imm) "record an event, undone with its transaction";
             0xEE Gas "GAS" () "[] → [n]" () B NextBlock () "host gas left, at most the greatest word";
             0xEF Break "BREAK" () "[] → []" () Z Next () "debugger stop; nothing otherwise";
 
             // Page R (0xFB): byte strings and documents
-            0xFB00 RSlice "R.SLICE" () "[i n]{b} → {part}" (Kind Index) New Next () "b[i..i+n], shared, not copied";
-            0xFB01 RCat "R.CAT" () "{a b} → {ab}" (Kind Size) R Next () "one behind the other";
-            0xFB02 RW2b "R.W2B" (ByteCount) "[w] → {b}" (Overflow) New Next () "the word as a big-endian number of len bytes; len 0: as few as it has";
+            0xFB00 RSlice "R.SLICE" () "[i n]{b} → {part}" (Kind Index OutOfMemory) New Next () "b[i..i+n], shared, not copied";
+            0xFB01 RCat "R.CAT" () "{a b} → {ab}" (Kind Size OutOfMemory) R Next () "one behind the other";
+            0xFB02 RW2b "R.W2B" (ByteCount) "[w] → {b}" (Overflow OutOfMemory) New Next () "the word as a big-endian number of len bytes; len 0: as few as it has";
             0xFB03 RB2w "R.B2W" () "{b} → [w]" (Kind Overflow) C Next () "the number that the bytes are, big-endian";
             0xFB04 RFind "R.FIND" () "{b pat} → [i]" (Kind) C Next () "first place of pat in b, or −1";
-            0xFB05 RHex "R.HEX" () "{b} → {text}" (Kind Size) R Next () "two hexadecimal digits for each byte, in lower case";
-            0xFB06 RUnhex "R.UNHEX" () "{text} → {b}" (Kind) R Next () "the bytes that hexadecimal digits of either case stand for, null if these are none";
+            0xFB05 RHex "R.HEX" () "{b} → {text}" (Kind Size OutOfMemory) R Next () "two hexadecimal digits for each byte, in lower case";
+            0xFB06 RUnhex "R.UNHEX" () "{text} → {b}" (Kind OutOfMemory) R Next () "the bytes that hexadecimal digits of either case stand for, null if these are none";
             0xFB07 RUtf8 "R.UTF8" () "{b} → [r]" (Kind) C Next () "1 if b is UTF-8";
             0xFB16 RLoadw "R.LOADW" () "[i]{b} → [w]" (Kind) B Next () "big-endian word from byte i on, zeros behind the end (EVM CALLDATALOAD)";
             0xFB17 RCopyz "R.COPYZ" () "[p i n]{b} → []" (Kind Bounds Protect) C Next () "copy n bytes from byte i on to memory, zeros behind the end (EVM CALLDATACOPY)";

@@ -1,30 +1,10 @@
 //! The outcome of an execution, the same for every tier and width.
 
-use bytes::Bytes;
 use dotvm_arch::W512;
 
 use crate::trap::Trap;
+pub use crate::value::{Cell, Ref};
 use crate::verify::Verified;
-
-/// A reference: null or an immutable byte string.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub enum Ref {
-    /// Null.
-    #[default]
-    Null,
-    /// A byte string; slices share.
-    Bytes(Bytes),
-}
-
-impl Ref {
-    /// The number that `RKIND` answers: 0 null, 2 bytes (1, 3 and 4 are kept for integers, cells and handles).
-    pub fn kind(&self) -> u64 {
-        match self {
-            Ref::Null => 0,
-            Ref::Bytes(_) => 2,
-        }
-    }
-}
 
 /// How an execution ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,13 +100,14 @@ pub struct FinalState {
     pub ref_globals: Vec<Ref>,
 }
 
-/// The detail of a User trap: the exception's code, and the payload if it is text.
+/// The detail of a User trap: the exception's code, and the payload if it is text or a number.
 pub fn exception_detail(code: &W512, payload: &Ref) -> String {
     match payload {
         Ref::Bytes(bytes) if !bytes.is_empty() => match std::str::from_utf8(bytes) {
             Ok(text) if !text.chars().any(char::is_control) => format!("exception {code}: {text}"),
             _ => format!("exception {code} with {} bytes of payload", bytes.len()),
         },
+        Ref::Int(number) if number.bits() <= 512 => format!("exception {code}: {number}"),
         _ => format!("exception {code}"),
     }
 }

@@ -53,6 +53,7 @@ impl Case {
             2 => limits.stack_words = (seed / 16 % 100) as u32,
             3 => limits.call_depth = (seed / 16 % 4) as u32,
             4 => limits.stack_refs = (seed / 16 % 30) as u32,
+            6 => limits.heap_bytes = seed / 16 % 1500,
             _ => {}
         }
         Case { seed, module, invocation, limits }

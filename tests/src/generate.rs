@@ -15,7 +15,7 @@ use dotvm_core::env::Env;
 use dotvm_core::hash::HashAlg;
 use dotvm_core::limits::Limits;
 use dotvm_core::module::{
-    Collection, CollectionKind, DataSegment, Export, Function, JumpMap, Memory, Module, Signature,
+    Collection, CollectionKind, Constant, DataSegment, Export, Function, JumpMap, Memory, Module, Signature,
 };
 use dotvm_core::outcome::{Invocation, Ref};
 use fastrand::Rng;
@@ -38,6 +38,7 @@ pub fn limits() -> Limits {
         stack_words: 2_000,
         stack_refs: 1_000,
         guest_gas: 100_000,
+        heap_bytes: 1 << 20,
     }
 }
 
@@ -113,15 +114,16 @@ fn skeleton(rng: &mut Rng, width: Width) -> Module {
     module.word_globals = (0..rng.usize(1..4)).map(|_| edge_word(rng, width.bits())).collect();
     module.ref_globals = rng.u32(1..3);
     // The first four are keys; the rest are documents, at least one byte long.
-    module.ref_constants = (0..4).map(|_| Bytes::from(vec![b'a' + rng.u8(..4); rng.usize(0..4)])).collect();
+    module.ref_constants =
+        (0..4).map(|_| Constant::from(vec![b'a' + rng.u8(..4); rng.usize(0..4)])).collect();
     for len in [8, 60, 130] {
         let bytes = random_bytes(rng, len);
-        module.ref_constants.push(if bytes.is_empty() { Bytes::from_static(b"x") } else { bytes });
+        module.ref_constants.push(if bytes.is_empty() { "x".into() } else { bytes.into() });
     }
     module.ref_constants.extend([COUNT_QUERY, ALL_QUERY].map(|text| {
-        Bytes::from(dotdb::query::Query::parse(text).expect("a query of the language").to_bytes())
+        Constant::from(dotdb::query::Query::parse(text).expect("a query of the language").to_bytes())
     }));
-    module.ref_constants.push(Bytes::from_static(PATCH));
+    module.ref_constants.push(Bytes::from_static(PATCH).into());
     module.data = vec![
         DataSegment {
             address: 0,

@@ -73,8 +73,6 @@ fn is_out_of_reach(op: Op, trap: TrapKind) -> bool {
                 | Op::StateRoot
                 | Op::StateProve
         ),
-        // Its operands are bytes or null, which is an open end, and there is no third kind yet.
-        TrapKind::Kind => op == Op::DbScan,
         // 2^32 documents.
         TrapKind::Overflow => op == Op::DbCount,
         _ => false,

@@ -11,25 +11,12 @@ use dotvm_core::hash::HashAlg;
 use dotvm_core::host::SlotValue;
 use dotvm_core::limits::MAX_BYTES_LEN;
 use dotvm_core::opcode::Op;
-use dotvm_core::outcome::{Ref, exception_detail};
+use dotvm_core::outcome::exception_detail;
 use dotvm_core::trap::TrapKind;
+use dotvm_heap::Heap;
 
 use crate::machine::{Machine, Stop};
-
-/// The byte string of a reference, or a Kind trap.
-pub(crate) fn bytes_of(reference: &Ref) -> Result<&Bytes, Stop> {
-    match reference {
-        Ref::Bytes(bytes) => Ok(bytes),
-        Ref::Null => Err(Stop::trap(TrapKind::Kind)),
-    }
-}
-
-fn optional_bytes(reference: &Ref) -> Option<&[u8]> {
-    match reference {
-        Ref::Bytes(bytes) => Some(bytes),
-        Ref::Null => None,
-    }
-}
+use crate::references::{bytes_of, optional_bytes};
 
 /// A word from a stored number, or an Overflow trap.
 fn word_of<W: Word>(value: &SlotValue) -> Result<W, Stop> {
@@ -57,12 +44,13 @@ impl<W: Word> Machine<'_, W> {
             // Control
             Op::Trap => return Err(Stop::trap(TrapKind::Unreachable)),
             Op::Throw => {
-                let detail = exception_detail(&self.words[w].resize::<W512>(), &self.refs[r]);
+                let payload = self.heap.export(&self.refs[r]);
+                let detail = exception_detail(&self.words[w].resize::<W512>(), &payload);
                 return Err(Stop::Trap(TrapKind::User, Some(detail.into_boxed_str())));
             }
             Op::Halt => {
                 let code = self.words[w].resize::<W512>();
-                return Err(Stop::Halt(Box::new((code, self.refs[r].clone()))));
+                return Err(Stop::Halt(Box::new((code, self.heap.export(&self.refs[r])))));
             }
             Op::Meter => self.meter(Some(a))?,
             Op::Meterd => self.meter(self.words[w].try_u64())?,
@@ -123,40 +111,18 @@ impl<W: Word> Machine<'_, W> {
             Op::Free => self.memory.free(self.words[w].try_u64())?,
 
             // References
-            Op::Rconst => {
-                let constant = &self.verified.module().ref_constants[a as usize];
-                self.refs[r] = Ref::Bytes(constant.clone());
-            }
-            Op::Rnull => self.refs[r] = Ref::Null,
-            Op::Rpop => self.refs[r] = Ref::Null,
-            Op::Rdup => self.refs[r + a as usize + 1] = self.refs[r].clone(),
-            Op::Rswap => self.refs.swap(r, r + a as usize),
-            Op::Rlget => self.refs[r] = self.refs[self.ref_start + a as usize].clone(),
-            Op::Rlset => self.refs[self.ref_start + a as usize] = std::mem::take(&mut self.refs[r]),
-            Op::Rgget => self.refs[r] = self.ref_globals[a as usize].clone(),
-            Op::Rgset => self.ref_globals[a as usize] = std::mem::take(&mut self.refs[r]),
-            Op::Rkind => {
-                self.words[w] = W::from_u64(self.refs[r].kind());
-                self.refs[r] = Ref::Null;
-            }
+            Op::Rconst | Op::Rnull | Op::Rpop | Op::Rdup | Op::Rswap => self.reference_op(op, w, r, a)?,
+            Op::Rlget | Op::Rlset | Op::Rgget | Op::Rgset | Op::Rkind => self.reference_op(op, w, r, a)?,
             Op::Blen => {
-                self.words[w] = W::from_u64(bytes_of(&self.refs[r])?.len() as u64);
-                self.refs[r] = Ref::Null;
+                self.words[w] = W::from_u64(bytes_of(&self.heap, &self.refs[r])?.len() as u64);
+                self.clear_refs(r, 1);
             }
             Op::Bget => {
+                let bytes = bytes_of(&self.heap, &self.refs[r])?;
                 let index = self.words[w].try_u64().and_then(|index| usize::try_from(index).ok());
-                let byte = index.and_then(|index| {
-                    bytes_of(&self.refs[r]).map(|bytes| bytes.get(index).copied()).transpose()
-                });
-                let byte = match byte {
-                    Some(byte) => byte?,
-                    None => {
-                        bytes_of(&self.refs[r])?;
-                        return Err(Stop::trap(TrapKind::Index));
-                    }
-                };
-                self.words[w] = W::from_u64(byte as u64);
-                self.refs[r] = Ref::Null;
+                let byte = index.and_then(|index| bytes.get(index)).ok_or(Stop::trap(TrapKind::Index))?;
+                self.words[w] = W::from_u64(*byte as u64);
+                self.clear_refs(r, 1);
             }
             Op::Bload => {
                 let range = self.memory.range(self.words[w], self.words[w + 1], 0)?;
@@ -165,11 +131,12 @@ impl<W: Word> Machine<'_, W> {
                     return Err(Stop::trap(TrapKind::Size));
                 }
                 self.gas.charge(gas::copy(len))?;
-                self.refs[r] = Ref::Bytes(Bytes::copy_from_slice(&self.memory.bytes[range]));
+                self.heap.room(Heap::size_of_bytes(len))?;
+                self.set_bytes(r, Bytes::copy_from_slice(&self.memory.bytes[range]))?;
             }
             Op::Bstore => {
                 let (to, from, len) = (self.words[w], self.words[w + 1], self.words[w + 2]);
-                let bytes = bytes_of(&self.refs[r])?;
+                let bytes = bytes_of(&self.heap, &self.refs[r])?;
                 let from = from.try_u64().zip(len.try_u64()).and_then(|(from, len)| {
                     let end = from.checked_add(len).filter(|&end| end <= bytes.len() as u64)?;
                     Some(from as usize..end as usize)
@@ -178,55 +145,67 @@ impl<W: Word> Machine<'_, W> {
                 let to = self.memory.writable_range(to, len, 0)?;
                 self.gas.charge(gas::copy(from.len() as u64))?;
                 self.memory.bytes[to].copy_from_slice(&bytes[from]);
-                self.refs[r] = Ref::Null;
+                self.clear_refs(r, 1);
             }
 
             // Database
             Op::DbGet => {
-                let key = bytes_of(&self.refs[r])?;
+                let key = bytes_of(&self.heap, &self.refs[r])?;
                 let found = self.host.db_get(a as u32, key, &mut self.gas)?;
-                self.words[w] = W::from_bool(found.is_some());
-                self.refs[r] = found.map_or(Ref::Null, Ref::Bytes);
+                let is_found = found.is_some();
+                self.set_optional_bytes(r, found)?;
+                self.words[w] = W::from_bool(is_found);
             }
             Op::DbPut => {
-                let (key, doc) = (bytes_of(&self.refs[r])?, bytes_of(&self.refs[r + 1])?);
+                let (key, doc) =
+                    (bytes_of(&self.heap, &self.refs[r])?, bytes_of(&self.heap, &self.refs[r + 1])?);
                 let replaced = self.host.db_put(a as u32, key, doc, &mut self.gas)?;
                 self.words[w] = W::from_bool(replaced);
                 self.clear_refs(r, 2);
             }
             Op::DbDelete => {
-                let existed = self.host.db_delete(a as u32, bytes_of(&self.refs[r])?, &mut self.gas)?;
+                let existed =
+                    self.host.db_delete(a as u32, bytes_of(&self.heap, &self.refs[r])?, &mut self.gas)?;
                 self.words[w] = W::from_bool(existed);
                 self.clear_refs(r, 1);
             }
             Op::DbExists => {
-                let exists = self.host.db_exists(a as u32, bytes_of(&self.refs[r])?, &mut self.gas)?;
+                let exists =
+                    self.host.db_exists(a as u32, bytes_of(&self.heap, &self.refs[r])?, &mut self.gas)?;
                 self.words[w] = W::from_bool(exists);
                 self.clear_refs(r, 1);
             }
             Op::DbInsert => {
-                let key = self.host.db_insert(a as u32, bytes_of(&self.refs[r])?, &mut self.gas)?;
-                self.refs[r] = Ref::Bytes(key);
+                let doc = bytes_of(&self.heap, &self.refs[r])?.clone();
+                self.heap.room(Heap::size_of_bytes(8))?;
+                let key = self.host.db_insert(a as u32, &doc, &mut self.gas)?;
+                self.set_bytes(r, key)?;
             }
             Op::DbPatch => {
-                let (key, patch) = (bytes_of(&self.refs[r])?, bytes_of(&self.refs[r + 1])?);
+                let (key, patch) =
+                    (bytes_of(&self.heap, &self.refs[r])?, bytes_of(&self.heap, &self.refs[r + 1])?);
                 let found = self.host.db_patch(a as u32, key, patch, &mut self.gas)?;
                 self.words[w] = W::from_bool(found);
                 self.clear_refs(r, 2);
             }
             Op::DbGetAt => {
-                let key = bytes_of(&self.refs[r])?;
+                let key = bytes_of(&self.heap, &self.refs[r])?;
                 let version = self.words[w].try_u64().ok_or(Stop::trap(TrapKind::Db))?;
                 let found = self.host.db_get_at(a as u32, version, key, &mut self.gas)?;
-                self.words[w] = W::from_bool(found.is_some());
-                self.refs[r] = found.map_or(Ref::Null, Ref::Bytes);
+                let is_found = found.is_some();
+                self.set_optional_bytes(r, found)?;
+                self.words[w] = W::from_bool(is_found);
             }
             Op::DbProve => {
-                let proof = self.host.db_prove(a as u32, bytes_of(&self.refs[r])?, &mut self.gas)?;
-                self.refs[r] = Ref::Bytes(proof);
+                let proof =
+                    self.host.db_prove(a as u32, bytes_of(&self.heap, &self.refs[r])?, &mut self.gas)?;
+                self.set_bytes(r, proof)?;
             }
             Op::DbCount => {
-                let (plan, arguments) = (optional_bytes(&self.refs[r]), optional_bytes(&self.refs[r + 1]));
+                let (plan, arguments) = (
+                    optional_bytes(&self.heap, &self.refs[r])?,
+                    optional_bytes(&self.heap, &self.refs[r + 1])?,
+                );
                 let count = match (plan, arguments) {
                     (Some(plan), arguments) => {
                         self.host.db_query_count(a as u32, plan, arguments, &mut self.gas)?
@@ -238,13 +217,17 @@ impl<W: Word> Machine<'_, W> {
                 self.clear_refs(r, 2);
             }
             Op::DbQuery => {
-                let (plan, arguments) = (bytes_of(&self.refs[r])?, optional_bytes(&self.refs[r + 1]));
+                let (plan, arguments) =
+                    (bytes_of(&self.heap, &self.refs[r])?, optional_bytes(&self.heap, &self.refs[r + 1])?);
                 let cursor = self.host.db_query(a as u32, plan, arguments, &mut self.gas)?;
                 self.words[w] = word_of_count(cursor)?;
                 self.clear_refs(r, 2);
             }
             Op::DbScan => {
-                let (from, to) = (optional_bytes(&self.refs[r]), optional_bytes(&self.refs[r + 1]));
+                let (from, to) = (
+                    optional_bytes(&self.heap, &self.refs[r])?,
+                    optional_bytes(&self.heap, &self.refs[r + 1])?,
+                );
                 let cursor = self.host.db_scan(a as u32, from, to, b & 1 != 0, &mut self.gas)?;
                 self.words[w] = word_of_count(cursor)?;
                 self.clear_refs(r, 2);
@@ -252,11 +235,14 @@ impl<W: Word> Machine<'_, W> {
             Op::DbNext => {
                 let cursor = self.words[w].try_u64().ok_or(Stop::trap(TrapKind::Index))?;
                 let entry = self.host.db_next(cursor, &mut self.gas)?;
+                if let Some((key, doc)) = &entry {
+                    let sizes = [key, doc].map(|bytes| Heap::size_of_bytes(bytes.len() as u64));
+                    self.heap.room(sizes[0] + sizes[1])?;
+                }
                 self.words[w] = W::from_bool(entry.is_some());
-                (self.refs[r], self.refs[r + 1]) = match entry {
-                    Some((key, doc)) => (Ref::Bytes(key), Ref::Bytes(doc)),
-                    None => (Ref::Null, Ref::Null),
-                };
+                let (key, doc) = entry.unzip();
+                self.set_optional_bytes(r, key)?;
+                self.set_optional_bytes(r + 1, doc)?;
             }
             Op::DbClose => {
                 let cursor = self.words[w].try_u64().ok_or(Stop::trap(TrapKind::Index))?;
@@ -304,15 +290,19 @@ impl<W: Word> Machine<'_, W> {
                 self.host.rollback(savepoint.ok_or(Stop::trap(TrapKind::Tx))?)?;
             }
 
-            Op::StateRoot => self.refs[r] = Ref::Bytes(self.host.state_root(&mut self.gas)?),
+            Op::StateRoot => {
+                let root = self.host.state_root(&mut self.gas)?;
+                self.set_bytes(r, root)?;
+            }
             Op::StateProve => {
                 let proof =
                     self.host.state_prove(self.words[w].to_be_trimmed(&mut key_buffer), &mut self.gas)?;
-                self.refs[r] = Ref::Bytes(proof);
+                self.set_bytes(r, proof)?;
             }
             Op::StateVerify => {
                 let mut value_buffer = [0; 64];
-                let (root, proof) = (bytes_of(&self.refs[r])?, bytes_of(&self.refs[r + 1])?);
+                let (root, proof) =
+                    (bytes_of(&self.heap, &self.refs[r])?, bytes_of(&self.heap, &self.refs[r + 1])?);
                 let key = self.words[w].to_be_trimmed(&mut key_buffer);
                 let value = self.words[w + 1].to_be_trimmed(&mut value_buffer);
                 let shows = self.host.state_verify(key, value, root, proof, &mut self.gas)?;
@@ -329,7 +319,7 @@ impl<W: Word> Machine<'_, W> {
             // Cryptography
             Op::Hash => {
                 let digest = self.digest_of_ref(a, r)?;
-                self.refs[r] = Ref::Bytes(Bytes::copy_from_slice(digest.as_bytes()));
+                self.set_bytes(r, Bytes::copy_from_slice(digest.as_bytes()))?;
             }
             Op::Hashw => {
                 let digest = self.digest_of_ref(a, r)?;
@@ -354,11 +344,11 @@ impl<W: Word> Machine<'_, W> {
                         }
                         self.words[w] = crate::lower::word_from(value);
                     }
-                    EnvValue::Bytes(bytes) => self.refs[r] = Ref::Bytes(bytes),
+                    EnvValue::Bytes(bytes) => self.set_bytes(r, bytes)?,
                 }
             }
             Op::Emit => {
-                let data = bytes_of(&self.refs[r])?;
+                let data = bytes_of(&self.heap, &self.refs[r])?;
                 let topics: Vec<SlotValue> = self.words[w..w + a as usize]
                     .iter()
                     .map(|topic| {
@@ -373,10 +363,6 @@ impl<W: Word> Machine<'_, W> {
         Ok(())
     }
 
-    fn clear_refs(&mut self, from: usize, count: usize) {
-        self.refs[from..from + count].fill(Ref::Null);
-    }
-
     fn meter(&mut self, amount: Option<u64>) -> Result<(), Stop> {
         let left = amount.and_then(|amount| self.guest_gas.checked_sub(amount));
         self.guest_gas = left.ok_or(Stop::trap(TrapKind::Meter))?;
@@ -384,7 +370,7 @@ impl<W: Word> Machine<'_, W> {
     }
 
     fn digest_of_ref(&mut self, alg: u64, r: usize) -> Result<dotvm_core::hash::Digest, Stop> {
-        let bytes = bytes_of(&self.refs[r])?;
+        let bytes = bytes_of(&self.heap, &self.refs[r])?;
         let alg = hash_alg(alg);
         self.gas.charge(gas::hash(bytes.len() as u64, alg.block_bytes(), alg.block_weight()))?;
         Ok(alg.digest(bytes))

@@ -35,7 +35,7 @@ pub(crate) fn run<'a, W: Word>(
     let end = match stopped {
         (None, _) => End::Return {
             words: machine.words[..function.words_out as usize].iter().map(|word| word.resize()).collect(),
-            refs: machine.refs.get(..function.refs_out as usize).unwrap_or_default().to_vec(),
+            refs: machine.export_refs(0, function.refs_out as usize),
         },
         (Some(Stop::Halt(halt)), _) => {
             let (code, result) = *halt;
@@ -72,7 +72,9 @@ fn enter_first<W: Word>(
     for (slot, argument) in machine.words.iter_mut().zip(&invocation.words) {
         *slot = word_from(*argument);
     }
-    machine.refs[..invocation.refs.len()].clone_from_slice(&invocation.refs);
+    for (place, argument) in machine.refs.iter_mut().zip(&invocation.refs) {
+        *place = machine.heap.import(argument)?;
+    }
     machine.frames.push(Frame {
         return_to: 0,
         caller_slots: 0,

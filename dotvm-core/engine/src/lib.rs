@@ -19,6 +19,7 @@ mod machine;
 mod memory;
 mod ops;
 mod program;
+mod references;
 mod registers;
 
 pub use lower::LowerError;

@@ -7,6 +7,7 @@ use dotvm_core::limits::Limits;
 use dotvm_core::outcome::{FinalState, Ref};
 use dotvm_core::trap::TrapKind;
 use dotvm_core::verify::Verified;
+use dotvm_heap::{Heap, Reference};
 
 use crate::lower::{self, word_from};
 use crate::memory::Memory;
@@ -75,13 +76,17 @@ pub(crate) struct Machine<'a, W> {
     /// Word stack: frames overlap where arguments become parameters. Grows up to the limit.
     pub words: Vec<W>,
     /// Reference stack, laid out alike. Entries above the current frame's live ones are null.
-    pub refs: Vec<Ref>,
+    pub refs: Vec<Reference>,
     /// Index of the current frame's reference 0.
     pub ref_start: usize,
     pub frames: Vec<Frame>,
     pub memory: Memory,
     pub word_globals: Vec<W>,
-    pub ref_globals: Vec<Ref>,
+    pub ref_globals: Vec<Reference>,
+    /// What the references lead to.
+    pub heap: Heap,
+    /// The module's reference constants; null until they are used.
+    pub constants: Vec<Reference>,
     pub gas: Gas,
     pub guest_gas: u64,
     pub limits: Limits,
@@ -105,7 +110,9 @@ impl<'a, W: Word> Machine<'a, W> {
             frames: Vec::with_capacity(16),
             memory: Memory::new(module, limits.memory_pages)?,
             word_globals: module.word_globals.iter().map(|word| word_from(*word)).collect(),
-            ref_globals: vec![Ref::Null; module.ref_globals as usize],
+            ref_globals: nulls(module.ref_globals as usize),
+            heap: Heap::new(limits.heap_bytes),
+            constants: nulls(module.ref_constants.len()),
             gas: Gas::new(limits.gas),
             guest_gas: limits.guest_gas,
             limits: *limits,
@@ -127,7 +134,7 @@ impl<'a, W: Word> Machine<'a, W> {
             return Err(Stop::trap(TrapKind::Stack));
         }
         if needed > self.refs.len() {
-            self.refs.resize(needed.max(self.refs.len() * 2).max(8), Ref::Null);
+            self.refs.resize_with(needed.max(self.refs.len() * 2).max(8), Reference::default);
         }
         Ok(())
     }
@@ -140,7 +147,8 @@ impl<'a, W: Word> Machine<'a, W> {
         }
         let end = (start + r + callee.refs_in as usize).min(self.refs.len());
         self.refs[start..end].rotate_left(r.min(end - start));
-        self.refs[start + callee.refs_in as usize..end].fill(Ref::Null);
+        let kept = start + callee.refs_in as usize;
+        self.clear_refs(kept, end.saturating_sub(kept));
         Ok(())
     }
 
@@ -149,9 +157,17 @@ impl<'a, W: Word> Machine<'a, W> {
         let frame = &mut self.refs[self.ref_start..self.ref_start + function.frame_refs as usize];
         let results = function.refs_out as usize;
         for result in 0..results {
-            frame[result] = std::mem::take(&mut frame[r + result]);
+            frame.swap(result, r + result);
         }
-        frame[results..].fill(Ref::Null);
+        for dead in &mut frame[results..] {
+            self.heap.clear(dead);
+        }
+    }
+
+    /// References as they are outside; none where the program uses none.
+    pub fn export_refs(&self, from: usize, count: usize) -> Vec<Ref> {
+        let refs = self.refs.get(from..from + count).unwrap_or_default();
+        refs.iter().map(|reference| self.heap.export(reference)).collect()
     }
 
     /// The function and the byte offset of the source instruction where a run stopped.
@@ -177,7 +193,11 @@ impl<'a, W: Word> Machine<'a, W> {
         FinalState {
             memory: self.memory.into_bytes(),
             word_globals: self.word_globals.iter().map(|word| word.resize()).collect(),
-            ref_globals: self.ref_globals,
+            ref_globals: self.ref_globals.iter().map(|reference| self.heap.export(reference)).collect(),
         }
     }
+}
+
+fn nulls(count: usize) -> Vec<Reference> {
+    std::iter::repeat_with(Reference::default).take(count).collect()
 }

@@ -2,12 +2,12 @@
 
 use dotvm_core::gas;
 use dotvm_core::limits;
-use dotvm_core::outcome::Ref;
 use dotvm_core::trap::TrapKind;
 use num_bigint::BigUint;
 use num_traits::ToPrimitive;
 
 use crate::machine::{Fault, Machine};
+use crate::value::Value;
 
 impl Machine<'_> {
     fn check_size(len: usize) -> Result<(), Fault> {
@@ -16,15 +16,16 @@ impl Machine<'_> {
 
     /// R.SLICE.
     pub fn slice(&mut self) -> Result<(), Fault> {
-        let bytes = self.pop_bytes()?;
+        let Value::Bytes(text) = self.pop_ref() else { return Err(TrapKind::Kind.into()) };
+        let bytes = &text.bytes;
         let (len, start) = (self.pop(), self.pop());
         if &start + &len > BigUint::from(bytes.len()) {
             return Err(TrapKind::Index.into());
         }
         let start = start.to_usize().ok_or(TrapKind::Index)?;
         let len = len.to_usize().ok_or(TrapKind::Index)?;
-        self.push_ref(Ref::Bytes(bytes[start..][..len].to_vec().into()));
-        Ok(())
+        let part = bytes[start..][..len].to_vec();
+        self.push_new(Value::slice(&text, part.into()))
     }
 
     /// R.CAT.
@@ -34,8 +35,7 @@ impl Machine<'_> {
         both.extend_from_slice(&second);
         Self::check_size(both.len())?;
         self.charge(gas::copy(both.len() as u64))?;
-        self.push_ref(Ref::Bytes(both.into()));
-        Ok(())
+        self.push_new(Value::bytes(both.into()))
     }
 
     /// R.W2B.
@@ -55,8 +55,7 @@ impl Machine<'_> {
                 bytes.insert(0, 0);
             }
         }
-        self.push_ref(Ref::Bytes(bytes.into()));
-        Ok(())
+        self.push_new(Value::bytes(bytes.into()))
     }
 
     /// R.B2W.
@@ -88,8 +87,7 @@ impl Machine<'_> {
         Self::check_size(2 * bytes.len())?;
         self.charge(gas::copy(2 * bytes.len() as u64))?;
         let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.push_ref(Ref::Bytes(text.into()));
-        Ok(())
+        self.push_new(Value::bytes(text.into()))
     }
 
     /// R.UNHEX.
@@ -98,12 +96,11 @@ impl Machine<'_> {
         self.charge(gas::copy(text.len() as u64))?;
         let is_hex = text.len() % 2 == 0 && text.iter().all(u8::is_ascii_hexdigit);
         let pairs = text.chunks(2).map(|pair| std::str::from_utf8(pair).unwrap_or_default());
-        self.push_ref(if is_hex {
-            Ref::Bytes(pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap_or_default()).collect())
+        self.push_new(if is_hex {
+            Value::bytes(pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap_or_default()).collect())
         } else {
-            Ref::Null
-        });
-        Ok(())
+            Value::Null
+        })
     }
 
     /// R.UTF8.

@@ -10,6 +10,7 @@ mod float;
 mod machine;
 mod memory;
 mod references;
+mod value;
 
 pub use arithmetic::integer;
 use dotvm_arch::W512;

@@ -5,8 +5,10 @@ use dotvm_core::env::{EnvField, EnvValue};
 use dotvm_core::gas::{self, Gas};
 use dotvm_core::host::{Host, HostError};
 use dotvm_core::limits::Limits;
+use dotvm_core::limits::heap as heap_limits;
+use dotvm_core::module::Constant;
 use dotvm_core::opcode::{Flow, Op};
-use dotvm_core::outcome::{End, FinalState, Invocation, Outcome, Ref, exception_detail};
+use dotvm_core::outcome::{End, FinalState, Invocation, Outcome, exception_detail};
 use dotvm_core::trap::{Trap, TrapKind};
 use dotvm_core::verify::{Block, Body, Verified};
 use num_bigint::BigUint;
@@ -15,7 +17,11 @@ use num_traits::{ToPrimitive, Zero};
 use crate::arithmetic::{dynamic_gas, immediate, integer, signed, truncate, wrap};
 use crate::float::{BINARY32, BINARY64, float};
 use crate::memory::{Format, Memory};
+use crate::value::{Value, reachable};
 use crate::{from_w512, to_w512};
+
+/// Bytes of the heap before anybody has counted: more than any limit.
+const UNKNOWN: u64 = u64::MAX;
 
 /// A function in execution.
 struct Frame {
@@ -26,9 +32,9 @@ struct Frame {
     transferred: bool,
     /// Parameters and locals; empty in window functions, whose parameters lie on the stack.
     locals: Vec<BigUint>,
-    ref_locals: Vec<Ref>,
+    ref_locals: Vec<Value>,
     words: Vec<BigUint>,
-    refs: Vec<Ref>,
+    refs: Vec<Value>,
 }
 
 /// Why an operation did not happen.
@@ -65,8 +71,12 @@ pub struct Machine<'a> {
     guest_gas: u64,
     pub memory: Memory,
     word_globals: Vec<BigUint>,
-    ref_globals: Vec<Ref>,
+    ref_globals: Vec<Value>,
     frames: Vec<Frame>,
+    /// References that the current operation took from the stack; they live until it is done.
+    operands: Vec<Value>,
+    /// At least what the references that there are count against the limit of the heap.
+    heap_bytes: u64,
 }
 
 /// Runs an invocation that fits the module.
@@ -88,8 +98,10 @@ pub fn run(
         guest_gas: limits.guest_gas,
         memory: Memory::new(module, limits.memory_pages)?,
         word_globals: module.word_globals.iter().map(from_w512).collect(),
-        ref_globals: vec![Ref::Null; module.ref_globals as usize],
+        ref_globals: vec![Value::Null; module.ref_globals as usize],
         frames: Vec::new(),
+        operands: Vec::new(),
+        heap_bytes: UNKNOWN,
     };
     // What keeps the entry function from starting is a trap of its first instruction.
     let end = machine.run(invocation, inspect).unwrap_or_else(|Fault { kind, detail }| {
@@ -103,7 +115,7 @@ pub fn run(
     let state = FinalState {
         memory: machine.memory.into_bytes(),
         word_globals: machine.word_globals.iter().map(to_w512).collect(),
-        ref_globals: machine.ref_globals,
+        ref_globals: machine.ref_globals.iter().map(Value::to_ref).collect(),
     };
     Ok((outcome, state))
 }
@@ -112,7 +124,9 @@ impl Machine<'_> {
     /// Err: the entry function does not start.
     fn run(&mut self, invocation: &Invocation, inspect: &mut dyn FnMut(u32, &Inst)) -> Result<End, Fault> {
         let words = invocation.words.iter().map(from_w512).collect();
-        self.enter(invocation.function, words, invocation.refs.clone())?;
+        let refs = invocation.refs.iter().map(Value::of).collect();
+        self.enter(invocation.function, words, refs)?;
+        self.room(0)?;
         let verified = self.verified;
         let bodies: Vec<Body> = verified.bodies(0..verified.functions().len() as u32).collect();
         loop {
@@ -125,6 +139,7 @@ impl Machine<'_> {
             let paid = if transferred { self.enter_block(blocks, next) } else { Ok(()) };
             let step = paid.and_then(|()| {
                 inspect(index, inst);
+                self.operands.clear();
                 self.step(code, inst)
             });
             match step {
@@ -151,7 +166,7 @@ impl Machine<'_> {
     }
 
     /// Starts a function whose arguments are off the stacks.
-    fn enter(&mut self, function: u32, words: Vec<BigUint>, refs: Vec<Ref>) -> Result<(), Fault> {
+    fn enter(&mut self, function: u32, words: Vec<BigUint>, refs: Vec<Value>) -> Result<(), Fault> {
         if self.frames.len() as u64 + 1 > u64::from(self.limits.call_depth) {
             return Err(TrapKind::Depth.into());
         }
@@ -168,7 +183,7 @@ impl Machine<'_> {
         }
         let declaration = &self.verified.module().functions[function as usize];
         let (mut locals, mut ref_locals) = (words, refs);
-        ref_locals.resize(ref_locals.len() + declaration.ref_locals as usize, Ref::Null);
+        ref_locals.resize(ref_locals.len() + declaration.ref_locals as usize, Value::Null);
         let mut words = Vec::new();
         if declaration.window > 0 {
             std::mem::swap(&mut words, &mut locals);
@@ -188,7 +203,7 @@ impl Machine<'_> {
     }
 
     /// Takes the arguments of `function` off the stacks.
-    fn arguments(&mut self, function: u32) -> (Vec<BigUint>, Vec<Ref>) {
+    fn arguments(&mut self, function: u32) -> (Vec<BigUint>, Vec<Value>) {
         let signature = self.verified.signature(function);
         let words = self.pop_many(signature.words_in as usize);
         let refs = &mut self.frame().refs;
@@ -217,13 +232,36 @@ impl Machine<'_> {
     }
 
     /// Takes the top of the reference stack.
-    pub fn pop_ref(&mut self) -> Ref {
-        self.frame().refs.pop().expect("the verifier proved the height")
+    pub fn pop_ref(&mut self) -> Value {
+        let reference = self.frame().refs.pop().expect("the verifier proved the height");
+        self.operands.push(reference.clone());
+        reference
     }
 
     /// Puts a reference on the stack.
-    pub fn push_ref(&mut self, reference: Ref) {
+    pub fn push_ref(&mut self, reference: Value) {
         self.frame().refs.push(reference);
+    }
+
+    /// Puts a reference on the stack that leads to something new, if that fits the heap beside all there is.
+    pub fn push_new(&mut self, reference: Value) -> Result<(), Fault> {
+        self.room(reference.size())?;
+        self.push_ref(reference);
+        Ok(())
+    }
+
+    /// Takes room in the heap.
+    pub fn room(&mut self, bytes: u64) -> Result<(), Fault> {
+        let limit = self.limits.heap_bytes.min(heap_limits::BYTES);
+        if self.heap_bytes.saturating_add(bytes) > limit {
+            let frames = self.frames.iter().flat_map(|frame| frame.ref_locals.iter().chain(&frame.refs));
+            self.heap_bytes = reachable(frames.chain(&self.ref_globals).chain(&self.operands));
+            if self.heap_bytes + bytes > limit {
+                return Err(TrapKind::OutOfMemory.into());
+            }
+        }
+        self.heap_bytes += bytes;
+        Ok(())
     }
 
     /// Continues at another instruction of the function.
@@ -303,6 +341,7 @@ impl Machine<'_> {
                     }
                     None => {
                         let words = words.iter().map(to_w512).collect();
+                        let refs = refs.iter().map(Value::to_ref).collect();
                         return Ok(Some(End::Return { words, refs }));
                     }
                 }
@@ -321,12 +360,12 @@ impl Machine<'_> {
             }
             Op::Throw => {
                 let (code, payload) = (self.pop(), self.pop_ref());
-                let detail = exception_detail(&to_w512(&code), &payload);
+                let detail = exception_detail(&to_w512(&code), &payload.to_ref());
                 return Err(Fault { kind: TrapKind::User, detail: Some(detail) });
             }
             Op::Halt => {
                 let (code, result) = (self.pop(), self.pop_ref());
-                return Ok(Some(End::Halt { code: to_w512(&code), result }));
+                return Ok(Some(End::Halt { code: to_w512(&code), result: result.to_ref() }));
             }
 
             // 0x10–0x1F Stack, constants, locals, globals
@@ -436,10 +475,11 @@ impl Machine<'_> {
                 let address = self.pop();
                 self.memory.free(&address)?;
             }
-            Op::Rconst => {
-                self.push_ref(Ref::Bytes(self.verified.module().ref_constants[a as usize].clone()));
-            }
-            Op::Rnull => self.push_ref(Ref::Null),
+            Op::Rconst => self.push_ref(match &self.verified.module().ref_constants[a as usize] {
+                Constant::Bytes(bytes) => Value::constant_bytes(bytes.clone()),
+                Constant::Integer(number) => Value::constant_int(number.clone()),
+            }),
+            Op::Rnull => self.push_ref(Value::Null),
             Op::Rpop => drop(self.pop_ref()),
             Op::Rdup => {
                 let refs = &mut self.frame().refs;
@@ -606,10 +646,7 @@ impl Machine<'_> {
                 self.push(from_w512(&word));
                 Ok(())
             }
-            EnvValue::Bytes(bytes) => {
-                self.push_ref(Ref::Bytes(bytes));
-                Ok(())
-            }
+            EnvValue::Bytes(bytes) => self.push_new(Value::bytes(bytes)),
         }
     }
 }

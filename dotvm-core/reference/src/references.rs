@@ -5,12 +5,12 @@ use dotvm_core::gas;
 use dotvm_core::hash::HashAlg;
 use dotvm_core::host::SlotValue;
 use dotvm_core::limits;
-use dotvm_core::outcome::Ref;
 use dotvm_core::trap::TrapKind;
 use num_bigint::BigUint;
 use num_traits::{ToPrimitive, Zero};
 
 use crate::machine::{Fault, Machine};
+use crate::value::Value;
 
 /// The big-endian bytes of a number without leading zeros, empty for zero.
 fn number_bytes(number: &BigUint) -> Vec<u8> {
@@ -26,21 +26,22 @@ impl Machine<'_> {
     /// Takes a byte string off the stack.
     pub fn pop_bytes(&mut self) -> Result<Bytes, Fault> {
         match self.pop_ref() {
-            Ref::Bytes(bytes) => Ok(bytes),
-            Ref::Null => Err(TrapKind::Kind.into()),
+            Value::Bytes(text) => Ok(text.bytes.clone()),
+            _ => Err(TrapKind::Kind.into()),
         }
     }
 
     /// Takes a byte string or null off the stack.
-    fn pop_optional_bytes(&mut self) -> Option<Bytes> {
+    fn pop_optional_bytes(&mut self) -> Result<Option<Bytes>, Fault> {
         match self.pop_ref() {
-            Ref::Bytes(bytes) => Some(bytes),
-            Ref::Null => None,
+            Value::Bytes(text) => Ok(Some(text.bytes.clone())),
+            Value::Null => Ok(None),
+            _ => Err(TrapKind::Kind.into()),
         }
     }
 
-    fn push_bytes(&mut self, bytes: Option<Bytes>) {
-        self.push_ref(bytes.map_or(Ref::Null, Ref::Bytes));
+    fn push_bytes(&mut self, bytes: Option<Bytes>) -> Result<(), Fault> {
+        self.push_new(bytes.map_or(Value::Null, Value::bytes))
     }
 
     fn push_flag(&mut self, flag: bool) {
@@ -78,8 +79,7 @@ impl Machine<'_> {
         }
         self.charge(gas::copy(len))?;
         let bytes = Bytes::copy_from_slice(self.memory.slice(range));
-        self.push_bytes(Some(bytes));
-        Ok(())
+        self.push_bytes(Some(bytes))
     }
 
     pub fn bstore(&mut self) -> Result<(), Fault> {
@@ -99,8 +99,7 @@ impl Machine<'_> {
         let key = self.pop_bytes()?;
         let document = self.host.db_get(coll, &key, &mut self.gas)?;
         self.push_flag(document.is_some());
-        self.push_bytes(document);
-        Ok(())
+        self.push_bytes(document)
     }
 
     pub fn db_put(&mut self, coll: u32) -> Result<(), Fault> {
@@ -118,7 +117,7 @@ impl Machine<'_> {
     }
 
     pub fn db_count(&mut self, coll: u32) -> Result<(), Fault> {
-        let (arguments, plan) = (self.pop_optional_bytes(), self.pop_optional_bytes());
+        let (arguments, plan) = (self.pop_optional_bytes()?, self.pop_optional_bytes()?);
         let count = match plan {
             Some(plan) => self.host.db_query_count(coll, &plan, arguments.as_deref(), &mut self.gas)?,
             None if arguments.is_some() => return Err(TrapKind::Kind.into()),
@@ -128,7 +127,7 @@ impl Machine<'_> {
     }
 
     pub fn db_query(&mut self, coll: u32) -> Result<(), Fault> {
-        let (arguments, plan) = (self.pop_optional_bytes(), self.pop_bytes()?);
+        let (arguments, plan) = (self.pop_optional_bytes()?, self.pop_bytes()?);
         let cursor = self.host.db_query(coll, &plan, arguments.as_deref(), &mut self.gas)?;
         self.push_number(cursor.into())
     }
@@ -142,9 +141,10 @@ impl Machine<'_> {
 
     pub fn db_insert(&mut self, coll: u32) -> Result<(), Fault> {
         let document = self.pop_bytes()?;
+        // Checked before the record is there; the key has 8 bytes.
+        self.room(Value::bytes(Bytes::from_static(&[0; 8])).size())?;
         let key = self.host.db_insert(coll, &document, &mut self.gas)?;
-        self.push_bytes(Some(key));
-        Ok(())
+        self.push_bytes(Some(key))
     }
 
     pub fn db_patch(&mut self, coll: u32) -> Result<(), Fault> {
@@ -164,20 +164,17 @@ impl Machine<'_> {
         let version = self.pop_version()?;
         let document = self.host.db_get_at(coll, version, &key, &mut self.gas)?;
         self.push_flag(document.is_some());
-        self.push_bytes(document);
-        Ok(())
+        self.push_bytes(document)
     }
 
     pub fn db_prove(&mut self, coll: u32) -> Result<(), Fault> {
         let key = self.pop_bytes()?;
         let proof = self.host.db_prove(coll, &key, &mut self.gas)?;
-        self.push_bytes(Some(proof));
-        Ok(())
+        self.push_bytes(Some(proof))
     }
 
     pub fn db_scan(&mut self, coll: u32, descending: bool) -> Result<(), Fault> {
-        // Both ends may be null, which leaves them open; there is no other kind that is not bytes.
-        let (to, from) = (self.pop_optional_bytes(), self.pop_optional_bytes());
+        let (to, from) = (self.pop_optional_bytes()?, self.pop_optional_bytes()?);
         let cursor = self.host.db_scan(coll, from.as_deref(), to.as_deref(), descending, &mut self.gas)?;
         self.push(cursor);
         Ok(())
@@ -188,9 +185,8 @@ impl Machine<'_> {
         let entry = self.host.db_next(cursor, &mut self.gas)?;
         self.push_flag(entry.is_some());
         let (key, document) = entry.unzip();
-        self.push_bytes(key);
-        self.push_bytes(document);
-        Ok(())
+        self.push_bytes(key)?;
+        self.push_bytes(document)
     }
 
     pub fn db_close(&mut self) -> Result<(), Fault> {
@@ -236,15 +232,13 @@ impl Machine<'_> {
 
     pub fn state_root(&mut self) -> Result<(), Fault> {
         let root = self.host.state_root(&mut self.gas)?;
-        self.push_bytes(Some(root));
-        Ok(())
+        self.push_bytes(Some(root))
     }
 
     pub fn state_prove(&mut self) -> Result<(), Fault> {
         let key = self.pop();
         let proof = self.host.state_prove(&number_bytes(&key), &mut self.gas)?;
-        self.push_bytes(Some(proof));
-        Ok(())
+        self.push_bytes(Some(proof))
     }
 
     pub fn state_verify(&mut self) -> Result<(), Fault> {
@@ -273,8 +267,7 @@ impl Machine<'_> {
     pub fn hash(&mut self, alg: u64) -> Result<(), Fault> {
         let (digest, cost) = Self::digest(alg, &self.pop_bytes()?)?;
         self.charge(cost)?;
-        self.push_bytes(Some(digest.into()));
-        Ok(())
+        self.push_bytes(Some(digest.into()))
     }
 
     pub fn hashw(&mut self, alg: u64) -> Result<(), Fault> {

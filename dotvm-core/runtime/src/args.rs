@@ -2,16 +2,20 @@
 //!
 //! A word is decimal, `0x…` or `0b…`, with `_` between digits as one likes, and with a leading `-` a negative
 //! number in two's complement. A reference is `null`, `0x…` (an even number of hexadecimal digits), `@FILE` (the
-//! bytes of a file), `text:…` (the rest, whatever it looks like), or else the text itself.
+//! bytes of a file), `int:…` (an integer of any size, decimal or `0x…`), `cell:[…]` (pairs nested to the right, of
+//! `null`, decimal integers or `int:…`, byte strings as `0x…`, and further brackets), `text:…` (the rest, whatever it
+//! looks like), or else the text itself.
 
 use std::fs::File;
 use std::io::Read;
 
 use dotvm_arch::{Arch, W512, Width, Word, with_arch};
-use dotvm_core::limits::MAX_BYTES_LEN;
+use dotvm_core::limits::{MAX_BYTES_LEN, MAX_INTEGER_BITS};
 use dotvm_core::module::Module;
 use dotvm_core::outcome::{Invocation, Ref};
 use dotvm_core::verify::Verified;
+
+mod cell;
 
 /// A function or argument that is refused, in one sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +42,18 @@ pub fn parse_reference(text: &str) -> Result<Ref, ArgumentError> {
     if text == "null" {
         return Ok(Ref::Null);
     }
+    if let Some(digits) = text.strip_prefix("int:") {
+        return cell::integer(digits).map(Ref::Int).ok_or_else(|| {
+            ArgumentError(format!(
+                "{text:?} is no integer of at most {MAX_INTEGER_BITS} bits (text that begins so is `text:{text}`)"
+            ))
+        });
+    }
+    if let Some(cell) = text.strip_prefix("cell:") {
+        return cell::parse(cell).map_err(|problem| {
+            ArgumentError(format!("{text:?} is no cell: {problem} (text that begins so is `text:{text}`)"))
+        });
+    }
     let bytes = if let Some(digits) = text.strip_prefix("0x") {
         parse_hex(digits).map_err(|problem| {
             ArgumentError(format!(
@@ -60,7 +76,7 @@ pub fn parse_reference(text: &str) -> Result<Ref, ArgumentError> {
 
 /// Whether [`parse_reference`] takes the text for itself.
 pub(crate) fn is_plain_text(text: &str) -> bool {
-    text != "null" && !["0x", "@", "text:"].iter().any(|prefix| text.starts_with(prefix))
+    text != "null" && !["0x", "@", "text:", "int:", "cell:"].iter().any(|prefix| text.starts_with(prefix))
 }
 
 /// Reads hexadecimal digits, two a byte.
@@ -224,11 +240,21 @@ mod tests {
         assert_eq!(parse_reference("0x").unwrap(), bytes(b""));
         assert_eq!(parse_reference("0x00fF").unwrap(), bytes(&[0, 255]));
         assert_eq!(parse_reference("text:null").unwrap(), bytes(b"null"));
+        assert_eq!(parse_reference("int:-0x10").unwrap(), Ref::from(-16));
+        let pair = Ref::cell(bytes(&[1]), Ref::cell(1.into(), Ref::Null));
+        assert_eq!(parse_reference("cell:[0x01 1 null]").unwrap(), pair);
         assert_eq!(parse_reference("hello there").unwrap(), bytes(b"hello there"));
         for (bad, problem) in [
             ("0x123", "3 hexadecimal digits"),
             ("0xgg", "'g' is no hexadecimal digit"),
             ("@/no/such/file", "cannot be read"),
+            ("int:12x", "no integer"),
+            ("int:", "no integer"),
+            ("cell:[1 2", "not closed"),
+            ("cell:[1]", "two parts"),
+            ("cell:[1 2] 3", "behind"),
+            ("cell:7", "does not begin"),
+            ("cell:[1 x]", "\"x\" is no part"),
         ] {
             let message = parse_reference(bad).unwrap_err().to_string();
             assert!(message.contains(problem), "{message}");

@@ -27,16 +27,27 @@ pub fn bytes(bytes: &[u8]) -> String {
     }
 }
 
-/// A reference in the form of [`bytes()`], or `null`.
+/// A reference in the form of [`bytes()`], or `null`, `int:…`, `cell:[…]`; a cell that takes more than about a
+/// megabyte ends in `…`.
 pub fn reference(reference: &Ref) -> String {
     match reference {
         Ref::Null => "null".to_owned(),
         Ref::Bytes(data) => bytes(data),
+        number @ Ref::Int(_) => {
+            let text = number.text(usize::MAX);
+            if text.starts_with("int:") { text } else { format!("int:{text}") }
+        }
+        cell @ Ref::Cell(_) => format!("cell:{}", cell.text(SHOWN_BYTES)),
     }
 }
 
+/// About as many bytes of a cell are shown; a shared structure may unfold to more than any machine holds.
+const SHOWN_BYTES: usize = 1 << 20;
+
 #[cfg(test)]
 mod tests {
+    use num_bigint::BigInt;
+
     use super::*;
     use crate::args::parse_reference;
 
@@ -59,6 +70,12 @@ mod tests {
             assert_eq!(read, Ref::Bytes(sample.to_vec().into()), "{shown}");
         }
         assert_eq!(parse_reference(&reference(&Ref::Null)).unwrap(), Ref::Null);
+        let number = Ref::Int(BigInt::from(-3) << 5000);
+        let cell = Ref::cell(Ref::cell(1.into(), Ref::Null), Ref::cell((-2).into(), Ref::Bytes("x".into())));
+        assert_eq!(reference(&cell), "cell:[[1 null] -2 0x78]");
+        for sample in [number, 12.into(), cell] {
+            assert_eq!(parse_reference(&reference(&sample)).unwrap(), sample);
+        }
         assert_eq!(bytes(&[0, 255]), "0x00ff");
         assert_eq!(bytes(b"null"), "text:null");
     }

@@ -39,6 +39,13 @@ pub(super) mod field {
     pub const RESERVED: usize = 20;
 }
 
+/// What a reference constant is.
+pub(super) mod constant_kind {
+    pub const BYTES: u8 = 0;
+    pub const NOT_NEGATIVE: u8 = 1;
+    pub const NEGATIVE: u8 = 2;
+}
+
 /// Bits of the header's flags. They are reserved: this version of the format sets and accepts none.
 pub mod flags {
     /// Sections are compressed.

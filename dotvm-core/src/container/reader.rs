@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use dotvm_arch::{W512, Width};
+use num_bigint::{BigInt, Sign};
 
 use super::error::{ReadError, ReadErrorKind};
 use super::layout::{
     DEBUG_NAMES, HASH_OFFSET, HEADER_BYTES, MAGIC, NO_ENTRY, SECTION_ENTRY_BYTES, Section, VERSION_MAJOR,
-    VERSION_MINOR, field,
+    VERSION_MINOR, constant_kind, field,
 };
 use super::{HASH_BYTES, content_hash};
 use crate::capability::Capability;
@@ -14,8 +15,8 @@ use crate::gas;
 use crate::leb::{self, LebError};
 use crate::limits::module::{ENTRIES, FILE_BYTES, FRAME_REFS, FRAME_WORDS, FUNCTIONS, NAME_BYTES};
 use crate::module::{
-    Collection, CollectionKind, DataSegment, Debug, Export, Function, FunctionDebug, JumpMap, Memory, Module,
-    Signature,
+    Collection, CollectionKind, Constant, DataSegment, Debug, Export, Function, FunctionDebug, JumpMap,
+    Memory, Module, Signature,
 };
 
 /// Reads a module file.
@@ -167,9 +168,7 @@ impl<'a> Reader<'a> {
                     self.entries("word constants", ENTRIES, 1, |reader| reader.word("word constant"))?;
             }
             Section::RefConstants => {
-                module.ref_constants = self.entries("reference constants", ENTRIES, 1, |reader| {
-                    Ok(Bytes::copy_from_slice(reader.byte_string("reference constant")?))
-                })?;
+                module.ref_constants = self.entries("reference constants", ENTRIES, 2, Self::constant)?;
             }
             Section::WordGlobals => {
                 module.word_globals =
@@ -241,6 +240,25 @@ impl<'a> Reader<'a> {
             window: self.number_u16("window")?,
             code: self.byte_string("code")?.to_vec(),
         })
+    }
+
+    fn constant(&mut self) -> Result<Constant, ReadError> {
+        let sign = self.code("kind of a reference constant", |byte| match byte {
+            constant_kind::BYTES => Some(None),
+            constant_kind::NOT_NEGATIVE => Some(Some(Sign::Plus)),
+            constant_kind::NEGATIVE => Some(Some(Sign::Minus)),
+            _ => None,
+        })?;
+        let Some(sign) = sign else {
+            return Ok(Constant::Bytes(Bytes::copy_from_slice(self.byte_string("reference constant")?)));
+        };
+        let start = self.at;
+        let bytes = self.byte_string("integer constant")?;
+        // No integer is written in two ways.
+        if bytes.first() == Some(&0) || (bytes.is_empty() && sign == Sign::Minus) {
+            return Err(self.fail_at(start, ReadErrorKind::NotMinimal { what: "integer constant" }));
+        }
+        Ok(Constant::Integer(BigInt::from_bytes_be(sign, bytes)))
     }
 
     fn data_segment(&mut self) -> Result<DataSegment, ReadError> {

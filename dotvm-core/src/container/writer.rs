@@ -1,17 +1,19 @@
 //! A module in, the bytes of its file out.
 
+use bytes::Bytes;
 use dotvm_arch::W512;
+use num_bigint::Sign;
 
 use super::error::{WriteError, WriteErrorKind};
 use super::layout::{
     DEBUG_NAMES, HEADER_BYTES, MAGIC, NO_ENTRY, SECTION_ENTRY_BYTES, Section, VERSION_MAJOR, VERSION_MINOR,
-    field,
+    constant_kind, field,
 };
 use super::seal;
 use crate::gas;
 use crate::leb;
 use crate::limits::module::{ENTRIES, FILE_BYTES, FRAME_REFS, FRAME_WORDS, FUNCTIONS, NAME_BYTES};
-use crate::module::{Debug, FunctionDebug, Memory, Module};
+use crate::module::{Constant, Debug, FunctionDebug, Memory, Module};
 
 /// Writes a module file.
 ///
@@ -115,8 +117,8 @@ impl Writer {
                 self.words("word constants", "word constant", module, &module.word_constants)
             }
             Section::RefConstants => {
-                self.entries("reference constants", ENTRIES, &module.ref_constants, |out, bytes| {
-                    out.byte_string(bytes);
+                self.entries("reference constants", ENTRIES, &module.ref_constants, |out, constant| {
+                    out.constant(constant);
                     Ok(())
                 })
             }
@@ -222,6 +224,20 @@ impl Writer {
     fn byte_string(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
         self.out.extend_from_slice(bytes);
+    }
+
+    fn constant(&mut self, constant: &Constant) {
+        let (kind, bytes) = match constant {
+            Constant::Bytes(bytes) => (constant_kind::BYTES, bytes.clone()),
+            Constant::Integer(number) => {
+                let (sign, bytes) = number.to_bytes_be();
+                let kind =
+                    if sign == Sign::Minus { constant_kind::NEGATIVE } else { constant_kind::NOT_NEGATIVE };
+                (kind, if sign == Sign::NoSign { Bytes::new() } else { bytes.into() })
+            }
+        };
+        self.out.push(kind);
+        self.byte_string(&bytes);
     }
 
     fn check_name(&self, what: &'static str, name: &str) -> Written {

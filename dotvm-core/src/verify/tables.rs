@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use dotvm_arch::W512;
 
 use crate::limits;
-use crate::module::Module;
+use crate::module::{Constant, Module};
 
 /// Checks everything outside function code.
 pub(super) fn check_tables(module: &Module) -> Result<(), String> {
@@ -44,10 +44,14 @@ pub(super) fn check_tables(module: &Module) -> Result<(), String> {
             }
         }
     }
-    if let Some(index) =
-        module.ref_constants.iter().position(|bytes| bytes.len() as u64 > limits::MAX_BYTES_LEN)
-    {
-        return Err(format!("reference constant {index} is longer than {} bytes", limits::MAX_BYTES_LEN));
+    for (index, constant) in module.ref_constants.iter().enumerate() {
+        let bytes = match constant {
+            Constant::Bytes(bytes) => bytes.len() as u64,
+            Constant::Integer(number) => number.bits().div_ceil(8),
+        };
+        if bytes > limits::MAX_BYTES_LEN {
+            return Err(format!("reference constant {index} is longer than {} bytes", limits::MAX_BYTES_LEN));
+        }
     }
     check_memory(module)?;
     for (index, table) in module.tables.iter().enumerate() {

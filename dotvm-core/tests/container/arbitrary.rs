@@ -1,12 +1,12 @@
 //! Modules with anything in any field that a file can hold; hardly any would pass the verifier.
 
-use bytes::Bytes;
 use dotvm_arch::{W512, Width};
 use dotvm_core::capability::Capability;
 use dotvm_core::module::{
-    Collection, CollectionKind, DataSegment, Debug, Export, Function, FunctionDebug, JumpMap, Memory, Module,
-    Signature,
+    Collection, CollectionKind, Constant, DataSegment, Debug, Export, Function, FunctionDebug, JumpMap,
+    Memory, Module, Signature,
 };
+use num_bigint::BigInt;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -71,6 +71,11 @@ fn data_segment() -> impl Strategy<Value = DataSegment> {
     })
 }
 
+fn constant() -> impl Strategy<Value = Constant> {
+    let integer = byte_string().prop_map(|bytes| BigInt::from_signed_bytes_be(&bytes));
+    prop_oneof![byte_string().prop_map(Constant::from), integer.prop_map(Constant::Integer)]
+}
+
 fn collection() -> impl Strategy<Value = Collection> {
     let kind = prop_oneof![Just(CollectionKind::Bytes), Just(CollectionKind::Document)];
     (name(), kind).prop_map(|(name, kind)| Collection { name, kind })
@@ -119,12 +124,7 @@ fn module_of_width(width: Width) -> impl Strategy<Value = Module> {
     let entry = option::of(number_u32().prop_map(|entry| entry.min(u32::MAX - 1)));
     let head = (name(), entry, prop_oneof![Just(Memory::default()), memory]);
     let code = (vec(signature(), 0..4), vec(function(), 0..4));
-    let constants = (
-        words(width),
-        vec(byte_string().prop_map(Bytes::from), 0..4),
-        words(width),
-        prop_oneof![Just(0), 0u32..=65_535],
-    );
+    let constants = (words(width), vec(constant(), 0..4), words(width), prop_oneof![Just(0), 0u32..=65_535]);
     let jump_map = (number_u32(), vec((number(), number_u32()), 0..5))
         .prop_map(|(function, entries)| JumpMap { function, entries });
     let tables =

@@ -1,12 +1,11 @@
 //! Counts beyond the limits of a module, for reader and writer.
 
-use bytes::Bytes;
 use dotvm_arch::{W512, Width};
 use dotvm_core::capability::Capability;
 use dotvm_core::container::{DEBUG_NAMES, Section, read, write};
 use dotvm_core::limits::MAX_BYTES_LEN;
 use dotvm_core::limits::module::{ENTRIES, FILE_BYTES};
-use dotvm_core::module::{Debug, Export, FunctionDebug, Module, Signature};
+use dotvm_core::module::{Constant, Debug, Export, FunctionDebug, Module, Signature};
 
 use crate::refusals::{file, section_refusal};
 
@@ -50,8 +49,8 @@ fn counts_without_a_limit_of_their_own_are_held_against_the_bytes_at_hand() {
     );
     // A reference constant of 2^64 − 1 bytes.
     assert_eq!(
-        section_refusal(Section::RefConstants, &[&[1][..], &count].concat()),
-        "the section ends inside the field `reference constant` (at byte 87, in the section `reference constants`)"
+        section_refusal(Section::RefConstants, &[&[1, 0][..], &count].concat()),
+        "the section ends inside the field `reference constant` (at byte 88, in the section `reference constants`)"
     );
 }
 
@@ -127,7 +126,7 @@ fn modules_over_the_limits_have_no_file() {
         write_refusal(|module| module.debug = Some(Debug { functions, ..Debug::default() })),
         "the module cannot be written: there are more than 4194304 names, in the section `debug`"
     );
-    let constant = Bytes::from(vec![0; MAX_BYTES_LEN as usize]);
+    let constant = Constant::from(vec![0; MAX_BYTES_LEN as usize]);
     assert_eq!(
         write_refusal(|module| module.ref_constants = vec![constant; FILE_BYTES / MAX_BYTES_LEN as usize]),
         "the module cannot be written: it takes more than the limit of 268435456 bytes, in the section `reference constants`"

@@ -5,11 +5,12 @@ use dotvm_arch::{W512, Width};
 use dotvm_core::builder::{Code, CodeBuilder};
 use dotvm_core::capability::Capability;
 use dotvm_core::module::{
-    Collection, CollectionKind, DataSegment, Debug, Export, Function, FunctionDebug, JumpMap, Memory, Module,
-    Signature,
+    Collection, CollectionKind, Constant, DataSegment, Debug, Export, Function, FunctionDebug, JumpMap,
+    Memory, Module, Signature,
 };
 use dotvm_core::opcode::Op;
 use dotvm_core::{container, verify};
+use num_bigint::BigInt;
 
 /// All samples, each with what it is about.
 pub fn all() -> Vec<(&'static str, Module)> {
@@ -117,7 +118,13 @@ pub fn documents() -> Module {
     module.entry = Some(0);
     module.signatures = vec![Signature { words_out: 1, refs_out: 1, ..Signature::default() }];
     module.functions = vec![function(0, code.finish())];
-    module.ref_constants = vec![Bytes::from_static(b"key"), Bytes::from_static(&[0xa0]), Bytes::new()];
+    module.ref_constants = vec![
+        Bytes::from_static(b"key").into(),
+        Bytes::from_static(&[0xa0]).into(),
+        Bytes::new().into(),
+        Constant::Integer(0.into()),
+        Constant::Integer(BigInt::from(-1) << 200),
+    ];
     module.collections = vec![
         Collection { name: "raw".to_owned(), kind: CollectionKind::Bytes },
         Collection { name: "people".to_owned(), kind: CollectionKind::Document },

@@ -555,7 +555,10 @@ impl FunctionGenerator<'_> {
     /// A reference constant that is a document; its index and length.
     fn document(&mut self) -> (u64, u64) {
         let constant = self.rng.usize(4..self.module.ref_constants.len());
-        (constant as u64, self.module.ref_constants[constant].len() as u64)
+        (
+            constant as u64,
+            self.module.ref_constants[constant].as_bytes().map_or(0, |bytes| bytes.len() as u64),
+        )
     }
 
     fn byte_of_constant(&mut self) -> bool {

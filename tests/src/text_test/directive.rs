@@ -220,7 +220,7 @@ impl Step {
         let number = || value::number64(text, width);
         let bytes = || match value::reference(text, width)? {
             Ref::Bytes(bytes) => Ok(bytes),
-            Ref::Null => Err(format!("{key} is bytes")),
+            _ => Err(format!("{key} is bytes")),
         };
         let small = || u32::try_from(number()?).map_err(|_| format!("{text} is too large"));
         match key {
@@ -240,6 +240,7 @@ impl Step {
             "depth" => self.limits.call_depth = small()?,
             "words" => self.limits.stack_words = small()?,
             "refs" => self.limits.stack_refs = small()?,
+            "heap" => self.limits.heap_bytes = number()?,
             "arch" => {}
             "host" if text == "runtime" => self.runtime_only = true,
             "conflict" => self.conflict_every = number()?,

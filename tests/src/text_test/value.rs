@@ -7,7 +7,7 @@ use num_bigint::{BigInt, Sign};
 /// Greatest exponent and greatest number of bytes that an expression may ask for.
 const MAX_SIZE: u64 = 1 << 20;
 
-/// Splits text at spaces that stand neither in parentheses nor in quotes.
+/// Splits text at spaces that stand neither in parentheses, brackets nor quotes.
 pub fn split(text: &str) -> Result<Vec<&str>, String> {
     let mut items = Vec::new();
     let (mut start, mut depth, mut quoted, mut escaped) = (None, 0usize, false, false);
@@ -21,8 +21,10 @@ pub fn split(text: &str) -> Result<Vec<&str>, String> {
             _ if escaped => escaped = false,
             '\\' if quoted => escaped = true,
             '"' => quoted = !quoted,
-            '(' if !quoted => depth += 1,
-            ')' if !quoted => depth = depth.checked_sub(1).ok_or("`)` without `(`")?,
+            '(' | '[' if !quoted => depth += 1,
+            ')' | ']' if !quoted => {
+                depth = depth.checked_sub(1).ok_or("`)` without `(`, or `]` without `[`")?
+            }
             _ => {}
         }
     }
@@ -72,11 +74,21 @@ pub fn number64(text: &str, width: Width) -> Result<u64, String> {
     u64::try_from(value).map_err(|_| format!("{text} is no number of 64 bits"))
 }
 
-/// A reference: `null`, or parts one behind the other: `"text"`, `0x` with two digits for each byte, `le(N,LEN)`
+/// A reference: `null`, `#N` for an integer, `[a b c]` for the cell `[a [b c]]`, or parts one behind the other: `"text"`, `0x` with two digits for each byte, `le(N,LEN)`
 /// and `be(N,LEN)` for a number in so many bytes, `rep(BYTE,LEN)` for a byte repeated.
 pub fn reference(text: &str, width: Width) -> Result<Ref, String> {
     if text == "null" {
         return Ok(Ref::Null);
+    }
+    if let Some(expression) = text.strip_prefix('#') {
+        return number(expression, width).map(Ref::Int);
+    }
+    if let Some(parts) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        let mut parts: Vec<Ref> =
+            split(parts)?.into_iter().map(|part| reference(part, width)).collect::<Result<_, _>>()?;
+        let last = parts.pop().filter(|_| !parts.is_empty());
+        let last = last.ok_or_else(|| format!("{text:?} has fewer than two parts"))?;
+        return Ok(parts.into_iter().rev().fold(last, |tail, head| Ref::cell(head, tail)));
     }
     let mut bytes = Vec::new();
     let mut rest = text;
@@ -291,7 +303,22 @@ mod tests {
         assert_eq!(bytes("\"a\\n\\\"\"0x00ff\"b\""), is(b"a\n\"\x00\xffb"));
         assert_eq!(bytes("le(2^9+1,4)be(258,2)rep(7,3)"), is(&[1, 2, 0, 0, 1, 2, 7, 7, 7]));
         assert_eq!(bytes("be((1+1)*3,w/32)"), is(&[0, 6]));
-        for bad in ["0x123", "abc", "le(256,1)", "le(1", "xx(1,1)", "\"a", "rep(1,2^40)"] {
+        assert_eq!(bytes("#-2^70"), Ok(Ref::Int(BigInt::from(-1) << 70)));
+        let cell = Ref::cell(Ref::cell(1.into(), Ref::Null), Ref::cell(is(b"x y").unwrap(), 64.into()));
+        assert_eq!(bytes("[[#1 null] \"x y\" #w]"), Ok(cell));
+        for bad in [
+            "[#1]",
+            "[]",
+            "#",
+            "[#1 #2",
+            "0x123",
+            "abc",
+            "le(256,1)",
+            "le(1",
+            "xx(1,1)",
+            "\"a",
+            "rep(1,2^40)",
+        ] {
             assert!(bytes(bad).is_err(), "{bad}");
         }
     }

@@ -15,7 +15,7 @@ fn word(number: u64) -> W512 {
 fn bytes(reference: &Ref) -> &[u8] {
     match reference {
         Ref::Bytes(bytes) => bytes,
-        Ref::Null => panic!("null"),
+        other => panic!("{other:?}"),
     }
 }
 

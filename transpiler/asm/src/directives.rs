@@ -2,7 +2,7 @@
 
 use dotvm_arch::Width;
 use dotvm_core::capability::Capability;
-use dotvm_core::module::{CollectionKind, Signature};
+use dotvm_core::module::{CollectionKind, Constant, Signature};
 
 use crate::data;
 use crate::diagnostics::Problem;
@@ -167,12 +167,18 @@ enum ConstKind {
     Word,
     Bytes,
     Doc,
+    Int,
 }
 
 fn constant(p: &mut Parser, span: Span) -> Parse<()> {
     outside_functions(p, &span)?;
     let decl = p.decl("the constant's name")?;
-    let kinds = [("word", ConstKind::Word), ("bytes", ConstKind::Bytes), ("doc", ConstKind::Doc)];
+    let kinds = [
+        ("word", ConstKind::Word),
+        ("bytes", ConstKind::Bytes),
+        ("doc", ConstKind::Doc),
+        ("int", ConstKind::Int),
+    ];
     // `doc` stays the current token: what follows it is JSON, not tokens of this language.
     if p.token == Token::Word("doc".to_owned()) {
         let (json, span) = p.json();
@@ -184,10 +190,10 @@ fn constant(p: &mut Parser, span: Span) -> Parse<()> {
             p.problems.push(Problem::new(at..end, problem.message));
             SkipLine
         });
-        p.module.ref_constants.push((decl, document.as_ref().cloned().unwrap_or_default()));
+        p.module.ref_constants.push((decl, document.as_ref().cloned().unwrap_or_default().into()));
         return document.map(|_| ());
     }
-    match p.keyword("`word`, `bytes` or `doc`", &kinds)? {
+    match p.keyword("`word`, `bytes`, `doc` or `int`", &kinds)? {
         ConstKind::Word => {
             let start = p.span.start;
             let number = p.number().map(|number| (number, start..p.previous_end));
@@ -196,8 +202,14 @@ fn constant(p: &mut Parser, span: Span) -> Parse<()> {
         }
         ConstKind::Bytes | ConstKind::Doc => {
             let bytes = p.bytes();
-            p.module.ref_constants.push((decl, bytes.as_ref().cloned().unwrap_or_default()));
+            p.module.ref_constants.push((decl, bytes.as_ref().cloned().unwrap_or_default().into()));
             bytes.map(|_| ())
+        }
+        ConstKind::Int => {
+            let integer = p.integer();
+            let constant = Constant::Integer(integer.as_ref().cloned().unwrap_or_default());
+            p.module.ref_constants.push((decl, constant));
+            integer.map(|_| ())
         }
     }
 }
@@ -218,7 +230,7 @@ fn query(p: &mut Parser, span: Span) -> Parse<()> {
         }
         _ => p.expected("the query's text in quotes"),
     };
-    p.module.ref_constants.push((decl, compiled.as_ref().cloned().unwrap_or_default()));
+    p.module.ref_constants.push((decl, compiled.as_ref().cloned().unwrap_or_default().into()));
     compiled.map(|_| ())
 }
 

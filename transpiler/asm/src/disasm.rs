@@ -6,10 +6,9 @@ mod text;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
-use bytes::Bytes;
 use dotvm_arch::W512;
 use dotvm_core::decode::{DecodeErrorKind, Decoded, Scratch, decode};
-use dotvm_core::module::{Debug, Module, Signature};
+use dotvm_core::module::{Constant, Debug, Module, Signature};
 use dotvm_core::opcode::{Imm, Op};
 
 use crate::data::default_memory;
@@ -181,8 +180,8 @@ impl ModuleNames {
             });
         let ref_names = debug.map(|debug| &debug.ref_constants);
         let inline_refs =
-            implied_tail(&module.ref_constants, uses(codes, Imm::RefConst), |index, contents: &Bytes| {
-                has_no_name(ref_names, index) && text::query(contents).is_none()
+            implied_tail(&module.ref_constants, uses(codes, Imm::RefConst), |index, contents: &Constant| {
+                has_no_name(ref_names, index) && text::inline(contents).is_some()
             });
         for (index, function) in module.functions.iter().enumerate() {
             if function.signature as usize >= module.signatures.len() {
@@ -318,7 +317,7 @@ fn header(out: &mut String, module: &Module, names: &ModuleNames) {
         let _ = writeln!(out, ".const {decl} word {}", text::word(*value));
     }
     for (contents, decl) in module.ref_constants[..names.inline_refs].iter().zip(&names.ref_constants.decls) {
-        let _ = match text::query(contents) {
+        let _ = match contents.as_bytes().and_then(|bytes| text::query(bytes)) {
             Some(query) => writeln!(out, ".query {decl} {}", text::quote(&query, '"')),
             None => writeln!(out, ".const {decl} {}", text::constant(contents)),
         };

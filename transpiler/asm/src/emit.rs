@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
 use dotvm_arch::{W512, Width};
-use dotvm_core::module::{Collection, Debug, Export, JumpMap, Memory, Module, Signature};
+use dotvm_core::module::{Collection, Constant, Debug, Export, JumpMap, Memory, Module, Signature};
 
 use crate::data::{self, Layout};
 use crate::diagnostics::Problem;
@@ -53,7 +52,7 @@ pub(crate) struct Context {
     pub(crate) collections: Scope,
     pub(crate) layout: Layout,
     pub(crate) word_pool: Pool<W512>,
-    pub(crate) ref_pool: Pool<Vec<u8>>,
+    pub(crate) ref_pool: Pool<Constant>,
     pub(crate) problems: Vec<Problem>,
 }
 
@@ -224,8 +223,8 @@ pub(crate) fn emit(
     module.ref_globals = source.ref_globals.len() as u32;
     module.word_constants = source.word_constants.iter().map(|(_, value)| context.word(value)).collect();
     module.word_constants.append(&mut context.word_pool.values);
-    let ref_constants = source.ref_constants.iter().map(|(_, bytes)| bytes.clone());
-    module.ref_constants = ref_constants.chain(context.ref_pool.values.drain(..)).map(Bytes::from).collect();
+    let ref_constants = source.ref_constants.iter().map(|(_, constant)| constant.clone());
+    module.ref_constants = ref_constants.chain(context.ref_pool.values.drain(..)).collect();
     module.tables = source
         .tables
         .iter()

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use dotvm_core::builder::{CodeBuilder, Label};
 use dotvm_core::decode::{Scratch, decode, immediate_max};
-use dotvm_core::module::{Function, FunctionDebug};
+use dotvm_core::module::{Constant, Function, FunctionDebug};
 use dotvm_core::opcode::{Flow, Imm, Op, Prefix};
 
 use crate::data;
@@ -357,10 +357,13 @@ impl<'c, 's> Emitter<'c, 's> {
                 None => Err(Some(self.unknown(op, imm, name, span))),
             },
             OperandKind::Text(bytes) if imm == Imm::RefConst => {
-                Ok(self.context.ref_pool.intern(bytes.clone()))
+                Ok(self.context.ref_pool.intern(bytes.clone().into()))
+            }
+            OperandKind::Exact(value) if imm == Imm::RefConst => {
+                Ok(self.context.ref_pool.intern(Constant::Integer((*value).into())))
             }
             OperandKind::Hex(_, bytes) if imm == Imm::RefConst => match bytes {
-                Some(bytes) => Ok(self.context.ref_pool.intern(bytes.clone())),
+                Some(bytes) => Ok(self.context.ref_pool.intern(bytes.clone().into())),
                 None => Err(Some(
                     Problem::new(span.clone(), "a byte string has two hexadecimal digits for each byte")
                         .hint("the number of a constant is written in decimal"),

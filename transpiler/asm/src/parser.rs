@@ -4,6 +4,7 @@
 use dotvm_arch::{ParseWordError, W512, Width, Word};
 use dotvm_core::limits;
 use dotvm_core::opcode::{OPS, Op, Prefix};
+use num_bigint::{BigInt, BigUint, Sign};
 
 use crate::diagnostics::{Lines, Problem, nearest};
 use crate::directives::DIRECTIVES;
@@ -335,6 +336,24 @@ impl<'a> Parser<'a> {
             }
             _ => self.expected("a number"),
         }
+    }
+
+    /// An integer of any size.
+    pub(crate) fn integer(&mut self) -> Parse<BigInt> {
+        let start = self.span.start;
+        let negative = self.eat('-');
+        let Token::Number(text) = &self.token else { return self.expected("an integer") };
+        let digits = text.replace('_', "");
+        let radices = [("0x", 16), ("0b", 2), ("", 10)];
+        let magnitude = radices.iter().find_map(|(prefix, radix)| {
+            BigUint::parse_bytes(digits.strip_prefix(prefix)?.as_bytes(), *radix)
+        });
+        let span = start..self.span.end;
+        let Some(magnitude) = magnitude else {
+            return self.fail(Problem::new(span, format!("`{text}` is no integer")));
+        };
+        self.advance();
+        Ok(BigInt::from_biguint(if negative { Sign::Minus } else { Sign::Plus }, magnitude))
     }
 
     /// An unsigned number up to `max`.

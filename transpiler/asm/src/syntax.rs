@@ -2,7 +2,7 @@
 
 use dotvm_arch::W512;
 use dotvm_core::capability::Capability;
-use dotvm_core::module::{CollectionKind, Signature};
+use dotvm_core::module::{CollectionKind, Constant, Signature};
 use dotvm_core::opcode::{Op, Prefix};
 
 use crate::lexer::Span;
@@ -164,7 +164,7 @@ pub(crate) struct SourceModule {
     pub(crate) globals: Vec<(Decl, Option<(Number, Span)>)>,
     pub(crate) ref_globals: Vec<Decl>,
     pub(crate) word_constants: Vec<(Decl, Option<(Number, Span)>)>,
-    pub(crate) ref_constants: Vec<(Decl, Vec<u8>)>,
+    pub(crate) ref_constants: Vec<(Decl, Constant)>,
     pub(crate) data: Vec<DataSource>,
     pub(crate) tables: Vec<(Decl, Vec<Option<Operand>>)>,
     pub(crate) signatures: Vec<(Decl, Signature)>,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use dotvm_arch::{W512, Width};
 use dotvm_asm::{Options, assemble, disassemble};
 use dotvm_core::decode::{Inst, decode};
-use dotvm_core::module::{DataSegment, Memory, Module};
+use dotvm_core::module::{Constant, DataSegment, Memory, Module};
 use dotvm_core::opcode::{Op, Prefix};
 use dotvm_core::verify::verify;
 
@@ -132,7 +132,7 @@ fn literal_constants_stand_behind_declared_ones_each_once() {
                   PUSH 0x1_0000_0000_0000_0000 PUSHC w PUSH 0x1_0000_0000_0000_0000 POPN 3 RET\n.end\n\
                   .const k bytes \"k\" \"k\" 0x6b\n.const w word 9";
     let module = module_at(Width::W256, source);
-    assert_eq!(module.ref_constants, ["kkk", "b", "a"]);
+    assert_eq!(module.ref_constants, ["kkk", "b", "a"].map(Constant::from));
     assert_eq!(module.word_constants, [W512::from(9u8), W512::from(1u128 << 64)]);
     let indices: Vec<u64> = insts(&module, 0)[..4].iter().map(|inst| inst.a).collect();
     assert_eq!(indices, [1, 0, 2, 1]);
@@ -147,7 +147,10 @@ fn literal_constants_stand_behind_declared_ones_each_once() {
 fn documents_are_deterministic_cbor() {
     // RFC 8949 section 4.2.1: shortest forms, keys in bytewise order. {"a": 1, "b": [null]} by hand.
     let module = module(".const d doc {\"b\": [null],\n \"a\": 1}\n.func f\nRET\n.end");
-    assert_eq!(module.ref_constants[0][..], [0xa2, 0x61, b'a', 0x01, 0x61, b'b', 0x81, 0xf6]);
+    assert_eq!(
+        module.ref_constants[0].as_bytes().unwrap()[..],
+        [0xa2, 0x61, b'a', 0x01, 0x61, b'b', 0x81, 0xf6]
+    );
     assert!(disassemble(&module).unwrap().contains(".const d doc {\"a\":1,\"b\":[null]}"));
 }
 

@@ -8,6 +8,7 @@ use dotvm_core::capability::Capability;
 use dotvm_core::decode::immediate_max;
 use dotvm_core::module::*;
 use dotvm_core::opcode::{Imm, OPS, Op, Prefix};
+use num_bigint::BigInt;
 use proptest::prelude::*;
 
 /// The module's text gives the module, and that module's text is the same text.
@@ -112,6 +113,15 @@ fn names(count: usize) -> impl Strategy<Value = Vec<String>> {
         .prop_map(|names| if names.iter().all(String::is_empty) { Vec::new() } else { names })
 }
 
+/// A reference constant.
+fn constant() -> impl Strategy<Value = Constant> {
+    let integer = prop_oneof![
+        any::<i64>().prop_map(BigInt::from),
+        prop::collection::vec(any::<u8>(), 0..600).prop_map(|bytes| BigInt::from_signed_bytes_be(&bytes))
+    ];
+    prop_oneof![contents().prop_map(Constant::from), integer.prop_map(Constant::Integer)]
+}
+
 fn contents() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         prop::collection::vec(any::<u8>(), 0..12),
@@ -210,7 +220,7 @@ prop_compose! {
         signatures in prop::collection::vec(signature(), 1..5),
         functions in prop::collection::vec(raw_function(), 1..4),
         word_constants in prop::collection::vec(word(width), 0..5),
-        ref_constants in prop::collection::vec(contents(), 0..5),
+        ref_constants in prop::collection::vec(constant(), 0..5),
         word_globals in prop::collection::vec(word(width), 0..3),
         ref_globals in 0..3u32,
         data in prop::collection::vec((0..40u64, any::<bool>(), contents()), 0..4),
@@ -236,7 +246,7 @@ prop_compose! {
         }
         module.signatures = signatures;
         module.word_constants = word_constants;
-        module.ref_constants = ref_constants.into_iter().map(Bytes::from).collect();
+        module.ref_constants = ref_constants;
         module.word_globals = word_globals;
         module.ref_globals = ref_globals;
         let mut end = 0;
@@ -384,7 +394,7 @@ fn queries_come_back_as_text() {
         .query young \"SELECT name FROM users WHERE age < $1 AND name LIKE 'A%'\"\n\
         .func pub f {args} -> [n]\n  RCONST young RLGET args DB_COUNT users RET\n.end\n";
     let mut module = assemble(source, &Options::for_file("q.dasm")).unwrap().module;
-    let compiled = module.ref_constants[0].clone();
+    let compiled = module.ref_constants[0].as_bytes().unwrap().clone();
     assert_eq!(compiled.first(), Some(&0x89), "an array of nine");
     let text = disassemble(&module).unwrap();
     assert!(
@@ -396,7 +406,7 @@ fn queries_come_back_as_text() {
     assert!(disassemble(&module).unwrap().contains("\n.query k0 \"SELECT "));
     assert_round_trip(&module);
     for damage in [&compiled[1..], &compiled[..compiled.len() - 1], &[&compiled[..], &[0]].concat()] {
-        module.ref_constants[0] = Bytes::copy_from_slice(damage);
+        module.ref_constants[0] = Bytes::copy_from_slice(damage).into();
         assert!(!disassemble(&module).unwrap().contains(".query"));
         assert_round_trip(&module);
     }

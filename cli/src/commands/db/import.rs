@@ -363,7 +363,7 @@ fn reference(text: &str) -> Result<Vec<u8>, String> {
     }
     match parse_reference(text).map_err(|error| error.to_string())? {
         Ref::Bytes(bytes) => Ok(bytes.to_vec()),
-        Ref::Null => Err("null is no byte string: the text is text:null".to_owned()),
+        _ => Err(format!("{text} is no byte string: the text is text:{text}")),
     }
 }
 

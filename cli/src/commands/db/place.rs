@@ -140,7 +140,7 @@ pub(super) fn unknown(what: &str, name: &str, place: &str, names: &[String]) -> 
 pub(super) fn record_key(text: &str) -> Result<Vec<u8>, Failure> {
     match parse_reference(text)? {
         Ref::Bytes(key) => Ok(key.to_vec()),
-        Ref::Null => Err(Failure::new(Exit::Usage, "null is no key: the text is text:null")),
+        _ => Err(Failure::new(Exit::Usage, format!("{text} is no key: the text is text:{text}"))),
     }
 }
 

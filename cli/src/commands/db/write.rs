@@ -102,8 +102,9 @@ fn put_into(database: &Database, args: &PutArgs, source: &str) -> Result<(u64, b
                 ValueKind::Document => document_of(&args.value, source)?,
                 ValueKind::Bytes => match parse_reference(&args.value)? {
                     Ref::Bytes(bytes) => bytes.to_vec(),
-                    Ref::Null => {
-                        return Err(Failure::new(Exit::Usage, "null is no value: the text is text:null"));
+                    _ => {
+                        let problem = format!("{0} is no value: the text is text:{0}", args.value);
+                        return Err(Failure::new(Exit::Usage, problem));
                     }
                 },
             };

@@ -202,8 +202,8 @@ fn instruction(
         return;
     }
     out.push_str(inst.op.mnemonic());
-    if let Some(contents) = contents {
-        let _ = write!(out, " {}", text::bytes(contents));
+    if let Some(contents) = contents.and_then(text::inline) {
+        let _ = write!(out, " {contents}");
         return;
     }
     let bits = inst.prefix.map_or(module.width.bits(), Prefix::bits);

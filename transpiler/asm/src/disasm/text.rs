@@ -2,6 +2,7 @@
 
 use dotdb_query::Query;
 use dotvm_arch::{W512, Word};
+use dotvm_core::module::Constant;
 
 use crate::lexer::{continues_word, starts_word};
 
@@ -77,12 +78,26 @@ pub(crate) fn query(contents: &[u8]) -> Option<String> {
     Query::parse(&text).is_ok_and(|query| query.to_bytes() == contents).then_some(text)
 }
 
+/// A constant where it is used, if it can stand there.
+pub(crate) fn inline(constant: &Constant) -> Option<String> {
+    match constant {
+        Constant::Bytes(contents) => query(contents).is_none().then(|| bytes(contents)),
+        Constant::Integer(number) => i64::try_from(number).ok().map(|number| format!("={number}")),
+    }
+}
+
 /// The contents of a constant: JSON where the bytes are a document that is a map or a list.
-pub(crate) fn constant(contents: &[u8]) -> String {
+pub(crate) fn constant(constant: &Constant) -> String {
+    let contents = match constant {
+        Constant::Bytes(contents) => contents,
+        // Decimal digits of longer ones take too long.
+        Constant::Integer(number) if number.bits() > 4096 => return format!("int {number:#x}"),
+        Constant::Integer(number) => return format!("int {number}"),
+    };
     // Major types 4 and 5; such a first byte starts no UTF-8 text.
     if matches!(contents.first(), Some(0x80..=0xBF))
         && let Ok(json) = dotdb_document::to_json(contents)
-        && dotdb_document::from_json(&json).is_ok_and(|document| document == contents)
+        && dotdb_document::from_json(&json).is_ok_and(|document| document == *contents)
     {
         return format!("doc {json}");
     }
