@@ -440,6 +440,18 @@ macro_rules! for_each_op {
             0xFB05 RHex "R.HEX" () "{b} → {text}" (Kind Size OutOfMemory) R Next () "two hexadecimal digits for each byte, in lower case";
             0xFB06 RUnhex "R.UNHEX" () "{text} → {b}" (Kind OutOfMemory) R Next () "the bytes that hexadecimal digits of either case stand for, null if these are none";
             0xFB07 RUtf8 "R.UTF8" () "{b} → [r]" (Kind) C Next () "1 if b is UTF-8";
+            0xFB0A RDparse "R.DPARSE" () "{json} → {doc}" (Kind Size OutOfMemory) Doc Next () "JSON text as a document, null if it is none";
+            0xFB0B RDtext "R.DTEXT" () "{doc} → {json}" (Kind Size OutOfMemory) Doc Next () "document as JSON text, in one line";
+            0xFB0C RDget "R.DGET" () "{path doc} → {value}" (Kind OutOfMemory) Doc Next () "value at a JSON pointer (RFC 6901), null if there is none";
+            0xFB0D RDset "R.DSET" () "{value path doc} → {doc}" (Kind Index Size OutOfMemory) Doc Next () "document with the value at the pointer, replaced or added";
+            0xFB0E RDdel "R.DDEL" () "{path doc} → {doc}" (Kind Index OutOfMemory) Doc Next () "document without the value at the pointer";
+            0xFB0F RDtype "R.DTYPE" () "{doc} → [type]" (Kind) B Next () "0 null, 1 boolean, 2 integer, 3 float, 4 text, 5 bytes, 6 array, 7 map";
+            0xFB10 RDlen "R.DLEN" () "{doc} → [n]" (Kind) B Next () "values of an array or map, bytes of a text or byte string";
+            0xFB11 RDint "R.DINT" () "{doc} → [ok w]" (Kind) B Next () "1 and the integer if it is one that fits, signed or unsigned; else 0 and 0";
+            0xFB12 RIntd "R.INTD" () "[w] → {doc}" (OutOfMemory) New Next () "the word as a document, unsigned";
+            0xFB13 RDstr "R.DSTR" () "{doc} → {b}" (Kind OutOfMemory) R Next () "contents of a text or byte string, null of any other document";
+            0xFB14 RStrd "R.STRD" (StringKind) "{b} → {doc}" (Kind Size OutOfMemory) R Next () "a text (which must be UTF-8) or byte string as a document";
+            0xFB15 RDiter "R.DITER" () "[i]{doc} → [more]{k v}" (Kind OutOfMemory) Doc Next () "entry i of a map (name and value) or array (null and value); 0 and nulls behind the last";
             0xFB16 RLoadw "R.LOADW" () "[i]{b} → [w]" (Kind) B Next () "big-endian word from byte i on, zeros behind the end (EVM CALLDATALOAD)";
             0xFB17 RCopyz "R.COPYZ" () "[p i n]{b} → []" (Kind Bounds Protect) C Next () "copy n bytes from byte i on to memory, zeros behind the end (EVM CALLDATACOPY)";
         }

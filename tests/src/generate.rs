@@ -106,6 +106,9 @@ const ALL_QUERY: &str = "SELECT * FROM first";
 /// A document: `{"a": 1, "b": null}`.
 const PATCH: &[u8] = &[0xa2, 0x61, b'a', 0x01, 0x61, b'b', 0xf6];
 
+/// Numbers of the reference constants that page R works on: JSON text, a map, an array, and the first of four paths.
+const DOCUMENTS: [u64; 4] = [FIRST_QUERY + 3, FIRST_QUERY + 2, FIRST_QUERY + 4, FIRST_QUERY + 5];
+
 /// Everything but functions and what refers to them.
 fn skeleton(rng: &mut Rng, width: Width) -> Module {
     let mut module = Module::new("generated", width);
@@ -124,6 +127,9 @@ fn skeleton(rng: &mut Rng, width: Width) -> Module {
         Constant::from(dotdb::query::Query::parse(text).expect("a query of the language").to_bytes())
     }));
     module.ref_constants.push(Bytes::from_static(PATCH).into());
+    // `[1, "x"]`, and paths.
+    let rest: [&[u8]; 6] = [b"{\"a\": [1, \"x\", -5.5]}", &[0x82, 1, 0x61, b'x'], b"/0", b"/-", b"/a", b"/b"];
+    module.ref_constants.extend(rest.map(|bytes| Bytes::from_static(bytes).into()));
     module.data = vec![
         DataSegment {
             address: 0,

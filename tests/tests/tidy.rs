@@ -12,8 +12,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dotvm-simd", &["dotvm-arch"]),
     ("dotvm-core", &["dotvm-arch", "dotvm-crypto"]),
     ("dotvm-heap", &["dotvm-core"]),
-    ("dotvm-engine", &["dotvm-arch", "dotvm-core", "dotvm-heap"]),
-    ("dotvm-reference", &["dotvm-arch", "dotvm-core"]),
+    // Documents are values of both the machine and the database: the crate is pure and knows no store.
+    ("dotvm-engine", &["dotvm-arch", "dotvm-core", "dotvm-heap", "dotdb-document"]),
+    ("dotvm-reference", &["dotvm-arch", "dotvm-core", "dotdb-document"]),
     ("dotvm-runtime", &["dotvm-arch", "dotvm-core", "dotvm-engine", "dotdb"]),
     ("dotdb-commitment", &["dotdb-store"]),
     ("dotdb-document", &[]),

@@ -7,10 +7,16 @@
 //! 64 bits are bignums (tags 2 and 3, section 3.4.3) of at most 512 bits. Other tags, `undefined`
 //! and other simple values are refused. Equal documents are equal bytes.
 
+mod item;
 mod json;
 mod merge;
+pub mod pointer;
 mod validate;
 
+pub use item::{
+    Entry, Integer, Kind, bytes_document, entry, integer, kind, length, string, text_document,
+    unsigned_document,
+};
 pub use json::{from_json, to_json};
 pub use merge::merge_patch;
 pub use validate::validate;

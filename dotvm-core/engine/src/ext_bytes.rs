@@ -55,13 +55,8 @@ impl<W: Word> Machine<'_, W> {
             }
             Op::RB2w => {
                 let bytes = bytes_of(&self.heap, &self.refs[r])?;
-                let zeros = bytes.len().saturating_sub(W::BYTES);
-                let overflow = Stop::trap(TrapKind::Overflow);
                 self.gas.charge(gas::copy(bytes.len() as u64))?;
-                if bytes[..zeros].iter().any(|&byte| byte != 0) {
-                    return Err(overflow);
-                }
-                self.words[w] = W::from_be_slice(&bytes[zeros..]).ok_or(overflow)?;
+                self.words[w] = W::from_be_slice(bytes).ok_or(Stop::trap(TrapKind::Overflow))?;
                 self.clear_refs(r, 1);
             }
             Op::RFind => {

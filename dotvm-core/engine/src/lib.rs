@@ -10,6 +10,7 @@
 mod ext;
 mod ext_bytes;
 mod float;
+mod ext_documents;
 mod fusion;
 mod inst;
 mod int;

@@ -7,6 +7,7 @@
 mod arithmetic;
 mod bytes;
 mod float;
+mod documents;
 mod machine;
 mod memory;
 mod references;

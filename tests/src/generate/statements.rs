@@ -4,9 +4,9 @@ use dotvm_core::env::EnvField;
 use dotvm_core::module::Signature;
 use dotvm_core::opcode::{Effect, OPS, Op};
 
-use super::FIRST_QUERY;
 use super::function::FunctionGenerator;
 use super::operands::env_effect;
+use super::{DOCUMENTS, FIRST_QUERY};
 
 /// Deepest nesting of statements.
 const MAX_DEPTH: u32 = 3;
@@ -188,6 +188,7 @@ impl FunctionGenerator<'_> {
                 self.top_is_bytes();
                 true
             }
+            _ if (Op::RDparse..=Op::RDiter).contains(&op) && !self.one_in(20) => self.document_op(op),
             _ => self.generic(op.info()),
         }
     }
@@ -567,6 +568,54 @@ impl FunctionGenerator<'_> {
         self.push(index as i64);
         self.op(Op::Rconst, &[constant]);
         self.op(Op::Bget, &[]);
+        true
+    }
+
+    /// An operation on documents.
+    fn document_op(&mut self, op: Op) -> bool {
+        let [json, map, array, paths] = DOCUMENTS;
+        let is_map = self.one_in(2);
+        let document = if is_map { map } else { array };
+        match op {
+            Op::RDparse => self.op(Op::Rconst, &[json]),
+            Op::RDget | Op::RDset | Op::RDdel => {
+                if op == Op::RDset {
+                    self.push_any();
+                    self.op(Op::RIntd, &[]);
+                }
+                // Of the paths the first two name places in an array.
+                let path = if is_map || self.one_in(40) { self.rng.u64(..4) } else { self.rng.u64(..2) };
+                self.op(Op::Rconst, &[paths + path]);
+                self.op(Op::Rconst, &[document]);
+            }
+            Op::RIntd => self.push_any(),
+            Op::RStrd => {
+                let constant = if is_map { self.rng.u64(..4) } else { json };
+                self.op(Op::Rconst, &[constant]);
+                let kind = self.rng.u64(..2);
+                self.op(op, &[kind]);
+                self.top_is_bytes();
+                return true;
+            }
+            Op::RDint if is_map => {
+                self.push_any();
+                self.op(Op::RIntd, &[]);
+            }
+            Op::RDstr if is_map => {
+                self.op(Op::Rconst, &[json]);
+                self.op(Op::RStrd, &[0]);
+            }
+            _ => {
+                if op == Op::RDiter {
+                    self.push_masked(4);
+                }
+                self.op(Op::Rconst, &[document]);
+            }
+        }
+        self.op(op, &[]);
+        if matches!(op, Op::RDset | Op::RDtext | Op::RIntd) {
+            self.top_is_bytes();
+        }
         true
     }
 
