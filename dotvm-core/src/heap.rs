@@ -68,6 +68,23 @@ impl Heap {
         self.live.insert(placement.address, placement.class);
     }
 
+    /// Bytes of the live block that starts at `address`.
+    pub fn usable(&self, address: u64) -> Option<u64> {
+        self.live.get(&address).map(|&class| bytes_of_class(class))
+    }
+
+    /// Bytes of the blocks that `bytes` are rounded up to, if there are any so large.
+    pub fn rounded(bytes: u64) -> Option<u64> {
+        class_of(bytes).map(|(_, size)| size)
+    }
+
+    /// The blocks that were taken back and not given out again: where they start and end.
+    pub fn freed(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.free.iter().zip(0u8..).flat_map(|(blocks, class)| {
+            blocks.iter().map(move |&address| (address, address + bytes_of_class(class)))
+        })
+    }
+
     /// Takes a block back; false if no live block starts at `address`.
     pub fn free(&mut self, address: u64) -> bool {
         let Some(class) = self.live.remove(&address) else { return false };
@@ -77,6 +94,15 @@ impl Heap {
         self.free[class as usize].push(address);
         true
     }
+}
+
+/// Bytes of a class's blocks.
+fn bytes_of_class(class: u8) -> u64 {
+    if class < 8 {
+        return 16 * (u64::from(class) + 1);
+    }
+    let (k, quarter) = (7 + (class - 8) / 4, (class - 8) % 4 + 1);
+    (1 << k) + u64::from(quarter) * (1 << (k - 2))
 }
 
 #[cfg(test)]
@@ -90,6 +116,7 @@ mod tests {
             let (class, size) = class_of(bytes).unwrap();
             assert!(size >= bytes && size % 16 == 0);
             assert!(size <= 128 || size - bytes <= size / 4, "{bytes} wastes more than a quarter");
+            assert_eq!(bytes_of_class(class), size);
             assert!((class, size) == previous || (class == previous.0 + 1 && size > previous.1));
             previous = (class, size);
         }
@@ -107,7 +134,9 @@ mod tests {
         };
         let (a, b) = (alloc(40), alloc(40));
         assert_eq!((a, b), (64, 112));
+        assert_eq!((heap.usable(a), heap.usable(a + 16)), (Some(48), None));
         assert!(heap.free(a));
+        assert_eq!((heap.usable(a), heap.freed().collect::<Vec<_>>()), (None, vec![(a, a + 48)]));
         assert!(!heap.free(a));
         assert!(!heap.free(a + 16));
         let placement = heap.place(33).unwrap();

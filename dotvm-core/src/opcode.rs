@@ -76,6 +76,8 @@ pub enum Imm {
     Amount,
     /// A number of bytes, 0 to 64.
     ByteCount,
+    /// Index of a data segment.
+    Data,
     /// What a string is as a document: 0 text, 1 bytes.
     StringKind,
 }
@@ -108,6 +110,7 @@ impl Imm {
             Imm::ScanFlags | Imm::TxFlags => "flags",
             Imm::Amount => "amount",
             Imm::ByteCount => "len",
+            Imm::Data => "data",
             Imm::StringKind => "kind",
         }
     }
@@ -335,12 +338,12 @@ macro_rules! for_each_op {
             0x5F Bins "BINS" (Bits Bits) "[x f] → [r]" () A Next (prefix) "replace the bits at `off`, `len` many, by the low bits of f";
 
             // 0x60–0x6F Linear memory
-            0x60 Load "LOAD" (Offset) "[p] → [w]" (Bounds) L Next () "full word, little-endian, any alignment";
-            0x61 Loadx "LOADX" (Format Offset) "[p] → [w]" (Bounds) L Next () "value of the format, zero- or sign-extended to the word";
-            0x62 Load8 "LOAD8" (Offset) "[p] → [w]" (Bounds) L Next () "one byte, zero-extended";
-            0x63 Load16 "LOAD16" (Offset) "[p] → [w]" (Bounds) L Next () "two bytes, little-endian, zero-extended";
-            0x64 Load32 "LOAD32" (Offset) "[p] → [w]" (Bounds) L Next () "four bytes, little-endian, zero-extended";
-            0x65 Load64 "LOAD64" (Offset) "[p] → [w]" (Bounds) L Next () "eight bytes, little-endian, zero-extended; not in 32-bit modules";
+            0x60 Load "LOAD" (Offset) "[p] → [w]" (Bounds Protect) L Next () "full word, little-endian, any alignment";
+            0x61 Loadx "LOADX" (Format Offset) "[p] → [w]" (Bounds Protect) L Next () "value of the format, zero- or sign-extended to the word";
+            0x62 Load8 "LOAD8" (Offset) "[p] → [w]" (Bounds Protect) L Next () "one byte, zero-extended";
+            0x63 Load16 "LOAD16" (Offset) "[p] → [w]" (Bounds Protect) L Next () "two bytes, little-endian, zero-extended";
+            0x64 Load32 "LOAD32" (Offset) "[p] → [w]" (Bounds Protect) L Next () "four bytes, little-endian, zero-extended";
+            0x65 Load64 "LOAD64" (Offset) "[p] → [w]" (Bounds Protect) L Next () "eight bytes, little-endian, zero-extended; not in 32-bit modules";
             0x66 Store "STORE" (Offset) "[p w] → []" (Bounds Protect) L Next () "full word, little-endian, any alignment";
             0x67 Storex "STOREX" (Format Offset) "[p w] → []" (Bounds Protect) L Next () "the low bytes of w in the format";
             0x68 Store8 "STORE8" (Offset) "[p w] → []" (Bounds Protect) L Next () "the low byte";
@@ -367,7 +370,7 @@ macro_rules! for_each_op {
             0x7B Rkind "RKIND" () "{x} → [kind]" () B Next () "0 null, 1 integer, 2 bytes, 3 cell";
             0x7C Blen "BLEN" () "{b} → [n]" (Kind) B Next () "length of a byte string";
             0x7D Bget "BGET" () "[i]{b} → [byte]" (Kind Index) B Next () "byte i of a byte string";
-            0x7E Bload "BLOAD" () "[p n] → {b}" (Bounds Size OutOfMemory) R Next () "copy memory into a byte string";
+            0x7E Bload "BLOAD" () "[p n] → {b}" (Bounds Protect Size OutOfMemory) R Next () "copy memory into a byte string";
             0x7F Bstore "BSTORE" () "[p i n]{b} → []" (Kind Index Bounds Protect) C Next () "copy b[i..i+n] to memory";
 
             // 0x80–0x8F Database
@@ -405,7 +408,7 @@ macro_rules! for_each_op {
             // 0xA0–0xAF Cryptography
             0xA0 Hash "HASH" (Hash) "{b} → {digest}" (Kind OutOfMemory) H Next () "digest of a byte string";
             0xA1 Hashw "HASHW" (Hash) "{b} → [digest]" (Kind) H Next () "digest as a word, read as a big-endian number; the word is at least as wide as the digest";
-            0xA2 Hashm "HASHM" (Hash) "[p n] → [digest]" (Bounds) H Next () "digest of memory as a word, no copy";
+            0xA2 Hashm "HASHM" (Hash) "[p n] → [digest]" (Bounds Protect) H Next () "digest of memory as a word, no copy";
 
             // 0xB0–0xBF Floating point
             0xB0 Fadd "FADD" () "[a b] → [r]" () F Next (float) "a + b";
@@ -430,6 +433,16 @@ macro_rules! for_each_op {
             0xEC Emit "EMIT" (Count) "[topics×n]{data} → []" (Kind ReadOnly Tx) H Next (by_imm) "record an event, undone with its transaction";
             0xEE Gas "GAS" () "[] → [n]" () B NextBlock () "host gas left, at most the greatest word";
             0xEF Break "BREAK" () "[] → []" () Z Next () "debugger stop; nothing otherwise";
+
+            // Page M (0xFA): memory extension
+            0xFA00 MProtect "M.PROTECT" () "[p n flags] → []" (Range Bounds) C Next () "pages of 4 KiB from p on: flags 0 no access, 1 read, 3 read and write; from the first one on freed blocks are guarded too";
+            0xFA01 MRealloc "M.REALLOC" () "[p n] → [q]" (BadFree OutOfMemory) Al Next () "the block at p for n bytes, moved if its size class changes; what is new is zero";
+            0xFA02 MUsable "M.USABLE" () "[p] → [n]" (BadFree) Al Next () "bytes of the block at p";
+            0xFA03 MInit "M.INIT" (Data) "[dst src n] → []" (Bounds Protect) C Next () "copy bytes src..src+n of a data segment, as the module has it, to memory";
+            0xFA04 MDrop "M.DROP" (Data) "[] → []" () B Next () "from here on the data segment is empty for M.INIT";
+            0xFA05 MCmp "M.CMP" () "[p q n] → [r]" (Bounds Protect) C Next () "−1, 0 or 1: n bytes at p compared with those at q, the first that differs decides, unsigned";
+            0xFA06 MFind "M.FIND" () "[p n byte] → [i]" (Bounds Protect) C Next () "where among n bytes at p the byte first is, or −1";
+            0xFA08 MTouch "M.TOUCH" () "[p n] → [words]" (OutOfMemory) G Next () "make p..p+n part of the touched memory, which starts empty and grows by 32 bytes; its size in 32-byte words (EVM memory expansion)";
 
             // Page R (0xFB): byte strings and documents
             0xFB00 RSlice "R.SLICE" () "[i n]{b} → {part}" (Kind Index OutOfMemory) New Next () "b[i..i+n], shared, not copied";

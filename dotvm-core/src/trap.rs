@@ -41,8 +41,8 @@ traps! {
     4 Range true "A parameter is outside its allowed range.";
     5 Size true "An object would exceed its size limit.";
     6 Bounds true "A memory access reaches beyond the end of memory.";
-    7 Protect true "A write reaches into read-only memory.";
-    8 BadFree true "FREE was given an address that is not a live ALLOC result.";
+    7 Protect true "An access reaches into memory that is read-only, protected or freed.";
+    8 BadFree true "An address is not that of a block that ALLOC gave and FREE has not taken back.";
     9 OutOfMemory true "The memory limit is reached.";
     10 Null true "A table entry is empty.";
     11 Kind true "A reference is of another kind than the operation needs.";

@@ -684,6 +684,7 @@ impl<'a> FunctionVerifier<'a> {
                 Imm::FuncTable => self.module.tables.len(),
                 Imm::JumpMap => self.module.jump_maps.len(),
                 Imm::Coll => self.module.collections.len(),
+                Imm::Data => self.module.data.len(),
                 Imm::Hash => HashAlg::ALL.len(),
                 Imm::Env => EnvField::ALL.len(),
                 Imm::Rounding => Rounding::ALL.len(),

@@ -70,7 +70,7 @@ impl<W: Word> Machine<'_, W> {
             }
             Op::Load => {
                 let range = self.memory.range(self.words[w], W::from_u64(W::BYTES as u64), a)?;
-                self.words[w] = W::read_le(&self.memory.bytes[range]);
+                self.words[w] = W::read_le(&self.memory.bytes()[range]);
             }
             Op::Loadx => self.load_format(w, a, b)?,
             Op::Store8 => self.memory.store::<W, 1>(self.words[w], a)?[0] = self.words[w + 1].low_u64() as u8,
@@ -83,7 +83,7 @@ impl<W: Word> Machine<'_, W> {
             Op::Store64 => *self.memory.store(self.words[w], a)? = self.words[w + 1].low_u64().to_le_bytes(),
             Op::Store => {
                 let range = self.memory.writable_range(self.words[w], W::from_u64(W::BYTES as u64), a)?;
-                self.words[w + 1].write_le(&mut self.memory.bytes[range]);
+                self.words[w + 1].write_le(&mut self.memory.bytes_mut()[range]);
             }
             Op::Storex => self.store_format(w, a, b)?,
             Op::Msize => self.words[w] = W::from_u64(self.memory.pages()),
@@ -96,13 +96,13 @@ impl<W: Word> Machine<'_, W> {
                 let from = self.memory.range(from, len, 0)?;
                 let to = self.memory.writable_range(to, len, 0)?;
                 self.gas.charge(gas::copy(from.len() as u64))?;
-                self.memory.bytes.copy_within(from, to.start);
+                self.memory.bytes_mut().copy_within(from, to.start);
             }
             Op::Mfill => {
                 let (to, byte, len) = (self.words[w], self.words[w + 1], self.words[w + 2]);
                 let to = self.memory.writable_range(to, len, 0)?;
                 self.gas.charge(gas::copy(to.len() as u64))?;
-                self.memory.bytes[to].fill(byte.low_u64() as u8);
+                self.memory.bytes_mut()[to].fill(byte.low_u64() as u8);
             }
             Op::Alloc => {
                 let address = self.memory.alloc(self.words[w].try_u64(), &mut self.gas)?;
@@ -132,7 +132,7 @@ impl<W: Word> Machine<'_, W> {
                 }
                 self.gas.charge(gas::copy(len))?;
                 self.heap.room(Heap::size_of_bytes(len))?;
-                self.set_bytes(r, Bytes::copy_from_slice(&self.memory.bytes[range]))?;
+                self.set_bytes(r, Bytes::copy_from_slice(&self.memory.bytes()[range]))?;
             }
             Op::Bstore => {
                 let (to, from, len) = (self.words[w], self.words[w + 1], self.words[w + 2]);
@@ -144,7 +144,7 @@ impl<W: Word> Machine<'_, W> {
                 let from = from.ok_or(Stop::trap(TrapKind::Index))?;
                 let to = self.memory.writable_range(to, len, 0)?;
                 self.gas.charge(gas::copy(from.len() as u64))?;
-                self.memory.bytes[to].copy_from_slice(&bytes[from]);
+                self.memory.bytes_mut()[to].copy_from_slice(&bytes[from]);
                 self.clear_refs(r, 1);
             }
 
@@ -330,7 +330,7 @@ impl<W: Word> Machine<'_, W> {
                 let range = self.memory.range(self.words[w], self.words[w + 1], 0)?;
                 let alg = hash_alg(a);
                 self.gas.charge(gas::hash(range.len() as u64, alg.block_bytes(), alg.block_weight()))?;
-                let digest = alg.digest(&self.memory.bytes[range]);
+                let digest = alg.digest(&self.memory.bytes()[range]);
                 self.words[w] = W::from_be_slice(digest.as_bytes()).ok_or(Stop::trap(TrapKind::Overflow))?;
             }
 
@@ -382,7 +382,7 @@ impl<W: Word> Machine<'_, W> {
         let range = self.memory.range(self.words[w], W::from_u64(len as u64), offset)?;
         let mut buffer = [0; 64];
         let bytes = &mut buffer[..W::BYTES];
-        bytes[..len].copy_from_slice(&self.memory.bytes[range]);
+        bytes[..len].copy_from_slice(&self.memory.bytes()[range]);
         if format & 16 != 0 {
             bytes[..len].reverse();
         }
@@ -401,7 +401,7 @@ impl<W: Word> Machine<'_, W> {
         if format & 16 != 0 {
             buffer[..len].reverse();
         }
-        self.memory.bytes[range].copy_from_slice(&buffer[..len]);
+        self.memory.bytes_mut()[range].copy_from_slice(&buffer[..len]);
         Ok(())
     }
 }

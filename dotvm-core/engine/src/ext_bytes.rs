@@ -105,7 +105,7 @@ impl<W: Word> Machine<'_, W> {
                 self.gas.charge(gas::copy(to.len() as u64))?;
                 let rest = tail(bytes, self.words[w + 1]);
                 let len = rest.len().min(to.len());
-                let to = &mut self.memory.bytes[to];
+                let to = &mut self.memory.bytes_mut()[to];
                 to[..len].copy_from_slice(&rest[..len]);
                 to[len..].fill(0);
                 self.clear_refs(r, 1);

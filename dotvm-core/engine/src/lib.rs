@@ -9,9 +9,11 @@
 
 mod ext;
 mod ext_bytes;
-mod float;
 mod ext_documents;
+mod ext_memory;
+mod float;
 mod fusion;
+mod guard;
 mod inst;
 mod int;
 mod interp;

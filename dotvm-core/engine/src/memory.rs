@@ -1,28 +1,49 @@
 //! Linear memory of an instance.
 
+use std::ops::Range;
+
 use dotvm_arch::Word;
 use dotvm_core::gas::{self, Gas};
-use dotvm_core::heap::Heap;
+use dotvm_core::heap::{Heap, Placement};
 use dotvm_core::limits::PAGE_BYTES;
 use dotvm_core::module::Module;
 use dotvm_core::trap::TrapKind;
 
+use crate::guard::{self, Access, Guard, Permission};
 use crate::machine::Stop;
 
 /// Linear memory: read-only data, then writable data, then the heap. Only the part up to the last byte touched is
 /// there; what is behind it, up to the size, is zero.
+///
+/// The bytes of a program that never asked for protection lie in `open`, and an access is one comparison with their
+/// number. When it asks, they move behind the guard and `open` stays empty, so that from there on each access takes the
+/// other way, where the guard is asked.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    pub bytes: Vec<u8>,
+    open: Vec<u8>,
+    guarded: Option<Box<Guarded>>,
     size: u64,
     /// End of the read-only data; writes below it trap.
     read_only_end: u64,
     max_pages: u64,
     heap: Heap,
+    /// End of the memory that M.TOUCH made part of the touched memory, a multiple of 32.
+    touched: u64,
+    /// Data segments that M.DROP has emptied; shorter than their list where none behind was.
+    dropped: Vec<bool>,
+}
+
+/// The bytes of a program that asked for protection.
+#[derive(Debug)]
+struct Guarded {
+    bytes: Vec<u8>,
+    guard: Guard,
 }
 
 const BOUNDS: Stop = Stop::trap(TrapKind::Bounds);
 const PROTECT: Stop = Stop::trap(TrapKind::Protect);
+const BAD_FREE: Stop = Stop::trap(TrapKind::BadFree);
+const OUT_OF_MEMORY: Stop = Stop::trap(TrapKind::OutOfMemory);
 
 impl Memory {
     /// The memory that a module starts with, or a sentence why the host's limit does not allow it.
@@ -52,93 +73,116 @@ impl Memory {
         }
         let max_pages = memory.max_pages.min(limit_pages);
         let size = memory.min_pages * PAGE_BYTES;
-        Ok(Memory { bytes, size, read_only_end, max_pages, heap: Heap::new(memory.heap_base) })
+        Ok(Memory {
+            open: bytes,
+            guarded: None,
+            size,
+            read_only_end,
+            max_pages,
+            heap: Heap::new(memory.heap_base),
+            touched: 0,
+            dropped: Vec::new(),
+        })
+    }
+
+    /// The bytes that are there: those of ranges that [`Memory::range`] gave, and others.
+    pub fn bytes(&self) -> &[u8] {
+        self.guarded.as_ref().map_or(&self.open, |guarded| &guarded.bytes)
+    }
+
+    /// The same for a write, into ranges that [`Memory::writable_range`] gave.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.guarded.as_mut().map_or(&mut self.open, |guarded| &mut guarded.bytes)
     }
 
     /// The `N` bytes at an address plus an offset.
     #[inline(always)]
     pub fn load<W: Word, const N: usize>(&mut self, address: W, offset: u64) -> Result<&[u8; N], Stop> {
-        let start = self.reach(address, offset, N)?;
-        self.bytes[start..].first_chunk().ok_or(BOUNDS)
+        let (start, end) = span(address, offset, N)?;
+        if end > self.open.len() as u64 {
+            return self.reach(start, end, Access::Read)?.first_chunk().ok_or(BOUNDS);
+        }
+        self.open[start as usize..].first_chunk().ok_or(BOUNDS)
     }
 
     /// The same for a write.
     #[inline(always)]
     pub fn store<W: Word, const N: usize>(&mut self, address: W, offset: u64) -> Result<&mut [u8; N], Stop> {
-        let start = self.reach(address, offset, N)?;
-        if (start as u64) < self.read_only_end {
+        let (start, end) = span(address, offset, N)?;
+        if end > self.open.len() as u64 {
+            return self.reach(start, end, Access::Write)?.first_chunk_mut().ok_or(BOUNDS);
+        }
+        if start < self.read_only_end {
             return Err(PROTECT);
         }
-        self.bytes[start..].first_chunk_mut().ok_or(BOUNDS)
+        self.open[start as usize..].first_chunk_mut().ok_or(BOUNDS)
     }
 
     /// The bytes of a word at an address plus an offset.
     #[inline(always)]
     pub fn word<W: Word>(&mut self, address: W, offset: u64) -> Result<&[u8], Stop> {
-        let start = self.reach(address, offset, W::BYTES)?;
-        self.bytes.get(start..start + W::BYTES).ok_or(BOUNDS)
+        let (start, end) = span(address, offset, W::BYTES)?;
+        if end > self.open.len() as u64 {
+            return self.reach(start, end, Access::Read).map(|bytes| &*bytes);
+        }
+        self.open.get(start as usize..end as usize).ok_or(BOUNDS)
     }
 
     /// The same for a write.
     #[inline(always)]
     pub fn word_mut<W: Word>(&mut self, address: W, offset: u64) -> Result<&mut [u8], Stop> {
-        let start = self.reach(address, offset, W::BYTES)?;
-        if (start as u64) < self.read_only_end {
+        let (start, end) = span(address, offset, W::BYTES)?;
+        if end > self.open.len() as u64 {
+            return self.reach(start, end, Access::Write);
+        }
+        if start < self.read_only_end {
             return Err(PROTECT);
         }
-        self.bytes.get_mut(start..start + W::BYTES).ok_or(BOUNDS)
+        self.open.get_mut(start as usize..end as usize).ok_or(BOUNDS)
     }
 
-    /// Where an access of `len` bytes starts; all of them are there then.
-    #[inline(always)]
-    fn reach<W: Word>(&mut self, address: W, offset: u64, len: usize) -> Result<usize, Stop> {
-        let start = address_of(address)?.checked_add(offset).ok_or(BOUNDS)?;
-        let end = start.checked_add(len as u64).ok_or(BOUNDS)?;
-        if end > self.bytes.len() as u64 {
-            self.touch(end)?;
-        }
-        Ok(start as usize)
-    }
-
-    /// Makes the memory up to `end` be there, if it is within the size.
+    /// The bytes of an access, if it is within the size and allowed; all of them are there then.
     #[cold]
     #[inline(never)]
-    fn touch(&mut self, end: u64) -> Result<(), Stop> {
+    fn reach(&mut self, start: u64, end: u64, access: Access) -> Result<&mut [u8], Stop> {
         if end > self.size {
             return Err(BOUNDS);
         }
-        let len = self.bytes.len() as u64;
-        // Doubling keeps the copies few; at least a page of the usual machine.
-        let wanted = end.max(2 * len).max(4096).min(self.size);
-        let no_memory =
-            || Stop::Machine(format!("The machine has no memory for {wanted} bytes.").into_boxed_str());
-        let wanted_len = usize::try_from(wanted).map_err(|_| no_memory())?;
-        self.bytes.try_reserve_exact(wanted_len - self.bytes.len()).map_err(|_| no_memory())?;
-        self.bytes.resize(wanted_len, 0);
-        Ok(())
+        if access == Access::Write && start < self.read_only_end && start < end {
+            return Err(PROTECT);
+        }
+        let bytes = match &mut self.guarded {
+            None => &mut self.open,
+            Some(guarded) if guarded.guard.allows(start, end, access) => &mut guarded.bytes,
+            Some(_) => return Err(PROTECT),
+        };
+        if end > bytes.len() as u64 {
+            touch(bytes, end, self.size)?;
+        }
+        Ok(&mut bytes[start as usize..end as usize])
     }
 
     /// A range of memory for reading.
-    pub fn range<W: Word>(
-        &mut self,
-        address: W,
-        len: W,
-        offset: u64,
-    ) -> Result<std::ops::Range<usize>, Stop> {
-        let len = len.try_u64().and_then(|len| usize::try_from(len).ok()).ok_or(BOUNDS)?;
-        let start = self.reach(address, offset, len)?;
-        Ok(start..start + len)
+    pub fn range<W: Word>(&mut self, address: W, len: W, offset: u64) -> Result<Range<usize>, Stop> {
+        self.range_for(address, len, offset, Access::Read)
     }
 
     /// A range of memory for writing.
-    pub fn writable_range<W: Word>(
+    pub fn writable_range<W: Word>(&mut self, address: W, len: W, offset: u64) -> Result<Range<usize>, Stop> {
+        self.range_for(address, len, offset, Access::Write)
+    }
+
+    fn range_for<W: Word>(
         &mut self,
         address: W,
         len: W,
         offset: u64,
-    ) -> Result<std::ops::Range<usize>, Stop> {
-        let range = self.range(address, len, offset)?;
-        if (range.start as u64) < self.read_only_end && !range.is_empty() { Err(PROTECT) } else { Ok(range) }
+        access: Access,
+    ) -> Result<Range<usize>, Stop> {
+        let len = len.try_u64().and_then(|len| usize::try_from(len).ok()).ok_or(BOUNDS)?;
+        let (start, end) = span(address, offset, len)?;
+        self.reach(start, end, access)?;
+        Ok(start as usize..end as usize)
     }
 
     /// Size in pages.
@@ -158,39 +202,164 @@ impl Memory {
         Ok(Some(old))
     }
 
-    /// Gives out a zeroed block of at least `len` bytes.
-    pub fn alloc(&mut self, len: Option<u64>, gas: &mut Gas) -> Result<u64, Stop> {
-        let out_of_memory = Stop::trap(TrapKind::OutOfMemory);
+    /// Where a block of `len` bytes goes, within the limit.
+    fn place(&self, len: Option<u64>) -> Result<(u64, Placement), Stop> {
         let Some((len, placement)) = len.and_then(|len| Some((len, self.heap.place(len)?))) else {
-            return Err(out_of_memory);
+            return Err(OUT_OF_MEMORY);
         };
         let pages = placement.end.div_ceil(PAGE_BYTES);
-        if pages > self.max_pages.max(self.pages()) {
-            return Err(out_of_memory);
-        }
+        if pages > self.max_pages.max(self.pages()) { Err(OUT_OF_MEMORY) } else { Ok((len, placement)) }
+    }
+
+    /// Gives out a zeroed block of at least `len` bytes.
+    pub fn alloc(&mut self, len: Option<u64>, gas: &mut Gas) -> Result<u64, Stop> {
+        let (len, placement) = self.place(len)?;
         gas.charge(gas::grow(len))?;
-        self.size = self.size.max(pages * PAGE_BYTES);
-        self.heap.take(placement);
-        // What was never touched is zero.
-        let there = self.bytes.len() as u64;
-        let block = placement.address.min(there)..placement.end.min(there);
-        self.bytes[block.start as usize..block.end as usize].fill(0);
+        self.size = self.size.max(placement.end.div_ceil(PAGE_BYTES) * PAGE_BYTES);
+        self.give_out(placement);
         Ok(placement.address)
+    }
+
+    /// Gives out a block that is placed within the size, zeroed whatever protects it.
+    fn give_out(&mut self, placement: Placement) {
+        self.heap.take(placement);
+        if let Some(guarded) = &mut self.guarded {
+            guarded.guard.open(placement.address);
+        }
+        // What was never touched is zero.
+        let bytes = self.bytes_mut();
+        let there = bytes.len() as u64;
+        let block = placement.address.min(there)..placement.end.min(there);
+        bytes[block.start as usize..block.end as usize].fill(0);
     }
 
     /// The whole memory.
     pub fn into_bytes(mut self) -> Vec<u8> {
-        self.bytes.resize(self.size as usize, 0);
-        self.bytes
+        let mut bytes = self.guarded.take().map_or(self.open, |guarded| guarded.bytes);
+        bytes.resize(self.size as usize, 0);
+        bytes
     }
 
     /// Takes a block back.
     pub fn free(&mut self, address: Option<u64>) -> Result<(), Stop> {
-        match address {
-            Some(address) if self.heap.free(address) => Ok(()),
-            _ => Err(Stop::trap(TrapKind::BadFree)),
+        let address = address.ok_or(BAD_FREE)?;
+        let len = self.heap.usable(address).ok_or(BAD_FREE)?;
+        self.heap.free(address);
+        if let Some(guarded) = &mut self.guarded {
+            guarded.guard.close(address, address + len);
+        }
+        Ok(())
+    }
+
+    /// Bytes of a live block.
+    pub fn usable(&self, address: Option<u64>) -> Result<u64, Stop> {
+        address.and_then(|address| self.heap.usable(address)).ok_or(BAD_FREE)
+    }
+
+    /// Makes a live block hold `len` bytes, where it lies or elsewhere; answers where.
+    pub fn realloc(&mut self, address: Option<u64>, len: Option<u64>, gas: &mut Gas) -> Result<u64, Stop> {
+        let old_len = self.usable(address)?;
+        let old = address.ok_or(BAD_FREE)?;
+        if let Some(len) = len.filter(|&len| Heap::rounded(len) == Some(old_len)) {
+            gas.charge(gas::grow(len))?;
+            return Ok(old);
+        }
+        let (len, placement) = self.place(len)?;
+        let kept = old_len.min(placement.end - placement.address);
+        gas.charge(gas::grow(len) + gas::copy(kept))?;
+        self.size = self.size.max(placement.end.div_ceil(PAGE_BYTES) * PAGE_BYTES);
+        let there = self.bytes().len() as u64;
+        // Behind what is there all is zero, as the new block will be.
+        let source = old.min(there)..(old + kept).min(there);
+        let copied = source.end - source.start;
+        let end = placement.address + copied;
+        if copied > 0 && end > there {
+            let size = self.size;
+            touch(self.guarded.as_mut().map_or(&mut self.open, |guarded| &mut guarded.bytes), end, size)?;
+        }
+        self.give_out(placement);
+        if copied > 0 {
+            let source = source.start as usize..source.end as usize;
+            self.bytes_mut().copy_within(source, placement.address as usize);
+        }
+        self.free(address)?;
+        Ok(placement.address)
+    }
+
+    /// M.TOUCH: makes the bytes up to `start + len` part of the touched memory; its size.
+    pub fn extend_touched(
+        &mut self,
+        start: Option<u64>,
+        len: Option<u64>,
+        gas: &mut Gas,
+    ) -> Result<u64, Stop> {
+        if len == Some(0) {
+            return Ok(self.touched);
+        }
+        let end =
+            start.zip(len).and_then(|(start, len)| start.checked_add(len)?.checked_next_multiple_of(32));
+        let end = end.ok_or(OUT_OF_MEMORY)?.max(self.touched);
+        let pages = end.div_ceil(PAGE_BYTES);
+        if pages > self.max_pages.max(self.pages()) {
+            return Err(OUT_OF_MEMORY);
+        }
+        gas.charge(gas::grow(end - self.touched))?;
+        self.size = self.size.max(pages * PAGE_BYTES);
+        self.touched = end;
+        Ok(end)
+    }
+
+    /// M.PROTECT of a range within the size; turns protection on.
+    pub fn protect(&mut self, pages: Range<u64>, permission: Permission) {
+        let guarded = self.guarded.get_or_insert_with(|| {
+            let guard = Guard::new(self.heap.freed());
+            Box::new(Guarded { bytes: std::mem::take(&mut self.open), guard })
+        });
+        guarded.guard.protect(pages.start, pages.end, permission);
+    }
+
+    /// The pages of 4 KiB that hold `len` bytes from a multiple of 4 KiB on, within the size.
+    pub fn pages_of(&self, start: Option<u64>, len: Option<u64>) -> Result<Range<u64>, Stop> {
+        let end = start.zip(len).and_then(|(start, len)| start.checked_add(len));
+        match (start, end.filter(|&end| end <= self.size)) {
+            (Some(start), Some(end)) => Ok(start / guard::PAGE_BYTES..end.div_ceil(guard::PAGE_BYTES)),
+            _ => Err(BOUNDS),
         }
     }
+
+    /// Whether M.DROP emptied a data segment.
+    pub fn is_dropped(&self, segment: usize) -> bool {
+        self.dropped.get(segment).is_some_and(|&is_dropped| is_dropped)
+    }
+
+    /// M.DROP.
+    pub fn drop_data(&mut self, segment: usize) {
+        if self.dropped.len() <= segment {
+            self.dropped.resize(segment + 1, false);
+        }
+        self.dropped[segment] = true;
+    }
+}
+
+/// Makes the memory up to `end`, which is within the size, be there.
+fn touch(bytes: &mut Vec<u8>, end: u64, size: u64) -> Result<(), Stop> {
+    let len = bytes.len() as u64;
+    // Doubling keeps the copies few; at least a page of the usual machine.
+    let wanted = end.max(2 * len).max(4096).min(size);
+    let no_memory =
+        || Stop::Machine(format!("The machine has no memory for {wanted} bytes.").into_boxed_str());
+    let wanted_len = usize::try_from(wanted).map_err(|_| no_memory())?;
+    bytes.try_reserve_exact(wanted_len - bytes.len()).map_err(|_| no_memory())?;
+    bytes.resize(wanted_len, 0);
+    Ok(())
+}
+
+/// Where an access of `len` bytes at an address plus an offset starts and ends.
+#[inline(always)]
+fn span<W: Word>(address: W, offset: u64, len: usize) -> Result<(u64, u64), Stop> {
+    let start = address_of(address)?.checked_add(offset).ok_or(BOUNDS)?;
+    let end = start.checked_add(len as u64).ok_or(BOUNDS)?;
+    Ok((start, end))
 }
 
 /// A word as an address: its low 64 bits, the others zero.

@@ -14,6 +14,7 @@ impl<W: Word> Machine<'_, W> {
         let Operation { a, b, op } = operation;
         match op.page() {
             0 => self.ext(op, w, r, [a, b.into()]),
+            0xFA => self.memory_page(op, w, a),
             0xFB if (Op::RDparse..=Op::RDiter).contains(&op) => self.documents(op, w, r, a),
             0xFB => self.bytes_page(op, w, r, a),
             _ => unreachable!("{op:?} is of no page that has operations"),

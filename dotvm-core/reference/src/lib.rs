@@ -6,10 +6,11 @@
 
 mod arithmetic;
 mod bytes;
-mod float;
 mod documents;
+mod float;
 mod machine;
 mod memory;
+mod memory_page;
 mod references;
 mod value;
 

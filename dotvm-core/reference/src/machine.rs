@@ -1,5 +1,7 @@
 //! The machine: frames, the run loop, and the meaning of every operation.
 
+use std::collections::BTreeSet;
+
 use dotvm_core::decode::{Decoded, Inst};
 use dotvm_core::env::{EnvField, EnvValue};
 use dotvm_core::gas::{self, Gas};
@@ -62,7 +64,7 @@ impl From<HostError> for Fault {
 
 /// One execution.
 pub struct Machine<'a> {
-    verified: &'a Verified,
+    pub verified: &'a Verified,
     limits: &'a Limits,
     /// Width of the words.
     pub bits: u32,
@@ -70,6 +72,8 @@ pub struct Machine<'a> {
     pub gas: Gas,
     guest_gas: u64,
     pub memory: Memory,
+    /// Data segments that M.DROP emptied.
+    pub dropped: BTreeSet<usize>,
     word_globals: Vec<BigUint>,
     ref_globals: Vec<Value>,
     frames: Vec<Frame>,
@@ -97,6 +101,7 @@ pub fn run(
         gas,
         guest_gas: limits.guest_gas,
         memory: Memory::new(module, limits.memory_pages)?,
+        dropped: BTreeSet::new(),
         word_globals: module.word_globals.iter().map(from_w512).collect(),
         ref_globals: vec![Value::Null; module.ref_globals as usize],
         frames: Vec::new(),
@@ -568,6 +573,20 @@ impl Machine<'_> {
             Op::Emit => self.emit(a as usize)?,
             Op::Gas => self.push_at_most(self.gas.left()),
             Op::Break => {}
+
+            // Page M: memory extension
+            Op::MProtect => self.protect()?,
+            Op::MRealloc => self.realloc()?,
+            Op::MUsable => {
+                let address = self.pop();
+                let bytes = self.memory.usable(&address)?;
+                self.push(bytes);
+            }
+            Op::MInit => self.init_memory(a as usize)?,
+            Op::MDrop => _ = self.dropped.insert(a as usize),
+            Op::MCmp => self.compare_memory()?,
+            Op::MFind => self.find_in_memory()?,
+            Op::MTouch => self.touch_memory()?,
 
             // Page R: byte strings and documents
             Op::RSlice => self.slice()?,

@@ -1,5 +1,6 @@
 //! Linear memory and the heap of one instance, with every bound checked where it is used.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use dotvm_core::gas;
@@ -10,6 +11,9 @@ use dotvm_core::trap::TrapKind;
 use num_bigint::BigUint;
 use num_traits::ToPrimitive;
 
+/// Bytes of a page that has a protection of its own.
+const SMALL_PAGE: u64 = 4096;
+
 /// The memory of one instance.
 pub struct Memory {
     bytes: Vec<u8>,
@@ -18,6 +22,10 @@ pub struct Memory {
     /// Pages it may reach.
     page_limit: u64,
     heap: Heap,
+    /// Flags of pages of 4 KiB that M.PROTECT named: 1 read, 2 write. `None` before the first.
+    protected: Option<BTreeMap<u64, u64>>,
+    /// Bytes that M.TOUCH has touched.
+    touched: u64,
 }
 
 /// Where and how LOADX and STOREX find a value.
@@ -60,8 +68,14 @@ impl Memory {
             .map(|segment| segment.address + segment.bytes.len() as u64)
             .max()
             .unwrap_or(0);
-        let mut memory =
-            Memory { bytes: Vec::new(), read_only_end, page_limit, heap: Heap::new(module.memory.heap_base) };
+        let mut memory = Memory {
+            bytes: Vec::new(),
+            read_only_end,
+            page_limit,
+            heap: Heap::new(module.memory.heap_base),
+            protected: None,
+            touched: 0,
+        };
         if !memory.extend(min_pages * PAGE_BYTES) {
             return Err(format!("There is no room for the module's {min_pages} pages of memory."));
         }
@@ -92,14 +106,30 @@ impl Memory {
         has_room
     }
 
-    /// The `len` bytes at `address + offset`, all of them within memory.
+    /// The `len` bytes at `address + offset`, all of them within memory and readable.
     pub fn range(&self, address: &BigUint, offset: u64, len: u64) -> Result<Range<usize>, TrapKind> {
         let start = address.to_u64().and_then(|address| address.checked_add(offset));
         let end = start.and_then(|start| start.checked_add(len));
         match (start, end) {
-            (Some(start), Some(end)) if end <= self.bytes.len() as u64 => Ok(start as usize..end as usize),
+            (Some(start), Some(end)) if end <= self.bytes.len() as u64 => {
+                self.check_protection(start, end, 1)?;
+                Ok(start as usize..end as usize)
+            }
             _ => Err(TrapKind::Bounds),
         }
+    }
+
+    /// Every page must have the flag, and no byte may lie in a freed block, once the program asked for protection.
+    fn check_protection(&self, start: u64, end: u64, flag: u64) -> Result<(), TrapKind> {
+        let Some(protected) = &self.protected else { return Ok(()) };
+        if start == end {
+            return Ok(());
+        }
+        let pages = start / SMALL_PAGE..=(end - 1) / SMALL_PAGE;
+        let is_allowed =
+            pages.into_iter().all(|page| protected.get(&page).is_none_or(|flags| flags & flag != 0));
+        let is_freed = self.heap.freed().any(|(freed, freed_end)| freed < end && start < freed_end);
+        if is_allowed && !is_freed { Ok(()) } else { Err(TrapKind::Protect) }
     }
 
     /// The `len` bytes at `address + offset`, all of them within memory and writable.
@@ -108,6 +138,7 @@ impl Memory {
         if !range.is_empty() && (range.start as u64) < self.read_only_end {
             return Err(TrapKind::Protect);
         }
+        self.check_protection(range.start as u64, range.end as u64, 2)?;
         Ok(range)
     }
 
@@ -190,5 +221,78 @@ impl Memory {
             Some(address) if self.heap.free(address) => Ok(()),
             _ => Err(TrapKind::BadFree),
         }
+    }
+
+    /// M.USABLE: bytes of a live block.
+    pub fn usable(&self, address: &BigUint) -> Result<u64, TrapKind> {
+        address.to_u64().and_then(|address| self.heap.usable(address)).ok_or(TrapKind::BadFree)
+    }
+
+    /// M.REALLOC. A block of the right class stays; any other is given out anew, copied and freed.
+    pub fn realloc(
+        &mut self,
+        address: &BigUint,
+        bytes: &BigUint,
+        mut charge: impl FnMut(u64) -> Result<(), TrapKind>,
+    ) -> Result<u64, TrapKind> {
+        let old_len = self.usable(address)?;
+        let old = address.to_u64().ok_or(TrapKind::BadFree)?;
+        let rounded = bytes.to_u64().and_then(Heap::rounded);
+        if rounded == Some(old_len) {
+            charge(gas::grow(bytes.to_u64().unwrap_or_default()))?;
+            return Ok(old);
+        }
+        let kept = old_len.min(rounded.ok_or(TrapKind::OutOfMemory)?);
+        let new = self.alloc(bytes, |cost| charge(cost + gas::copy(kept)))?;
+        self.bytes.copy_within(old as usize..(old + kept) as usize, new as usize);
+        self.free(address)?;
+        Ok(new)
+    }
+
+    /// M.PROTECT. Calls `charge` with the cost before it changes anything.
+    pub fn protect(
+        &mut self,
+        [address, len, flags]: [&BigUint; 3],
+        charge: impl FnOnce(u64) -> Result<(), TrapKind>,
+    ) -> Result<(), TrapKind> {
+        let flags = flags.to_u64().filter(|flags| [0, 1, 3].contains(flags)).ok_or(TrapKind::Range)?;
+        if address % SMALL_PAGE != BigUint::ZERO {
+            return Err(TrapKind::Range);
+        }
+        if address + len > BigUint::from(self.bytes.len()) {
+            return Err(TrapKind::Bounds);
+        }
+        let first = address.to_u64().ok_or(TrapKind::Bounds)?;
+        let len = len.to_u64().ok_or(TrapKind::Bounds)?;
+        charge(gas::copy(len))?;
+        let pages = self.protected.get_or_insert_default();
+        for page in first / SMALL_PAGE..(first + len).div_ceil(SMALL_PAGE) {
+            pages.insert(page, flags);
+        }
+        Ok(())
+    }
+
+    /// M.TOUCH: bytes touched afterwards, a multiple of 32.
+    pub fn touch(
+        &mut self,
+        address: &BigUint,
+        len: &BigUint,
+        charge: impl FnOnce(u64) -> Result<(), TrapKind>,
+    ) -> Result<u64, TrapKind> {
+        if *len == BigUint::ZERO {
+            return Ok(self.touched);
+        }
+        let words = (address + len + 31u32) / 32u32;
+        let end = (words * 32u32).to_u64().ok_or(TrapKind::OutOfMemory)?.max(self.touched);
+        let pages = end.div_ceil(PAGE_BYTES).max(self.pages());
+        if pages > self.page_limit {
+            return Err(TrapKind::OutOfMemory);
+        }
+        charge(gas::grow(end - self.touched))?;
+        if !self.extend(pages * PAGE_BYTES) {
+            return Err(TrapKind::OutOfMemory);
+        }
+        self.touched = end;
+        Ok(end)
     }
 }

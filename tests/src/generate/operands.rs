@@ -56,6 +56,9 @@ fn roles(op: Op, count: u32) -> Vec<Role> {
         Op::StateAt => vec![Below(1), Key],
         Op::DbGetAt => vec![Below(1)],
         Op::StateVerify => vec![Key, Any],
+        Op::MCmp => vec![Source, Source, Length],
+        Op::MFind => vec![Source, Length, Any],
+        Op::MTouch => vec![Source, Length],
         Op::RCopyz => vec![Destination, Small, Length],
         Op::RLoadw => vec![Small],
         Op::Fcvt => vec![Any],
@@ -257,6 +260,7 @@ impl FunctionGenerator<'_> {
             Imm::WordConst => module.word_constants.len() as u64,
             Imm::RefConst => module.ref_constants.len() as u64,
             Imm::Coll => module.collections.len() as u64,
+            Imm::Data => module.data.len() as u64,
             Imm::Hash if matches!(info.op, Op::Hashw | Op::Hashm) => {
                 let fitting: Vec<u64> = digests_that_fit(width).map(|alg| alg as u64).collect();
                 return fitting.get(self.rng.usize(..fitting.len().max(1))).copied();

@@ -174,6 +174,11 @@ impl FunctionGenerator<'_> {
             Op::TxBegin | Op::TxCommit | Op::TxAbort => self.transaction(op),
             Op::Rollback => self.savepoint(),
             Op::RSlice => self.slice_of_constant(),
+            Op::MProtect => self.protect(),
+            Op::MRealloc | Op::MUsable => self.resize(op),
+            Op::MInit => self.init_memory(),
+            // Segments that are gone make every later M.INIT trap.
+            Op::MDrop if !self.one_in(8) => false,
             Op::RB2w if !self.one_in(50) => {
                 self.push_any();
                 let len = 64 * self.rng.u64(..2);
@@ -616,6 +621,55 @@ impl FunctionGenerator<'_> {
         if matches!(op, Op::RDset | Op::RDtext | Op::RIntd) {
             self.top_is_bytes();
         }
+        true
+    }
+
+    /// A page that is protected, read, and open again; seldom it stays as it is.
+    fn protect(&mut self) -> bool {
+        let page = self.rng.i64(0..6) << 12;
+        let flags = if self.one_in(20) { 0 } else { 1 };
+        for flags in [flags, 3] {
+            if flags == 3 && self.one_in(50) {
+                break;
+            }
+            self.push(page);
+            self.push_masked(0x1000);
+            self.push(flags);
+            self.op(Op::MProtect, &[]);
+            if flags == 1 {
+                self.push(page);
+                self.op(Op::Load32, &[0]);
+            }
+        }
+        true
+    }
+
+    /// A block that changes its size, or is asked for it, and is given back.
+    fn resize(&mut self, op: Op) -> bool {
+        self.push_masked(256);
+        self.op(Op::Alloc, &[]);
+        if op == Op::MRealloc {
+            self.push_masked(1024);
+            self.op(Op::MRealloc, &[]);
+        }
+        self.op(Op::Dup, &[]);
+        self.op(Op::MUsable, &[]);
+        self.op(Op::Swap, &[]);
+        self.op(Op::Free, &[]);
+        true
+    }
+
+    /// Part of a data segment copied to memory.
+    fn init_memory(&mut self) -> bool {
+        let segment = self.rng.usize(..self.module.data.len());
+        let len = self.module.data[segment].bytes.len() as u64;
+        let start = self.rng.u64(..=len);
+        let count = self.rng.u64(..=len - start) + u64::from(self.one_in(200));
+        let to = self.rng.i64(64..10_000);
+        for number in [to, start as i64, count as i64] {
+            self.push(number);
+        }
+        self.op(Op::MInit, &[segment as u64]);
         true
     }
 
