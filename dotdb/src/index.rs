@@ -2,7 +2,9 @@
 //!
 //! A definition's key is 07, collection u32, index name; its value is the index's number u32, its state u8, the
 //! length u16 of the progress and the progress, and the [`IndexSpec`] as CBOR. An entry's key is 10, index u32, the
-//! entry and the record's key; its value is the length u16 of the entry. A schema's key is 08, collection u32.
+//! entry and the record's key; its value is the length of the entry, a u16 whose highest bit is set if the entry is
+//! exact ([`Entry::exact`]). Entries written before there was that bit lack it: then the record has the values. A
+//! schema's key is 08, collection u32.
 //!
 //! Entries change in the transaction that changes the record, whatever state the index is in, so that they can
 //! never disagree with it. Building goes over the records that were there before, some at a time, each part a
@@ -13,8 +15,8 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use dotdb_query::{Entry, IndexSpec, Schema};
+use bytes::{Buf, Bytes};
+use dotdb_query::{Entry, Index, IndexRow, IndexSpec, Schema};
 use dotdb_store::Direction;
 
 use crate::collections::{CollectionId, ValueKind};
@@ -64,6 +66,9 @@ pub struct IndexInfo {
 pub(crate) struct Definitions {
     pub(crate) indexes: Vec<IndexInfo>,
     pub(crate) schema: Option<Schema>,
+    /// Those of `indexes` that are ready, as the planner takes them, and their numbers.
+    pub(crate) ready: Arc<[Index]>,
+    pub(crate) numbers: Arc<[u32]>,
 }
 
 impl IndexInfo {
@@ -107,18 +112,25 @@ pub(crate) fn entry_key(index: u32, entry: &[u8], record: &[u8]) -> Vec<u8> {
     [&prefix(INDEX_ENTRY, index)[..], entry, record].concat()
 }
 
+/// Set in the value of an exact entry's row; entries have at most [`dotdb_query::index::MAX_ENTRY_BYTES`].
+const EXACT: u16 = 1 << 15;
+
 /// The value of an entry's row.
-pub(crate) fn entry_value(entry: &[u8]) -> Bytes {
-    // An entry has at most MAX_ENTRY_BYTES.
-    Bytes::copy_from_slice(&(entry.len() as u16).to_be_bytes())
+pub(crate) fn entry_value(entry: &Entry) -> Bytes {
+    let length = entry.key.len() as u16;
+    Bytes::copy_from_slice(&(if entry.exact { length | EXACT } else { length }).to_be_bytes())
 }
 
-/// Entry and record key of an entry's row.
-pub(crate) fn split_entry(key: &Bytes, value: &[u8]) -> Result<(Bytes, Bytes), DbError> {
-    let length = value.try_into().map(u16::from_be_bytes).map(usize::from);
-    let entry = length.ok().map(|length| PREFIX_BYTES + length).filter(|&end| end <= key.len());
-    let end = entry.ok_or_else(|| corrupt(key, "is not an entry of an index"))?;
-    Ok((key.slice(PREFIX_BYTES..end), key.slice(end..)))
+/// An entry's row in its parts.
+pub(crate) fn split_entry(mut key: Bytes, value: &[u8]) -> Result<IndexRow, DbError> {
+    let value = value.try_into().map(u16::from_be_bytes).ok();
+    let end = value.map(|value| PREFIX_BYTES + usize::from(value & !EXACT)).filter(|&end| end <= key.len());
+    let (Some(value), Some(end)) = (value, end) else {
+        return Err(corrupt(&key, "is not an entry of an index"));
+    };
+    let record = key.split_off(end);
+    key.advance(PREFIX_BYTES);
+    Ok(IndexRow { entry: key, key: record, exact: value & EXACT != 0 })
 }
 
 impl Tx {
@@ -137,7 +149,15 @@ impl Tx {
         let schema = self.raw_get(&key)?;
         let schema =
             schema.map(|schema| Schema::from_bytes(&schema).map_err(|_| corrupt(&key, "is not a schema")));
-        let definitions = Arc::new(Definitions { indexes, schema: schema.transpose()? });
+        let ready = || indexes.iter().filter(|index| index.state == IndexState::Ready);
+        let definitions = Arc::new(Definitions {
+            ready: ready()
+                .map(|index| Index { name: index.name.clone(), spec: index.spec.clone() })
+                .collect(),
+            numbers: ready().map(|index| index.number).collect(),
+            schema: schema.transpose()?,
+            indexes,
+        });
         self.definitions.insert(collection, Arc::clone(&definitions));
         Ok(definitions)
     }
@@ -166,7 +186,7 @@ impl Tx {
                 if entry.exclusive {
                     self.check_unique(index, entry, key)?;
                 }
-                added.push((entry_key(index.number, &entry.key, key), entry_value(&entry.key)));
+                added.push((entry_key(index.number, &entry.key, key), entry_value(entry)));
             }
             removed.extend(old.difference(&new).map(|entry| entry_key(index.number, &entry.key, key)));
         }
@@ -187,7 +207,7 @@ impl Tx {
         let rows = self.read_range(pending, from, prefix_end(&with_entry))?;
         for row in rows {
             let (key, value) = row?;
-            let (_, other) = split_entry(&key, &value)?;
+            let other = split_entry(key, &value)?.key;
             if other != record {
                 let index = index.name.clone();
                 return Err(DbError::NotUnique { index, record: Bytes::copy_from_slice(record), other });
@@ -345,7 +365,7 @@ impl Tx {
                 if entry.exclusive {
                     self.check_unique(&index, &entry, &key)?;
                 }
-                self.raw_set(&entry_key(index.number, &entry.key, &key), Some(entry_value(&entry.key)))?;
+                self.raw_set(&entry_key(index.number, &entry.key, &key), Some(entry_value(&entry)))?;
             }
             done += 1;
         }
@@ -446,7 +466,7 @@ impl Tx {
             let mut entries = 0u64;
             for row in rows {
                 let (key, value) = row?;
-                split_entry(&key, &value)?;
+                split_entry(key, &value)?;
                 entries += 1;
             }
             if index.state != IndexState::Dropping && entries != expected {

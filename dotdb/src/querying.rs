@@ -4,12 +4,12 @@ use std::mem;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use dotdb_query::{
-    Absent, Budget, ExecuteError, ExecuteStep, Executor, Explain, Index, KeyRange, Plan, PlanError, Query,
-    QueryError, Request, Row, Source, Statistics, Token, Value, execute, plan,
+    Absent, Budget, Counted, ExecuteError, ExecuteStep, Executor, Explain, IndexRow, KeyRange, Plan,
+    PlanError, Prepared, Query, QueryError, Request, Row, Source, Statistics, Token, Value, execute, plan,
 };
-use dotdb_store::{Direction, Snapshot};
+use dotdb_store::{Direction, Snapshot, is_empty_range};
 use hashbrown::DefaultHashBuilder;
 use imbl::OrdMap;
 
@@ -18,7 +18,7 @@ use crate::collections::{CollectionId, ValueKind};
 use crate::counters::{self, Merge, count_key};
 use crate::cursor::{CursorId, MergedRange, Rows};
 use crate::error::DbError;
-use crate::index::{IndexState, split_entry};
+use crate::index::split_entry;
 use crate::keys::{INDEX_ENTRY, MAX_CURSORS, PREFIX_BYTES, RECORD, prefix, prefix_end, prefixed};
 use crate::read_set::ReadSet;
 use crate::tx::Tx;
@@ -58,13 +58,28 @@ pub(crate) struct QuerySource {
     pending: OrdMap<Bytes, Option<Bytes>>,
     collection: u32,
     /// The number of each index that the planner was given.
-    indexes: Vec<u32>,
+    indexes: Arc<[u32]>,
     /// Records added and not committed, less those removed.
     added: i64,
     /// `None` if the transaction is read-only.
     reads: Option<Reads>,
     /// Rows examined by the planner.
     planning: Work,
+    /// What the planner has counted, for the executor to begin with.
+    dives: Vec<Dive>,
+    /// A key under construction.
+    key: Vec<u8>,
+}
+
+/// The first rows of a range, which the planner has counted.
+struct Dive {
+    /// `None` is of the records.
+    index: Option<usize>,
+    range: KeyRange,
+    rows: Vec<(Bytes, Bytes)>,
+    reading: Reading,
+    /// Whether these are all rows of the range.
+    ended: bool,
 }
 
 /// What a query has read, which also its cursors add to when they end.
@@ -80,7 +95,9 @@ fn lock(set: &Mutex<ReadSet>) -> MutexGuard<'_, ReadSet> {
 
 impl QuerySource {
     fn get_store_key(&mut self, key: &[u8]) -> Result<Option<Bytes>, DbError> {
-        if let Some(value) = self.pending.get(key) {
+        if !self.pending.is_empty()
+            && let Some(value) = self.pending.get(key)
+        {
             return Ok(value.clone());
         }
         if let Some(reads) = &self.reads {
@@ -89,45 +106,109 @@ impl QuerySource {
         Ok(self.snapshot.get(key)?)
     }
 
-    fn open(&self, tag: u8, number: u32, range: &KeyRange, reverse: bool) -> Result<Reading, DbError> {
-        let prefix = prefix(tag, number);
-        let from = Bound::Included(prefixed(&prefix, &range.start));
+    /// What begins the store keys of an index's entries, or of the records.
+    fn prefix(&self, index: Option<usize>) -> [u8; PREFIX_BYTES] {
+        match index {
+            Some(index) => prefix(INDEX_ENTRY, self.indexes[index]),
+            None => prefix(RECORD, self.collection),
+        }
+    }
+
+    fn bounds(&self, index: Option<usize>, range: &KeyRange) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+        let prefix = self.prefix(index);
         let to = match &range.end {
             Some(end) => Bound::Excluded(prefixed(&prefix, end)),
             None => prefix_end(&prefix),
         };
+        (Bound::Included(prefixed(&prefix, &range.start)), to)
+    }
+
+    fn open(&self, index: Option<usize>, range: &KeyRange, reverse: bool) -> Result<Reading, DbError> {
+        let (from, to) = self.bounds(index, range);
         let direction = if reverse { Direction::Backward } else { Direction::Forward };
-        Ok(Reading {
-            rows: MergedRange::new(&*self.snapshot, self.pending.clone(), from, to, direction)?,
-            reads: self.reads.as_ref().map(|reads| Arc::clone(&reads.set)),
-        })
+        let rows = MergedRange::new(&*self.snapshot, self.pending.clone(), from, to, direction)?;
+        let reads = self.reads.as_ref().map(|reads| Arc::clone(&reads.set));
+        let rows = if reads.is_some() { rows } else { rows.untracked() };
+        Ok(Reading { first: Vec::new().into_iter(), rows, reads })
+    }
+
+    /// Begins to read a range, with what the planner has read of it.
+    fn read(
+        &mut self,
+        index: Option<usize>,
+        range: &KeyRange,
+        reverse: bool,
+    ) -> Result<Box<Reading>, DbError> {
+        let is_it = |dive: &Dive| !reverse && dive.index == index && dive.range == *range;
+        Ok(Box::new(match self.dives.iter().position(is_it) {
+            Some(position) => {
+                let Dive { rows, mut reading, .. } = self.dives.swap_remove(position);
+                reading.first = rows.into_iter();
+                reading
+            }
+            None => self.open(index, range, reverse)?,
+        }))
     }
 
     /// Adds what was read, all cursors having ended, to the transaction's.
-    fn end(self, reads: &mut ReadSet) {
+    fn end(mut self, reads: &mut ReadSet) {
+        self.dives.clear();
         if let Some(own) = self.reads {
             reads.merge(mem::take(&mut *lock(&own.set)));
         }
     }
 
-    fn count_rows(&mut self, reading: Result<Reading, DbError>, cap: u64) -> Result<u64, DbError> {
-        let mut reading = reading?;
-        let mut rows = 0;
-        while rows < cap
-            && let Some((key, value)) = reading.rows.next().transpose()?
-        {
-            rows += 1;
-            self.planning.rows += 1;
-            self.planning.bytes += (key.len() + value.len()) as u64;
+    /// Counts rows of a range up to `cap`, going on where it was counted before.
+    fn dive(&mut self, index: Option<usize>, range: &KeyRange, cap: u64) -> Result<u64, DbError> {
+        let known = self.dives.iter().position(|dive| dive.index == index && dive.range == *range);
+        let known = match known {
+            Some(known) => known,
+            None => {
+                let reading = self.open(index, range, false)?;
+                let range = range.clone();
+                self.dives.push(Dive { index, range, rows: Vec::new(), reading, ended: false });
+                self.dives.len() - 1
+            }
+        };
+        let Dive { rows, reading, ended, .. } = &mut self.dives[known];
+        while (rows.len() as u64) < cap && !*ended {
+            match reading.rows.next().transpose()? {
+                Some((key, value)) => {
+                    self.planning.rows += 1;
+                    self.planning.bytes += (key.len() + value.len()) as u64;
+                    rows.push((key, value));
+                }
+                None => *ended = true,
+            }
         }
-        Ok(rows)
+        Ok((rows.len() as u64).min(cap))
+    }
+
+    /// Whether a transaction's own writes are between two store keys.
+    fn has_pending(&self, from: &Bound<Vec<u8>>, to: &Bound<Vec<u8>>) -> bool {
+        let (from, to) = (from.as_ref().map(|key| &key[..]), to.as_ref().map(|key| &key[..]));
+        !self.pending.is_empty()
+            && !is_empty_range(from, to)
+            && self.pending.range::<_, [u8]>((from, to)).next().is_some()
     }
 }
 
 /// Where reading has come to. What it went over counts as read when it ends.
 pub(crate) struct Reading {
+    /// What was read before.
+    first: std::vec::IntoIter<(Bytes, Bytes)>,
     rows: MergedRange,
     reads: Option<Arc<Mutex<ReadSet>>>,
+}
+
+impl Reading {
+    #[inline]
+    fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, DbError> {
+        match self.first.next() {
+            Some(row) => Ok(Some(row)),
+            None => self.rows.next().transpose(),
+        }
+    }
 }
 
 impl Drop for Reading {
@@ -140,8 +221,8 @@ impl Drop for Reading {
 
 impl Source for QuerySource {
     type Error = DbError;
-    type Records = Reading;
-    type Entries = Reading;
+    type Records = Box<Reading>;
+    type Entries = Box<Reading>;
 
     fn count(&mut self) -> Result<u64, DbError> {
         let key = count_key(self.collection);
@@ -149,26 +230,64 @@ impl Source for QuerySource {
         Merge::Add(self.added).apply(&key, committed)
     }
 
-    fn records(&mut self, range: &KeyRange, reverse: bool) -> Result<Reading, DbError> {
-        self.open(RECORD, self.collection, range, reverse)
+    fn records(&mut self, range: &KeyRange, reverse: bool) -> Result<Box<Reading>, DbError> {
+        self.read(None, range, reverse)
     }
 
-    fn next_record(&mut self, cursor: &mut Reading) -> Result<Option<(Bytes, Bytes)>, DbError> {
-        let row = cursor.rows.next().transpose()?;
-        Ok(row.map(|(key, document)| (key.slice(PREFIX_BYTES..), document)))
+    fn next_record(&mut self, cursor: &mut Box<Reading>) -> Result<Option<(Bytes, Bytes)>, DbError> {
+        Ok(cursor.next()?.map(|(mut key, document)| {
+            key.advance(PREFIX_BYTES.min(key.len()));
+            (key, document)
+        }))
     }
 
-    fn entries(&mut self, index: usize, range: &KeyRange, reverse: bool) -> Result<Reading, DbError> {
-        self.open(INDEX_ENTRY, self.indexes[index], range, reverse)
+    fn entries(&mut self, index: usize, range: &KeyRange, reverse: bool) -> Result<Box<Reading>, DbError> {
+        self.read(Some(index), range, reverse)
     }
 
-    fn next_entry(&mut self, cursor: &mut Reading) -> Result<Option<(Bytes, Bytes)>, DbError> {
-        let row = cursor.rows.next().transpose()?;
-        row.map(|(key, value)| split_entry(&key, &value)).transpose()
+    #[inline]
+    fn next_entry(&mut self, cursor: &mut Box<Reading>) -> Result<Option<IndexRow>, DbError> {
+        cursor.next()?.map(|(key, value)| split_entry(key, &value)).transpose()
+    }
+
+    fn count_range(&mut self, index: Option<usize>, range: &KeyRange, cap: u64) -> Result<Counted, DbError> {
+        let (from, to) = self.bounds(index, range);
+        let (rows, last) = if self.has_pending(&from, &to) {
+            let mut reading = self.open(index, range, false)?;
+            let (mut rows, mut last) = (0, None);
+            while rows < cap {
+                let Some((key, _)) = reading.next()? else {
+                    last = None;
+                    break;
+                };
+                rows += 1;
+                last = Some(key);
+            }
+            (rows, last)
+        } else {
+            let (from, to) = (from.as_ref().map(|key| &key[..]), to.as_ref().map(|key| &key[..]));
+            let counted = self.snapshot.count(from, to, cap)?;
+            if let Some(reads) = &self.reads {
+                let end = match &counted.last {
+                    Some(last) => Bound::Included(last.clone()),
+                    None => to.map(Bytes::copy_from_slice),
+                };
+                lock(&reads.set).add_range(from.map(Bytes::copy_from_slice), end);
+            }
+            (counted.pairs, counted.last)
+        };
+        let rest = last.and_then(|key| Some([key.get(PREFIX_BYTES..)?, &[0]].concat()));
+        Ok(Counted { rows, rest })
     }
 
     fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, DbError> {
-        self.get_store_key(&prefixed(&prefix(RECORD, self.collection), key))
+        let mut store_key = mem::take(&mut self.key);
+        store_key.clear();
+        store_key.extend_from_slice(&prefix(RECORD, self.collection));
+        store_key.extend_from_slice(key);
+        let found = self.get_store_key(&store_key);
+        self.key = store_key;
+        found
     }
 }
 
@@ -180,13 +299,11 @@ impl Statistics for QuerySource {
     }
 
     fn key_rows(&mut self, range: &KeyRange, cap: u64) -> Result<u64, DbError> {
-        let reading = self.open(RECORD, self.collection, range, false);
-        self.count_rows(reading, cap)
+        self.dive(None, range, cap)
     }
 
     fn index_rows(&mut self, index: usize, range: &KeyRange, cap: u64) -> Result<u64, DbError> {
-        let reading = self.open(INDEX_ENTRY, self.indexes[index], range, false);
-        self.count_rows(reading, cap)
+        self.dive(Some(index), range, cap)
     }
 }
 
@@ -244,6 +361,20 @@ fn from_execution(error: ExecuteError<DbError>) -> DbError {
 }
 
 impl Tx {
+    /// [`Tx::query_prepared`] of a query that is run once.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn query(
+        &mut self,
+        collection: CollectionId,
+        query: &Query,
+        parameters: &[Value],
+        options: &QueryOptions,
+    ) -> Result<(CursorId, Work), DbError> {
+        self.query_prepared(collection, &Prepared::new(query.clone()), parameters, options)
+    }
+
     /// Plans a query over a collection of documents and begins to execute it, on the state as it is now: later writes
     /// of the transaction do not show. The collection is the one given, whatever the query's FROM says. The cursor
     /// gives rows as any other does ([`Tx::cursor_entry`], [`Tx::next`], the key of a group being empty), or with
@@ -254,10 +385,10 @@ impl Tx {
     ///
     /// # Errors
     /// [`DbError::NotDocuments`], [`DbError::Query`], [`DbError::TooManyCursors`].
-    pub fn query(
+    pub fn query_prepared(
         &mut self,
         collection: CollectionId,
-        query: &Query,
+        query: &Prepared,
         parameters: &[Value],
         options: &QueryOptions,
     ) -> Result<(CursorId, Work), DbError> {
@@ -267,6 +398,8 @@ impl Tx {
         let (plan, mut source) = self.plan(collection, query, parameters, options)?;
         let planning = Work { done: true, ..source.planning };
         source.planning = Work::default();
+        // What was counted of other ways is not read again.
+        source.dives.retain(|dive| plan.reads(dive.index, &dive.range));
         let executor = execute(plan, options.budget);
         let cursor = QueryCursor { executor, source, row: None, ended: false };
         Ok((self.add_cursor(Rows::Query(Box::new(cursor))), planning))
@@ -282,15 +415,16 @@ impl Tx {
         query: &Query,
         parameters: &[Value],
     ) -> Result<Explain, DbError> {
-        let (plan, source) = self.plan(collection, query, parameters, &QueryOptions::default())?;
+        let query = Prepared::new(query.clone());
+        let (plan, source) = self.plan(collection, &query, parameters, &QueryOptions::default())?;
         source.end(&mut self.reads);
-        Ok(plan.explain().clone())
+        Ok(plan.explain())
     }
 
     fn plan(
         &mut self,
         collection: CollectionId,
-        query: &Query,
+        query: &Prepared,
         parameters: &[Value],
         options: &QueryOptions,
     ) -> Result<(Plan, QuerySource), DbError> {
@@ -302,22 +436,21 @@ impl Tx {
             true => self.definitions(number)?,
             false => Arc::default(),
         };
-        let ready = definitions.indexes.iter().filter(|index| index.state == IndexState::Ready);
-        let indexes: Vec<Index> =
-            ready.clone().map(|index| Index { name: index.name.clone(), spec: index.spec.clone() }).collect();
         let mut source = QuerySource {
             snapshot: Arc::clone(&self.snapshot),
             pending: self.pending_writes(),
             collection: number,
-            indexes: ready.map(|index| index.number).collect(),
+            indexes: Arc::clone(&definitions.numbers),
             added: self.pending_counters(number).added,
             reads: (!self.read_only()).then(|| Reads { set: Arc::default(), hasher: self.records.hasher() }),
             planning: Work::default(),
+            dives: Vec::new(),
+            key: Vec::new(),
         };
         let request = Request {
             query,
             parameters,
-            indexes: &indexes,
+            indexes: &definitions.ready,
             schema: definitions.schema.as_ref(),
             token: options.token.as_ref(),
         };

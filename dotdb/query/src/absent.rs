@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use crate::cbor;
 use crate::error::nearest;
 use crate::path::{self, Path, Step};
-use crate::query::Query;
 use crate::value::{Malformed, ValueRef};
 
 /// Documents whose names are remembered for suggestions.
@@ -36,9 +35,9 @@ struct Missing {
 }
 
 impl Watch {
-    pub(crate) fn new(query: &Query) -> Watch {
+    pub(crate) fn new(paths: &[Path]) -> Watch {
         let missing = |path: &Path| Missing { path: path.clone(), names: BTreeSet::new() };
-        Watch { documents: 0, missing: query.paths().into_iter().map(missing).collect() }
+        Watch { documents: 0, missing: paths.iter().map(missing).collect() }
     }
 
     pub(crate) fn see(&mut self, document: &[u8]) -> Result<(), Malformed> {
@@ -46,7 +45,7 @@ impl Watch {
         if self.missing.is_empty() {
             return Ok(());
         }
-        let root = ValueRef::read(document)?;
+        let root = cbor::root(document)?;
         let remember = self.documents <= SAMPLES;
         let mut failed = None;
         self.missing.retain_mut(|missing| match missing.see(root, remember) {

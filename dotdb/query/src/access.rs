@@ -66,6 +66,11 @@ impl Conditions {
         Conditions { conjuncts: self.conjuncts.clone(), targets }
     }
 
+    /// Whether the ranges of some target say exactly what a condition does.
+    pub(crate) fn covers(&self, number: usize) -> bool {
+        self.targets.values().any(|(_, covers)| covers.contains(&number))
+    }
+
     /// Whether all rows have the same value at `target`.
     pub(crate) fn is_constant(&self, target: &Target) -> bool {
         !matches!(target, Target::Elements(..))

@@ -1,52 +1,149 @@
 //! Reading items of a document in place, and writing them in the deterministic encoding.
 
 use half::f16;
-use minicbor::Decoder;
-use minicbor::data::Type;
 
 use crate::value::{Malformed, ValueRef};
 
-impl From<minicbor::decode::Error> for Malformed {
-    fn from(_: minicbor::decode::Error) -> Malformed {
-        Malformed
+/// Where reading has come to in well-formed CBOR of definite lengths, which documents are.
+#[derive(Clone, Copy)]
+struct Input<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+const UNSIGNED: u8 = 0;
+const NEGATIVE: u8 = 1;
+const BYTES: u8 = 2;
+const TEXT: u8 = 3;
+const ARRAY: u8 = 4;
+/// Major type of maps.
+pub(crate) const MAP: u8 = 5;
+const TAG: u8 = 6;
+
+impl<'a> Input<'a> {
+    fn new(bytes: &'a [u8]) -> Input<'a> {
+        Input { bytes, at: 0 }
+    }
+
+    #[inline]
+    fn tail<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let tail = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<N>()).ok_or(Malformed)?;
+        self.at += N;
+        Ok(*tail)
+    }
+
+    /// Reads an item's head (RFC 8949 section 3): major type, what stands beside it, and the argument.
+    #[inline]
+    fn head(&mut self) -> Result<(u8, u8, u64), Malformed> {
+        let [first] = self.tail()?;
+        let (major, information) = (first >> 5, first & 0x1f);
+        let argument = match information {
+            0..24 => u64::from(information),
+            24 => u64::from(self.tail::<1>()?[0]),
+            25 => u64::from(u16::from_be_bytes(self.tail()?)),
+            26 => u64::from(u32::from_be_bytes(self.tail()?)),
+            27 => u64::from_be_bytes(self.tail()?),
+            _ => return Err(Malformed),
+        };
+        Ok((major, information, argument))
+    }
+
+    #[inline]
+    fn take(&mut self, length: u64) -> Result<&'a [u8], Malformed> {
+        let end = usize::try_from(length).ok().and_then(|length| self.at.checked_add(length));
+        let taken = end.and_then(|end| self.bytes.get(self.at..end)).ok_or(Malformed)?;
+        self.at += taken.len();
+        Ok(taken)
+    }
+
+    /// The bytes of the string that comes next, which must be text.
+    #[inline]
+    fn text(&mut self) -> Result<&'a [u8], Malformed> {
+        match self.head()? {
+            (TEXT, _, length) => self.take(length),
+            _ => Err(Malformed),
+        }
+    }
+
+    /// The number of items of the array or map that comes next.
+    fn container(&mut self, wanted: u8) -> Result<u64, Malformed> {
+        match self.head()? {
+            (major, _, length) if major == wanted => Ok(length),
+            _ => Err(Malformed),
+        }
+    }
+
+    /// Passes over `items` items, with all that is in them.
+    #[inline]
+    fn skip(&mut self, items: u64) -> Result<(), Malformed> {
+        // Each item takes a byte at least, so that no count is followed far.
+        let mut left = items;
+        while left > 0 {
+            left -= 1;
+            let (major, _, argument) = self.head()?;
+            match major {
+                BYTES | TEXT => {
+                    self.take(argument)?;
+                }
+                ARRAY => left = left.checked_add(argument).ok_or(Malformed)?,
+                MAP => {
+                    left =
+                        argument.checked_mul(2).and_then(|items| left.checked_add(items)).ok_or(Malformed)?
+                }
+                TAG => left = left.checked_add(1).ok_or(Malformed)?,
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
 /// Reads the item that `bytes` begin with, and gives how many bytes it has.
 pub(crate) fn item(bytes: &[u8]) -> Result<(ValueRef<'_>, usize), Malformed> {
-    let mut input = Decoder::new(bytes);
-    let value = match input.datatype()? {
-        Type::Null => {
-            input.null()?;
-            ValueRef::Null
+    let mut input = Input::new(bytes);
+    let (major, information, argument) = input.head()?;
+    let value = match major {
+        UNSIGNED => ValueRef::Int(i128::from(argument)),
+        NEGATIVE => ValueRef::Int(-1 - i128::from(argument)),
+        BYTES => ValueRef::Bytes(input.take(argument)?),
+        TEXT => ValueRef::Text(std::str::from_utf8(input.take(argument)?).map_err(|_| Malformed)?),
+        ARRAY => {
+            input.skip(argument)?;
+            ValueRef::Array(&bytes[..input.at])
         }
-        Type::Bool => ValueRef::Bool(input.bool()?),
-        Type::U8 | Type::U16 | Type::U32 | Type::U64 => ValueRef::Int(i128::from(input.u64()?)),
-        Type::I8 | Type::I16 | Type::I32 | Type::I64 | Type::Int => ValueRef::Int(i128::from(input.int()?)),
-        Type::F16 => ValueRef::Float(f64::from(input.f16()?)),
-        Type::F32 => ValueRef::Float(f64::from(input.f32()?)),
-        Type::F64 => ValueRef::Float(input.f64()?),
-        Type::String => ValueRef::Text(input.str()?),
-        Type::Bytes => ValueRef::Bytes(input.bytes()?),
-        Type::Tag => {
-            let tag = input.tag()?.as_u64();
-            let magnitude = input.bytes()?;
-            if !(2..=3).contains(&tag) || magnitude.len() > dotdb_document::MAX_BIGNUM_BYTES {
+        MAP => {
+            input.skip(argument.checked_mul(2).ok_or(Malformed)?)?;
+            ValueRef::Map(&bytes[..input.at])
+        }
+        TAG if argument == 2 || argument == 3 => {
+            let (BYTES, _, length) = input.head()? else { return Err(Malformed) };
+            let magnitude = input.take(length)?;
+            if magnitude.len() > dotdb_document::MAX_BIGNUM_BYTES {
                 return Err(Malformed);
             }
-            integer(tag == 3, magnitude)
+            integer(argument == 3, magnitude)
         }
-        Type::Array => {
-            input.skip()?;
-            ValueRef::Array(&bytes[..input.position()])
-        }
-        Type::Map => {
-            input.skip()?;
-            ValueRef::Map(&bytes[..input.position()])
-        }
-        _ => return Err(Malformed),
+        _ => match information {
+            20 => ValueRef::Bool(false),
+            21 => ValueRef::Bool(true),
+            22 => ValueRef::Null,
+            // The head has read just these bytes.
+            25 => ValueRef::Float(f64::from(f16::from_bits(argument as u16))),
+            26 => ValueRef::Float(f64::from(f32::from_bits(argument as u32))),
+            27 => ValueRef::Float(f64::from_bits(argument)),
+            _ => return Err(Malformed),
+        },
     };
-    Ok((value, input.position()))
+    Ok((value, input.at))
+}
+
+/// A whole document as a value: an array or a map is not gone over.
+pub(crate) fn root(document: &[u8]) -> Result<ValueRef<'_>, Malformed> {
+    match document.first().map(|first| first >> 5) {
+        Some(ARRAY) => Ok(ValueRef::Array(document)),
+        Some(MAP) => Ok(ValueRef::Map(document)),
+        _ => item(document).map(|(value, _)| value),
+    }
 }
 
 /// A bignum: as a plain integer where 128 bits hold it.
@@ -68,9 +165,9 @@ pub(crate) struct Elements<'a> {
 
 /// Begins reading an array's elements.
 pub(crate) fn elements(array: &[u8]) -> Result<Elements<'_>, Malformed> {
-    let mut input = Decoder::new(array);
-    let left = input.array()?.ok_or(Malformed)?;
-    Ok(Elements { left, rest: &array[input.position()..] })
+    let mut input = Input::new(array);
+    let left = input.container(ARRAY)?;
+    Ok(Elements { left, rest: &array[input.at..] })
 }
 
 impl<'a> Elements<'a> {
@@ -92,12 +189,11 @@ impl<'a> Elements<'a> {
 
     /// Passes over `count` elements without reading them.
     pub(crate) fn skip(&mut self, count: u64) -> Result<(), Malformed> {
-        let mut input = Decoder::new(self.rest);
-        for _ in 0..count.min(self.left) {
-            input.skip()?;
-            self.left -= 1;
-        }
-        self.rest = &self.rest[input.position()..];
+        let mut input = Input::new(self.rest);
+        let count = count.min(self.left);
+        input.skip(count)?;
+        self.left -= count;
+        self.rest = &self.rest[input.at..];
         Ok(())
     }
 }
@@ -110,9 +206,9 @@ pub(crate) struct Entries<'a> {
 
 /// Begins reading a map's entries.
 pub(crate) fn entries(map: &[u8]) -> Result<Entries<'_>, Malformed> {
-    let mut input = Decoder::new(map);
-    let left = input.map()?.ok_or(Malformed)?;
-    Ok(Entries { left, rest: &map[input.position()..] })
+    let mut input = Input::new(map);
+    let left = input.container(MAP)?;
+    Ok(Entries { left, rest: &map[input.at..] })
 }
 
 impl<'a> Entries<'a> {
@@ -121,9 +217,9 @@ impl<'a> Entries<'a> {
         if self.left == 0 {
             return Ok(None);
         }
-        let mut input = Decoder::new(self.rest);
-        let name = input.str()?;
-        let rest = &self.rest[input.position()..];
+        let mut input = Input::new(self.rest);
+        let name = std::str::from_utf8(input.text()?).map_err(|_| Malformed)?;
+        let rest = &self.rest[input.at..];
         let (value, length) = item(rest)?;
         self.left -= 1;
         self.rest = rest.get(length..).ok_or(Malformed)?;
@@ -133,12 +229,12 @@ impl<'a> Entries<'a> {
 
 /// The value of a map's entry. What comes before it is skipped, not read.
 pub(crate) fn field<'a>(map: &'a [u8], name: &str) -> Result<ValueRef<'a>, Malformed> {
-    let mut input = Decoder::new(map);
-    for _ in 0..input.map()?.ok_or(Malformed)? {
-        if input.str()? == name {
-            return item(&map[input.position()..]).map(|(value, _)| value);
+    let mut input = Input::new(map);
+    for _ in 0..input.container(MAP)? {
+        if input.text()? == name.as_bytes() {
+            return item(&map[input.at..]).map(|(value, _)| value);
         }
-        input.skip()?;
+        input.skip(1)?;
     }
     Ok(ValueRef::Missing)
 }

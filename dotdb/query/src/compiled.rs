@@ -128,19 +128,28 @@ fn write_optional_filter(out: Out<'_>, filter: Option<&Filter>) -> Written {
     }
 }
 
+fn write_path(out: Out<'_>, path: &Path) -> Written {
+    out.array(path.steps().len() as u64)?;
+    for step in path.steps() {
+        match step {
+            Step::Field(name) => out.str(name)?,
+            Step::Index(index) => out.u32(*index)?,
+        };
+    }
+    Ok(())
+}
+
 fn write_expr(out: Out<'_>, expr: &Expr) -> Written {
     match expr {
         Expr::Key => {
             out.array(1)?.u8(0)?;
         }
         Expr::Path(path) => {
-            out.array(2)?.u8(1)?.array(path.steps().len() as u64)?;
-            for step in path.steps() {
-                match step {
-                    Step::Field(name) => out.str(name)?,
-                    Step::Index(index) => out.u32(*index)?,
-                };
-            }
+            write_path(out.array(2)?.u8(1)?, path)?;
+        }
+        Expr::Elements { array, below } => {
+            write_path(out.array(3)?.u8(5)?, array)?;
+            write_path(out, below)?;
         }
         // Bound queries, which alone have them, are encoded for their hash only.
         Expr::Literal(Value::Missing) => {
@@ -341,10 +350,7 @@ impl Reader<'_> {
         let length = self.array(3)?;
         match (self.number()?, length) {
             (0, 1) => Ok(Expr::Key),
-            (1, 2) => {
-                let steps = self.list(MAX_STEPS, Self::step)?;
-                Path::new(steps).map(Expr::Path).map_err(|error| error.to_string())
-            }
+            (1, 2) => self.path().map(Expr::Path),
             (2, 2) => {
                 let start = self.input.position();
                 self.input.skip().map_err(damaged)?;
@@ -358,8 +364,20 @@ impl Reader<'_> {
                 let argument = if self.is_null()? { None } else { Some(Box::new(self.expr(1)?)) };
                 Ok(Expr::Aggregate(function, argument))
             }
+            (5, 3) => {
+                let (array, below) = (self.path()?, self.path()?);
+                if below.steps().is_empty() {
+                    return Err("elements without a path below are the array".to_owned());
+                }
+                Ok(Expr::Elements { array, below })
+            }
             (kind, _) => Err(format!("an operand of kind {kind} is malformed")),
         }
+    }
+
+    fn path(&mut self) -> Read<Path> {
+        let steps = self.list(MAX_STEPS, Self::step)?;
+        Path::new(steps).map_err(|error| error.to_string())
     }
 
     fn step(&mut self) -> Read<Step> {

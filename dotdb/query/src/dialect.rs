@@ -4,8 +4,8 @@
 //! language does not have, so that its work is proportional to the text.
 
 use sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, Value,
+    AccessExpr, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, Subscript, Value,
 };
 use sqlparser::dialect::{Dialect, Precedence};
 use sqlparser::keywords::Keyword;
@@ -16,6 +16,9 @@ use sqlparser::tokenizer::{Location, Token, Word};
 pub(crate) const IS_MISSING: &str = "is missing";
 /// `IS NOT MISSING`.
 pub(crate) const IS_NOT_MISSING: &str = "is not missing";
+
+/// `items[*].price`: a list of the array's path and of an element with the path below it.
+pub(crate) const ELEMENTS: &str = "elements";
 
 #[derive(Debug)]
 pub(crate) struct DotDialect;
@@ -78,7 +81,7 @@ fn prefix(parser: &mut Parser) -> Result<Expr, ParserError> {
         },
         Token::Word(word) => {
             let span = parser.next_token().span;
-            Ok(Expr::Identifier(word.into_ident(span)))
+            elements(parser, word.into_ident(span))
         }
         Token::LParen => {
             parser.next_token();
@@ -123,7 +126,7 @@ fn name_or_call(parser: &mut Parser, word: Word) -> Result<Expr, ParserError> {
     let span = parser.next_token().span;
     let name = word.into_ident(span);
     if !parser.consume_token(&Token::LParen) {
-        return Ok(Expr::Identifier(name));
+        return elements(parser, name);
     }
     let distinct = parser.parse_keyword(Keyword::DISTINCT);
     let mut args = vec![];
@@ -154,6 +157,57 @@ fn name_or_call(parser: &mut Parser, word: Word) -> Result<Expr, ParserError> {
         null_treatment: None,
         over: None,
     }))
+}
+
+/// The tokens of a path behind its first name that goes over elements; otherwise the name, whose path is the parser's.
+fn elements(parser: &mut Parser, name: Ident) -> Result<Expr, ParserError> {
+    // Looks ahead over `.field` and `[0]` for `[*]`.
+    let mut ahead = 0;
+    loop {
+        let tokens = [0, 1, 2].map(|next| parser.peek_nth_token(ahead + next).token);
+        match tokens {
+            [Token::Period, Token::Word(_), _] => ahead += 2,
+            [Token::LBracket, Token::Number(..), Token::RBracket] => ahead += 3,
+            [Token::LBracket, Token::Mul, Token::RBracket] => break,
+            _ => return Ok(Expr::Identifier(name)),
+        }
+    }
+    let root = Box::new(Expr::Identifier(name.clone()));
+    let access_chain = steps(parser);
+    let array = match access_chain.is_empty() {
+        true => Expr::Identifier(name.clone()),
+        false => Expr::CompoundFieldAccess { root: root.clone(), access_chain },
+    };
+    for token in [Token::LBracket, Token::Mul, Token::RBracket] {
+        parser.expect_token(&token)?;
+    }
+    let element = Expr::CompoundFieldAccess { root, access_chain: steps(parser) };
+    if let [Token::LBracket, Token::Mul] = [0, 1].map(|next| parser.peek_nth_token(next).token) {
+        return fail("a second `[*]` in one path", parser.peek_token().span.start);
+    }
+    Ok(Expr::Named { expr: Box::new(Expr::Tuple(vec![array, element])), name: Ident::new(ELEMENTS) })
+}
+
+/// Takes `.field` and `[0]`, as many as come.
+fn steps(parser: &mut Parser) -> Vec<AccessExpr> {
+    let mut steps = vec![];
+    loop {
+        match [0, 1, 2].map(|next| parser.peek_nth_token(next).token) {
+            [Token::Period, Token::Word(word), _] => {
+                parser.next_token();
+                let span = parser.next_token().span;
+                steps.push(AccessExpr::Dot(Expr::Identifier(word.into_ident(span))));
+            }
+            [Token::LBracket, Token::Number(digits, long), Token::RBracket] => {
+                parser.next_token();
+                let span = parser.next_token().span;
+                parser.next_token();
+                let index = Expr::Value(Value::Number(digits, long).with_span(span));
+                steps.push(AccessExpr::Subscript(Subscript::Index { index }));
+            }
+            _ => return steps,
+        }
+    }
 }
 
 /// `IS [NOT] MISSING` and `[NOT] IN (...)`; the rest is the parser's.

@@ -69,7 +69,7 @@ fn encode_at(out: &mut Vec<u8>, value: ValueRef<'_>, depth: usize) -> Result<(),
         ValueRef::Missing => out.push(MISSING),
         ValueRef::Null => out.push(NULL),
         ValueRef::Bool(value) => out.push(if value { TRUE } else { FALSE }),
-        ValueRef::Int(value) => encode_magnitude(out, value < 0, &value.unsigned_abs().to_be_bytes(), 0),
+        ValueRef::Int(value) => encode_small(out, value < 0, value.unsigned_abs(), 0),
         ValueRef::Big { negative, magnitude } => {
             if negative {
                 let magnitude = BigUint::from_bytes_be(magnitude) + 1u8;
@@ -121,7 +121,31 @@ fn encode_float(out: &mut Vec<u8>, value: f64) {
             0 => (fraction, -1074),
             biased => (fraction | 1 << 52, biased - 1075),
         };
-        encode_magnitude(out, value < 0.0, &mantissa.to_be_bytes(), exponent);
+        encode_small(out, value < 0.0, u128::from(mantissa), exponent);
+    }
+}
+
+/// [`encode_magnitude`] for a magnitude of at most 128 bits.
+fn encode_small(out: &mut Vec<u8>, negative: bool, magnitude: u128, exponent: i32) {
+    if magnitude == 0 {
+        out.push(ZERO);
+        return;
+    }
+    let flip = if negative { 0xff } else { 0x00 };
+    let zeros = magnitude.leading_zeros();
+    // As there: from 1 to below 2^16.
+    let biased = (exponent + 127 - zeros as i32 + EXPONENT_BIAS).clamp(0, 0xffff) as u16;
+    let [high, low] = biased.to_be_bytes();
+    out.extend_from_slice(&[if negative { NEGATIVE } else { POSITIVE }, high ^ flip, low ^ flip]);
+    // The bits after the leading one, from the highest bit on.
+    let mut rest = magnitude.checked_shl(zeros + 1).unwrap_or(0);
+    loop {
+        let seven = (rest >> 121) as u8;
+        rest <<= 7;
+        out.push((seven << 1 | u8::from(rest != 0)) ^ flip);
+        if rest == 0 {
+            break;
+        }
     }
 }
 
@@ -236,6 +260,9 @@ fn decode_number(negative: bool, bytes: &[u8]) -> Result<(Value, &[u8]), Malform
     let flip = if negative { 0xff } else { 0x00 };
     let (exponent, rest) = bytes.split_first_chunk::<2>().ok_or(Malformed)?;
     let exponent = i32::from(u16::from_be_bytes(exponent.map(|byte| byte ^ flip))) - EXPONENT_BIAS;
+    if let Some((magnitude, behind)) = decode_small(rest, flip, exponent) {
+        return Ok((Value::Int(if negative { -magnitude } else { magnitude }), behind));
+    }
     let mut mantissa = BigUint::from(1u8);
     let mut groups = 0i32;
     let mut rest = rest;
@@ -278,6 +305,30 @@ fn decode_number(negative: bool, bytes: &[u8]) -> Result<(Value, &[u8]), Malform
     let half = shift / 2;
     let magnitude = mantissa * 2f64.powi(shift - half) * 2f64.powi(half);
     Ok((Value::Float(if negative { -magnitude } else { magnitude }), rest))
+}
+
+/// The magnitude of an integer below 2^119, with what is behind it; `None` for everything else.
+fn decode_small(bytes: &[u8], flip: u8, exponent: i32) -> Option<(i128, &[u8])> {
+    let mut mantissa = 1i128;
+    for (at, &byte) in bytes.iter().enumerate().take(17) {
+        let byte = byte ^ flip;
+        mantissa = mantissa << 7 | i128::from(byte >> 1);
+        if byte & 1 == 0 {
+            if byte == 0 && at > 0 {
+                return None;
+            }
+            let shift = exponent - 7 * (at as i32 + 1);
+            let magnitude = if shift >= 0 {
+                (exponent < 119).then(|| mantissa << shift)
+            } else {
+                // At most 1 + 17 * 7 bits are shifted out.
+                let lost = shift.unsigned_abs();
+                (exponent >= 0 && mantissa.trailing_zeros() >= lost).then(|| mantissa >> lost)
+            };
+            return magnitude.map(|magnitude| (magnitude, &bytes[at + 1..]));
+        }
+    }
+    None
 }
 
 fn decode_string(bytes: &[u8]) -> Result<(Vec<u8>, &[u8]), Malformed> {

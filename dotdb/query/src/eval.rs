@@ -1,7 +1,7 @@
 //! Whether a condition holds of a row: true, false or unknown.
 
 use crate::cbor;
-use crate::path;
+use crate::path::{self, Path};
 use crate::query::{Comparison, Expr, Filter};
 use crate::value::{Malformed, ValueRef};
 
@@ -9,6 +9,11 @@ use crate::value::{Malformed, ValueRef};
 pub(crate) trait Row {
     /// The value of an operand.
     fn value<'a>(&'a self, expr: &'a Expr) -> Result<ValueRef<'a>, Malformed>;
+
+    /// The value at a path of the document; missing in rows that are none.
+    fn at(&self, _: &Path) -> Result<ValueRef<'_>, Malformed> {
+        Ok(ValueRef::Missing)
+    }
 }
 
 /// A record.
@@ -21,10 +26,14 @@ impl Row for Record<'_> {
     fn value<'a>(&'a self, expr: &'a Expr) -> Result<ValueRef<'a>, Malformed> {
         match expr {
             Expr::Key => Ok(ValueRef::Bytes(self.key)),
-            Expr::Path(path) => path::walk(path.steps(), ValueRef::read(self.document)?),
+            Expr::Path(path) => self.at(path),
             Expr::Literal(value) => Ok(value.as_ref()),
-            Expr::Parameter(_) | Expr::Aggregate(..) => Ok(ValueRef::Missing),
+            Expr::Elements { .. } | Expr::Parameter(_) | Expr::Aggregate(..) => Ok(ValueRef::Missing),
         }
+    }
+
+    fn at(&self, path: &Path) -> Result<ValueRef<'_>, Malformed> {
+        path::walk(path.steps(), cbor::root(self.document)?)
     }
 }
 
@@ -62,11 +71,16 @@ pub(crate) fn holds(filter: &Filter, row: &impl Row) -> Result<Option<bool>, Mal
             _ => None,
         },
         Filter::Any(value, comparison, array) => {
-            let ValueRef::Array(array) = row.value(array)? else { return Ok(None) };
+            let (array, below) = match array {
+                Expr::Elements { array, below } => (row.at(array)?, below.steps()),
+                array => (row.value(array)?, &[][..]),
+            };
+            let ValueRef::Array(array) = array else { return Ok(None) };
             let value = row.value(value)?;
             let mut elements = cbor::elements(array)?;
             let mut result = Some(false);
             while let Some(element) = elements.next()? {
+                let element = path::walk(below, element)?;
                 match compare(value, *comparison, element)? {
                     Some(true) => return Ok(Some(true)),
                     None => result = None,

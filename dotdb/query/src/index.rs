@@ -43,10 +43,7 @@ impl fmt::Display for IndexPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             IndexPath::Value(path) => path.fmt(f),
-            IndexPath::Elements { array, below } => {
-                write!(f, "{array}[*]")?;
-                path::write_steps(f, below.steps(), false)
-            }
+            IndexPath::Elements { array, below } => path::write_elements(f, array, below),
         }
     }
 }
@@ -66,6 +63,9 @@ pub struct Entry {
     /// Whether another document must not have it: the index is unique and no column is missing or
     /// null.
     pub exclusive: bool,
+    /// Whether decoding the key gives what the document has, in its form: 1 where it has 1, which 1.0 and -0.0 are
+    /// not. Does not say it of a column over elements.
+    pub exact: bool,
 }
 
 /// Why a document has no place in an index.
@@ -264,31 +264,26 @@ impl fmt::Display for IndexSpec {
 /// # Errors
 /// [`EntryError`]: the document is damaged, or has too much for an index.
 pub fn entries(spec: &IndexSpec, document: &[u8]) -> Result<Vec<Entry>, EntryError> {
-    let mut front = Partial { key: Vec::new(), nothing: false };
+    let mut front = Partial::new();
     let columns = spec.columns();
     let element_column = spec.element_column();
-    let root = ValueRef::read(document)?;
+    let root = cbor::root(document)?;
     let split = element_column.unwrap_or(columns.len());
     for column in &columns[..split] {
         front.push(column, root)?;
     }
-    let mut found = BTreeSet::new();
-    let mut add = |entry: Partial| -> Result<(), EntryError> {
-        if entry.key.len() > MAX_ENTRY_BYTES {
-            return Err(EntryError::TooLong { columns: spec.to_string(), bytes: entry.key.len() });
+    let entry = |key: Vec<u8>, nothing: bool, exact: bool| {
+        if key.len() > MAX_ENTRY_BYTES {
+            return Err(EntryError::TooLong { columns: spec.to_string(), bytes: key.len() });
         }
-        found.insert(Entry { key: entry.key, exclusive: spec.unique && !entry.nothing });
-        if found.len() > MAX_ENTRIES {
-            return Err(EntryError::TooMany { columns: spec.to_string() });
-        }
-        Ok(())
+        Ok(Entry { key, exclusive: spec.unique && !nothing, exact })
     };
     let Some(IndexPath::Elements { array, below }) = columns.get(split) else {
-        add(front)?;
-        return Ok(found.into_iter().collect());
+        return Ok(vec![entry(front.key, front.nothing, front.exact)?]);
     };
+    let mut found = BTreeSet::new();
     if let ValueRef::Array(array) = path::walk(array.steps(), root)? {
-        let mut back = Partial { key: Vec::new(), nothing: false };
+        let mut back = Partial::new();
         for column in &columns[split + 1..] {
             back.push(column, root)?;
         }
@@ -298,7 +293,11 @@ pub fn entries(spec: &IndexSpec, document: &[u8]) -> Result<Vec<Entry>, EntryErr
             let mut key = front.key.clone();
             encoding::encode_into(&mut key, value)?;
             key.extend_from_slice(&back.key);
-            add(Partial { key, nothing: front.nothing || back.nothing || value.is_nothing() })?;
+            let nothing = front.nothing || back.nothing || value.is_nothing();
+            found.insert(entry(key, nothing, front.exact && back.exact)?);
+            if found.len() > MAX_ENTRIES {
+                return Err(EntryError::TooMany { columns: spec.to_string() });
+            }
         }
     }
     Ok(found.into_iter().collect())
@@ -307,28 +306,64 @@ pub fn entries(spec: &IndexSpec, document: &[u8]) -> Result<Vec<Entry>, EntryErr
 struct Partial {
     key: Vec<u8>,
     nothing: bool,
+    exact: bool,
 }
 
 impl Partial {
+    fn new() -> Partial {
+        Partial { key: Vec::new(), nothing: false, exact: true }
+    }
+
     fn push(&mut self, column: &IndexPath, root: ValueRef<'_>) -> Result<(), Malformed> {
         let IndexPath::Value(path) = column else { return Err(Malformed) };
         let value = path::walk(path.steps(), root)?;
         self.nothing |= value.is_nothing();
-        encoding::encode_into(&mut self.key, value)
+        let start = self.key.len();
+        encoding::encode_into(&mut self.key, value)?;
+        self.exact &= match value {
+            ValueRef::Float(_) | ValueRef::Array(_) | ValueRef::Map(_) => {
+                let decoded = encoding::decode(&self.key[start..]);
+                decoded.is_ok_and(|(decoded, _)| is_same_form(decoded.as_ref(), value))
+            }
+            _ => true,
+        };
+        Ok(())
     }
 }
 
-/// Reads the columns' values back from an entry's key; numbers are canonical.
+/// Whether two values are one document, byte for byte.
+fn is_same_form(a: ValueRef<'_>, b: ValueRef<'_>) -> bool {
+    let document = |value| {
+        let mut out = Vec::new();
+        cbor::write(&mut out, value);
+        out
+    };
+    document(a) == document(b)
+}
+
+/// Reads the columns' values back from an entry's key; numbers are canonical, which are those of the document if the
+/// entry is [exact](Entry::exact).
 ///
 /// # Errors
 /// [`Malformed`] for bytes that no document gives.
 pub fn decode_entry(spec: &IndexSpec, key: &[u8]) -> Result<Vec<crate::Value>, Malformed> {
-    let mut rest = key;
     let mut values = Vec::with_capacity(spec.columns().len());
+    decode_entry_into(spec, key, &mut values)?;
+    Ok(values)
+}
+
+/// [`decode_entry`], with the values in place of those there were.
+pub(crate) fn decode_entry_into(
+    spec: &IndexSpec,
+    key: &[u8],
+    values: &mut Vec<crate::Value>,
+) -> Result<(), Malformed> {
+    values.clear();
+    let mut rest = key;
     for _ in spec.columns() {
         let (value, behind) = encoding::decode(rest)?;
         values.push(value);
         rest = behind;
     }
-    if rest.is_empty() { Ok(values) } else { Err(Malformed) }
+    if rest.is_empty() { Ok(()) } else { Err(Malformed) }
 }

@@ -54,9 +54,12 @@ pub(crate) fn spec(text: &str) -> Result<IndexSpec, QueryError> {
     columns.push(first);
     loop {
         reader.space();
-        match reader.next() {
+        match reader.peek() {
             None => break,
-            Some(',') => columns.push(reader.column()?),
+            Some(',') => {
+                reader.next();
+                columns.push(reader.column()?);
+            }
             Some(_) => return Err(reader.fail("expected a comma or the end")),
         }
     }
@@ -98,6 +101,7 @@ impl<'t> Reader<'t> {
         let mut steps = vec![Step::Field(self.name()?)];
         let mut array: Option<Vec<Step>> = None;
         loop {
+            let (line, column) = (self.line, self.column);
             let part = match self.peek() {
                 Some('.') => {
                     self.next();
@@ -111,7 +115,13 @@ impl<'t> Reader<'t> {
             };
             match part {
                 Part::Step(step) => steps.push(step),
-                Part::Each if array.is_some() => return Err(self.fail("a second `[*]` in one path")),
+                Part::Each if array.is_some() => {
+                    return Err(QueryError::Text {
+                        line,
+                        column,
+                        problem: "a second `[*]` in one path".to_owned(),
+                    });
+                }
                 Part::Each => array = Some(std::mem::take(&mut steps)),
             }
         }
@@ -154,18 +164,23 @@ impl<'t> Reader<'t> {
             self.next();
             Part::Each
         } else {
+            let (line, column) = (self.line, self.column);
             let mut digits = String::new();
             while let Some(c) = self.peek().filter(char::is_ascii_digit) {
                 digits.push(c);
                 self.next();
             }
-            let index =
-                digits.parse().map_err(|_| self.fail("expected an element's number, from 0, or `*`"))?;
+            let index = digits.parse().map_err(|_| QueryError::Text {
+                line,
+                column,
+                problem: "expected an element's number, from 0, or `*`".to_owned(),
+            })?;
             Part::Step(Step::Index(index))
         };
-        if self.next() != Some(']') {
+        if self.peek() != Some(']') {
             return Err(self.fail("expected `]`"));
         }
+        self.next();
         Ok(part)
     }
 }

@@ -3,6 +3,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};
 
 use crate::QueryError;
@@ -24,6 +25,8 @@ pub struct Token {
 pub(crate) enum Position {
     /// In the order of an index, or of the keys if there is none.
     Scan { index: Option<String>, reverse: bool, entry: Vec<u8>, key: Vec<u8> },
+    /// The same in a union of ways: the names of all of them, and the number of the one.
+    Union { indexes: Vec<Option<String>>, access: u32, entry: Vec<u8>, key: Vec<u8> },
     /// In the order that was asked for: the sort key, and the record's key or the group's.
     Sorted { sort_key: Vec<u8>, id: Vec<u8> },
 }
@@ -49,6 +52,16 @@ impl Token {
                     Some(name) => out.str(name)?,
                 };
                 out.bool(*reverse)?.bytes(entry)?.bytes(key)?;
+            }
+            Position::Union { indexes, access, entry, key } => {
+                out.array(6)?.u8(VERSION)?.bytes(&self.mark)?.array(indexes.len() as u64)?;
+                for index in indexes {
+                    match index {
+                        None => out.null()?,
+                        Some(name) => out.str(name)?,
+                    };
+                }
+                out.u32(*access)?.bytes(entry)?.bytes(key)?;
             }
             Position::Sorted { sort_key, id } => {
                 out.array(4)?.u8(VERSION)?.bytes(&self.mark)?.bytes(sort_key)?.bytes(id)?;
@@ -78,14 +91,21 @@ impl Token {
         }
         let Ok(mark) = <[u8; 8]>::try_from(input.bytes()?) else { return Ok(None) };
         let position = match length {
+            Some(6) if input.datatype()? == Type::Array => {
+                let mut indexes = Vec::new();
+                for _ in 0..input.array()?.unwrap_or(0) {
+                    indexes.push(read_index(&mut input)?);
+                }
+                let access = input.u32()?;
+                Position::Union {
+                    indexes,
+                    access,
+                    entry: input.bytes()?.to_vec(),
+                    key: input.bytes()?.to_vec(),
+                }
+            }
             Some(6) => {
-                let index = match input.datatype()? {
-                    minicbor::data::Type::Null => {
-                        input.null()?;
-                        None
-                    }
-                    _ => Some(input.str()?.to_owned()),
-                };
+                let index = read_index(&mut input)?;
                 let reverse = input.bool()?;
                 Position::Scan {
                     index,
@@ -114,4 +134,12 @@ impl Token {
         let bytes = URL_SAFE_NO_PAD.decode(text.trim());
         Token::from_bytes(&bytes.map_err(|_| QueryError::Token("it is damaged".to_owned()))?)
     }
+}
+
+fn read_index(input: &mut Decoder<'_>) -> Result<Option<String>, minicbor::decode::Error> {
+    if input.datatype()? == Type::Null {
+        input.null()?;
+        return Ok(None);
+    }
+    Ok(Some(input.str()?.to_owned()))
 }

@@ -1,6 +1,7 @@
 //! Paths into documents: `address.city`, `tags[0]`, `"odd name".x`.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::cbor;
 use crate::error::QueryError;
@@ -23,7 +24,8 @@ pub enum Step {
 /// Where in a document a value is. Without steps it is the document.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path {
-    steps: Vec<Step>,
+    /// Shared: plans have a path in many places.
+    steps: Arc<[Step]>,
 }
 
 impl Path {
@@ -42,7 +44,7 @@ impl Path {
         if steps.iter().any(too_long) {
             return Err(QueryError::Invalid(format!("a field's name has more than {MAX_FIELD_BYTES} bytes")));
         }
-        Ok(Path { steps })
+        Ok(Path { steps: steps.into() })
     }
 
     /// A field of the document itself.
@@ -72,7 +74,7 @@ impl Path {
     /// # Errors
     /// [`Malformed`] if `document` is damaged on the way.
     pub fn find<'d>(&self, document: &'d [u8]) -> Result<ValueRef<'d>, Malformed> {
-        walk(&self.steps, ValueRef::read(document)?)
+        walk(&self.steps, cbor::root(document)?)
     }
 }
 
@@ -101,7 +103,13 @@ impl fmt::Display for Path {
     }
 }
 
-pub(crate) fn write_steps(f: &mut fmt::Formatter<'_>, steps: &[Step], from_start: bool) -> fmt::Result {
+/// `items[*].price`.
+pub(crate) fn write_elements(f: &mut fmt::Formatter<'_>, array: &Path, below: &Path) -> fmt::Result {
+    write!(f, "{array}[*]")?;
+    write_steps(f, below.steps(), false)
+}
+
+fn write_steps(f: &mut fmt::Formatter<'_>, steps: &[Step], from_start: bool) -> fmt::Result {
     for (position, step) in steps.iter().enumerate() {
         match step {
             Step::Field(name) => {

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use crate::path::{write_collection, write_name};
+use crate::path::{write_collection, write_elements, write_name};
 use crate::query::{Column, Comparison, Count, Expr, Filter, Function, KEY_NAME, OrderBy, Query};
 use crate::value::{Value, ValueRef};
 
@@ -128,6 +128,7 @@ impl fmt::Display for Expr {
         match self {
             Expr::Key => f.write_str(KEY_NAME),
             Expr::Path(path) => path.fmt(f),
+            Expr::Elements { array, below } => write_elements(f, array, below),
             Expr::Literal(value) => value.as_ref().fmt(f),
             Expr::Parameter(number) => write!(f, "${}", number + 1),
             Expr::Aggregate(function, None) => write!(f, "{}(*)", function.name()),

@@ -226,6 +226,10 @@ pub(crate) fn constraints(filter: &Filter) -> Vec<Constraint> {
             let Ok(below) = below else { return vec![] };
             exact(Target::Elements(array.clone(), below), compared(comparison.mirrored(), literal))
         }
+        Filter::Any(Expr::Literal(literal), comparison, Expr::Elements { array, below }) => {
+            let target = Target::Elements(array.clone(), below.clone());
+            exact(target, compared(comparison.mirrored(), literal))
+        }
         Filter::And(filters) => {
             let mut found: Vec<Constraint> = vec![];
             for constraint in filters.iter().flat_map(constraints) {

@@ -38,6 +38,26 @@ impl KeyRange {
     }
 }
 
+/// A row of an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexRow {
+    /// The entry's bytes.
+    pub entry: Bytes,
+    /// The key of its record.
+    pub key: Bytes,
+    /// [`Entry::exact`](crate::Entry::exact), or `false` if that is not known.
+    pub exact: bool,
+}
+
+/// A number of rows from the start of a range on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// How many.
+    pub rows: u64,
+    /// Where those that were not counted begin, unless all were.
+    pub rest: Option<Vec<u8>>,
+}
+
 /// The records of a collection and its indexes, as one state has them.
 ///
 /// Ranges of an index are over an entry's bytes followed by the record's key: entries are in this
@@ -84,7 +104,45 @@ pub trait Source {
     ///
     /// # Errors
     /// The store's.
-    fn next_entry(&mut self, cursor: &mut Self::Entries) -> Result<Option<(Bytes, Bytes)>, Self::Error>;
+    fn next_entry(&mut self, cursor: &mut Self::Entries) -> Result<Option<IndexRow>, Self::Error>;
+
+    /// How many entries of an index, or records if none is given, are in a range. At most `cap` are counted, from
+    /// the least on.
+    ///
+    /// # Errors
+    /// The store's.
+    fn count_range(
+        &mut self,
+        index: Option<usize>,
+        range: &KeyRange,
+        cap: u64,
+    ) -> Result<Counted, Self::Error> {
+        let after = |parts: &[&[u8]]| Some([&parts.concat()[..], &[0]].concat());
+        let mut counted = Counted { rows: 0, rest: None };
+        match index {
+            Some(index) => {
+                let mut cursor = self.entries(index, range, false)?;
+                while counted.rows < cap {
+                    let Some(row) = self.next_entry(&mut cursor)? else {
+                        counted.rest = None;
+                        break;
+                    };
+                    counted = Counted { rows: counted.rows + 1, rest: after(&[&row.entry, &row.key]) };
+                }
+            }
+            None => {
+                let mut cursor = self.records(range, false)?;
+                while counted.rows < cap {
+                    let Some((key, _)) = self.next_record(&mut cursor)? else {
+                        counted.rest = None;
+                        break;
+                    };
+                    counted = Counted { rows: counted.rows + 1, rest: after(&[&key]) };
+                }
+            }
+        }
+        Ok(counted)
+    }
 
     /// The document with a key.
     ///

@@ -3,8 +3,8 @@
 mod support;
 
 use dotdb_query::{
-    Budget, ExecuteError, Executor, Index, IndexSpec, Query, QueryError, Request, Schema, Token, Value,
-    execute, plan,
+    Budget, ExecuteError, Executor, Index, IndexSpec, Prepared, Query, QueryError, Request, Schema, Token,
+    Value, execute, plan,
 };
 
 use support::memory::Memory;
@@ -80,6 +80,23 @@ fn plans_read_what_they_need() {
         ),
         ("SELECT _key FROM p WHERE age = 7 LIMIT 2", 2, "index age", 0, 2, 0),
         ("SELECT COUNT(*) FROM p WHERE 'x' = ANY(tags)", 1, "index tags[*]", 0, 334, 0),
+        ("SELECT n, _key FROM p WHERE n > 995", 4, "index n", 0, 4, 0),
+        ("SELECT n AS a FROM p ORDER BY n DESC LIMIT 2", 2, "index n", 0, 2, 0),
+        ("SELECT city FROM p WHERE city = 'c3' AND age < 5 AND age <> 2", 3, "index city, age", 0, 4, 0),
+        ("SELECT n, city FROM p WHERE n > 995", 4, "index n", 0, 4, 4),
+        ("SELECT COUNT(*) FROM p WHERE _key < 'p0500'", 1, "records by key", 500, 0, 0),
+        ("SELECT * FROM p WHERE n > 995 OR age = 3", 14, "union of index n (n), index age (age)", 0, 14, 14),
+        // 3, which both branches have, comes once; so do the nine others of that age.
+        ("SELECT n FROM p WHERE n = 3 OR age = 3 ORDER BY n", 10, "union of index n (n)", 0, 11, 11),
+        (
+            "SELECT COUNT(*) FROM p WHERE n < 5 OR _key >= 'p0998'",
+            1,
+            "union of index n (n), records by key",
+            2,
+            5,
+            5,
+        ),
+        ("SELECT * FROM p WHERE n > 10 OR city = 'c3'", 989, "records by key", 1000, 0, 0),
         ("SELECT * FROM p WHERE n = 5 AND n = 6", 0, "records by key", 0, 0, 0),
     ] {
         let (found, explain) = explained(&mut memory, &indexes, text);
@@ -92,6 +109,37 @@ fn plans_read_what_they_need() {
         assert_eq!((actual.records, actual.entries, actual.fetched), (records, entries, fetched), "{shown}");
         assert_eq!(actual.results, rows as u64);
     }
+}
+
+#[test]
+fn numbers_are_shown_as_the_document_has_them() {
+    let indexes = indexes(&["a"]);
+    let numbers = ["1", "1.0", "2.5", "-0.0", "1e300", "[1.0]", "[2]", "null"];
+    let documents = numbers.iter().enumerate().map(|(key, number)| {
+        (vec![key as u8], dotdb_document::from_json(&format!("{{\"a\": {number}}}")).unwrap())
+    });
+    let mut memory = Memory::new(documents.collect(), &indexes);
+    memory.pretended = 1000;
+    let query = Query::parse("SELECT a FROM c ORDER BY a").unwrap();
+    let (rows, _, explain) = run(&mut memory, &indexes, &query, &[], None).unwrap();
+    let shown = |row: &dotdb_query::Row| dotdb_document::to_json(&row.document).unwrap();
+    assert_eq!(
+        rows.iter().map(shown).collect::<Vec<_>>(),
+        [
+            r#"{"a":null}"#,
+            r#"{"a":-0.0}"#,
+            r#"{"a":1}"#,
+            r#"{"a":1.0}"#,
+            r#"{"a":2.5}"#,
+            r#"{"a":1e300}"#,
+            r#"{"a":[1.0]}"#,
+            r#"{"a":[2]}"#
+        ]
+    );
+    // Records are read for the integral floats alone, of which 1e300 has no other form.
+    let actual = explain.actual.unwrap();
+    assert!(explain.access.starts_with("index a"), "{explain}");
+    assert_eq!((actual.entries, actual.fetched), (8, 3));
 }
 
 #[test]
@@ -213,8 +261,9 @@ fn budgets_end_queries() {
 }
 
 fn absent(memory: &mut Memory, text: &str) -> Vec<(String, Option<String>)> {
-    let query = Query::parse(text).unwrap();
-    let request = Request { query: &query, parameters: &[], indexes: &[], schema: None, token: None };
+    let query = Prepared::new(Query::parse(text).unwrap());
+    let indexes = std::sync::Arc::default();
+    let request = Request { query: &query, parameters: &[], indexes: &indexes, schema: None, token: None };
     let mut executor: Executor<Memory> = execute(plan(&request, memory).unwrap(), Budget::default());
     while executor.next(memory).unwrap().is_some() {}
     executor.absent().into_iter().map(|absent| (absent.path, absent.suggestion)).collect()
@@ -242,9 +291,10 @@ fn a_schema_refuses_unknown_fields() {
     let mut memory = people(&[]);
     let schema =
         Schema::from_json(r#"{"properties": {"city": {}, "n": {}}, "additionalProperties": false}"#).unwrap();
-    let query = Query::parse("SELECT * FROM p WHERE ctiy = 'c1'").unwrap();
+    let query = Prepared::new(Query::parse("SELECT * FROM p WHERE ctiy = 'c1'").unwrap());
+    let indexes = std::sync::Arc::default();
     let request =
-        Request { query: &query, parameters: &[], indexes: &[], schema: Some(&schema), token: None };
+        Request { query: &query, parameters: &[], indexes: &indexes, schema: Some(&schema), token: None };
     let Err(error) = plan(&request, &mut memory) else { panic!("the field is unknown") };
     assert_eq!(error.to_string(), "the collection's schema has no field `ctiy`; did you mean `city`?");
 }
@@ -262,7 +312,7 @@ fn damage_is_an_error() {
     let error = run(&mut memory, &mine, &query, &[], None).unwrap_err();
     assert_eq!(error.to_string(), "the record with key x'7030303035' is not a document: the CBOR is damaged");
     let mut memory = people(&mine);
-    memory.indexes[0] = [(vec![0x13, 0x99], 1)].into();
+    memory.indexes[0] = [(vec![0x13, 0x99], (1, false))].into();
     let count = Query::parse("SELECT COUNT(n) FROM p WHERE n > 0").unwrap();
     let error = run(&mut memory, &mine, &count, &[], None).unwrap_err();
     assert_eq!(error.to_string(), "the index n has an entry that no document gives: x'13'");

@@ -31,6 +31,13 @@ fn texts_in_their_printed_form() {
             "SELECT * FROM c WHERE x IS NOT MISSING OR y IS NULL",
         ),
         ("SELECT * FROM c WHERE contains(tags, 'x')", "SELECT * FROM c WHERE 'x' = ANY(tags)"),
+        ("SELECT * FROM c WHERE 5 < ANY(items[*].price)", "SELECT * FROM c WHERE 5 < ANY(items[*].price)"),
+        (
+            "SELECT * FROM c WHERE $1 = ANY ( a.b[0].items[*][1].\"two words\" )",
+            "SELECT * FROM c WHERE $1 = ANY(a.b[0].items[*][1].\"two words\")",
+        ),
+        ("SELECT * FROM c WHERE contains(\"by\"[*].x, 'y')", "SELECT * FROM c WHERE 'y' = ANY(\"by\"[*].x)"),
+        ("SELECT * FROM c WHERE 'x' = ANY(tags[*])", "SELECT * FROM c WHERE 'x' = ANY(tags)"),
         ("SELECT * FROM c WHERE n LIKE 'it''s%'", "SELECT * FROM c WHERE n LIKE 'it''s%'"),
         ("SELECT * FROM c WHERE h = X'00fF'", "SELECT * FROM c WHERE h = x'00ff'"),
         ("SELECT * FROM c WHERE a = ? AND b IN (?, 3)", "SELECT * FROM c WHERE a = $1 AND b IN ($2, 3)"),
@@ -82,6 +89,12 @@ fn refused_texts_name_the_place() {
         ("SELECT cuont(*) FROM c", "there is no function cuont; did you mean count? at line 1, column 8"),
         ("SELECT sum(*) FROM c", "sum takes a path; only COUNT takes * at line 1, column 8"),
         ("SELECT DISTINCT a FROM c", "DISTINCT is not supported: use GROUP BY at line 1, column 8"),
+        (
+            "SELECT * FROM c WHERE items[*].price > 5",
+            "`[*]` stands only in ANY and contains: `5 < ANY(items[*].price)` at line 1, column 23",
+        ),
+        ("SELECT * FROM c WHERE 1 = ANY(a[*].b[*])", "a second `[*]` in one path at line 1, column 37"),
+        ("SELECT SUM(items[*].price) FROM c", "sum takes a path or _key at line 1, column 8"),
         ("SELECT * FROM c WHERE a =", "expected a value or a path, found the end at line 1, column 26"),
         (
             "SELECT * FROM c WHERE count(*) > 1",

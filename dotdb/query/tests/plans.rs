@@ -11,7 +11,7 @@ use support::choose::{self, Choices};
 use support::memory::Memory;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
     fn planned_is_naive(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
@@ -59,6 +59,10 @@ fn every_kind_of_plan_is_met() {
             ("a filter on entries", !explain.filter_on_entry.is_empty()),
             ("a filter on records", by_index && !explain.filter_on_record.is_empty()),
             ("backward", explain.backward),
+            ("a union", explain.access.starts_with("union")),
+            ("counted", is(&explain.grouping, "counted")),
+            ("elements below", by_index && explain.within.iter().any(|text| text.contains("[*]"))),
+            ("rows of entries", by_index && !explain.reads_records && explain.grouping.is_none()),
             ("ends", explain.access.starts_with("ends of index")),
             ("count", explain.access.starts_with("count")),
             ("one group", is(&explain.grouping, "one group")),

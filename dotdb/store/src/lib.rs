@@ -94,6 +94,27 @@ pub trait Snapshot: Send + Sync {
         to: Bound<&[u8]>,
         direction: Direction,
     ) -> Result<PairIter, StoreError>;
+
+    /// How many pairs lie between two bounds. At most `cap` are counted, from the least key on; what is not looked at is
+    /// not verified either.
+    fn count(&self, from: Bound<&[u8]>, to: Bound<&[u8]>, cap: u64) -> Result<Counted, StoreError> {
+        let mut rows = self.range(from, to, Direction::Forward)?;
+        let mut counted = Counted { pairs: 0, last: None };
+        while counted.pairs < cap {
+            let Some(row) = rows.next() else { return Ok(Counted { last: None, ..counted }) };
+            counted = Counted { pairs: counted.pairs + 1, last: Some(row?.0) };
+        }
+        Ok(counted)
+    }
+}
+
+/// What [`Snapshot::count`] gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Number of pairs counted.
+    pub pairs: u64,
+    /// The key of the last of them if there can be more, `None` if all were counted.
+    pub last: Option<Bytes>,
 }
 
 /// What [`Snapshot::range`] gives: key and value, or the error that ended the iteration.

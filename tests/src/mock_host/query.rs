@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use dotdb::query::{
-    Budget, ExecuteStep, KeyRange, PlanError, Query, Request, Source, Statistics, Value, execute, plan,
+    Budget, ExecuteStep, IndexRow, KeyRange, PlanError, Prepared, Query, Request, Source, Statistics, Value,
+    execute, plan,
 };
 use dotvm_core::gas::{self, Gas};
 use dotvm_core::host::{HostError, HostResult};
@@ -53,7 +55,7 @@ impl Source for Documents {
         panic!("the planner was given no index")
     }
 
-    fn next_entry(&mut self, cursor: &mut Infallible) -> Result<Option<(Bytes, Bytes)>, Infallible> {
+    fn next_entry(&mut self, cursor: &mut Infallible) -> Result<Option<IndexRow>, Infallible> {
         match *cursor {}
     }
 
@@ -101,7 +103,9 @@ pub fn run(
     let query = Query::from_bytes(compiled).or_else(refused)?;
     let parameters = arguments.map_or(Ok(Vec::new()), Value::list_from_document).or_else(refused)?;
     check()?;
-    let request = Request { query: &query, parameters: &parameters, indexes: &[], schema: None, token: None };
+    let (query, indexes) = (Prepared::new(query), Arc::default());
+    let request =
+        Request { query: &query, parameters: &parameters, indexes: &indexes, schema: None, token: None };
     let mut documents = Documents { rows, planning: (0, 0) };
     let plan = plan(&request, &mut documents).or_else(|error| match error {
         PlanError::Query(error) => refused(error),

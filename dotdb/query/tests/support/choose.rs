@@ -45,7 +45,7 @@ const NUMBERS: [&str; 14] = [
 ];
 const TEXTS: [&str; 8] = ["", "a", "ab", "abc", "b", "é", "a%", "A"];
 const PATHS: [&str; 8] = ["a", "b", "a", "b", "m.x", "tags[0]", "tags", "m"];
-const SPECS: [&str; 12] = [
+const SPECS: [&str; 14] = [
     "a",
     "b",
     "a, b",
@@ -58,6 +58,8 @@ const SPECS: [&str; 12] = [
     "a, m.x, b",
     "tags[0]",
     "m",
+    "items[*].x",
+    "a, items[*].x, b",
 ];
 
 fn scalar(choices: &mut Choices<'_>) -> String {
@@ -85,6 +87,15 @@ fn document(choices: &mut Choices<'_>) -> String {
             let tags: Vec<String> = (0..count).map(|_| scalar(choices)).collect();
             fields.push(format!("\"tags\": [{}]", tags.join(", ")));
         }
+    }
+    if choices.one_in(2) {
+        let item = |choices: &mut Choices<'_>| match choices.below(5) {
+            0 => scalar(choices),
+            1 => "{}".to_owned(),
+            _ => format!("{{\"x\": {}}}", scalar(choices)),
+        };
+        let items: Vec<String> = (0..choices.below(4)).map(|_| item(choices)).collect();
+        fields.push(format!("\"items\": [{}]", items.join(", ")));
     }
     match choices.below(3) {
         0 => {}
@@ -172,7 +183,10 @@ fn condition(choices: &mut Choices<'_>, parameters: &mut Vec<Value>, depth: usiz
         7 => format!("{path} IS {not}MISSING"),
         8 => format!("{path} {not}LIKE '{}'", choices.one(&["a%", "a_", "%b%", "abc", "%", "", "_%", "a%%"])),
         9 => format!("{not}starts_with({path}, '{}')", choices.one(&TEXTS)),
-        10 => format!("{not}{} {comparison} ANY(tags)", literal(choices, parameters)),
+        10 => {
+            let array = choices.one(&["tags", "items[*].x", "items", "tags[*]"]);
+            format!("{not}{} {comparison} ANY({array})", literal(choices, parameters))
+        }
         11 => match choices.below(4) {
             0 => format!("{not}_key {comparison} {}", key(choices)),
             1 => format!("_key {not}IN ({}, {})", key(choices), key(choices)),
@@ -196,8 +210,26 @@ fn condition(choices: &mut Choices<'_>, parameters: &mut Vec<Value>, depth: usiz
 /// A query's text and its values.
 pub fn query(choices: &mut Choices<'_>) -> (String, Vec<Value>) {
     let mut parameters = vec![];
-    let filter = match choices.below(4) {
+    let filter = match choices.below(5) {
         0 => String::new(),
+        // Branches that indexes of their own can serve.
+        4 => {
+            let branches: Vec<String> = (0..choices.below(2) + 2)
+                .map(|_| match choices.below(6) {
+                    0 => format!("_key = {}", key(choices)),
+                    1 => format!("{} = ANY(tags)", literal(choices, &mut parameters)),
+                    2 => format!("{} < ANY(items[*].x)", literal(choices, &mut parameters)),
+                    3 => format!("a > {}", literal(choices, &mut parameters)),
+                    4 => format!("b = {}", literal(choices, &mut parameters)),
+                    _ => condition(choices, &mut parameters, 0),
+                })
+                .collect();
+            let also = match choices.below(3) {
+                0 => format!(" AND {}", condition(choices, &mut parameters, 1)),
+                _ => String::new(),
+            };
+            format!(" WHERE ({}){also}", branches.join(" OR "))
+        }
         1 => format!(" WHERE {}", condition(choices, &mut parameters, 2)),
         _ => {
             let first = condition(choices, &mut parameters, 1);
@@ -210,7 +242,9 @@ pub fn query(choices: &mut Choices<'_>) -> (String, Vec<Value>) {
         _ => String::new(),
     };
     let direction = |choices: &mut Choices<'_>| choices.one(&["", " DESC", " ASC"]);
-    let text = if choices.one_in(3) {
+    let text = if choices.one_in(8) {
+        format!("SELECT COUNT(*) FROM c{filter}{limit}")
+    } else if choices.one_in(3) {
         let groups: Vec<&str> = match choices.below(6) {
             0 | 1 => vec![],
             5 => vec!["a"],

@@ -5,13 +5,13 @@ use std::convert::Infallible;
 use std::ops::Bound;
 
 use bytes::Bytes;
-use dotdb_query::{Index, KeyRange, Source, Statistics, entries};
+use dotdb_query::{Index, IndexRow, KeyRange, Source, Statistics, entries};
 
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     pub records: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// By entry and key in one, as ranges are over them: with the length of the entry.
-    pub indexes: Vec<BTreeMap<Vec<u8>, usize>>,
+    /// By entry and key in one, as ranges are over them: with the length of the entry, and whether it is exact.
+    pub indexes: Vec<BTreeMap<Vec<u8>, (usize, bool)>>,
     /// Records that the statistics tell of beyond those that are there, so that the planner takes to
     /// indexes in small collections too. Results must not depend on it.
     pub pretended: u64,
@@ -34,7 +34,7 @@ impl Memory {
             let distinct: BTreeSet<_> = own.iter().map(|entry| &entry.key).collect();
             assert_eq!(distinct.len(), own.len());
             for entry in own {
-                rows.insert([&entry.key[..], &key].concat(), entry.key.len());
+                rows.insert([&entry.key[..], &key].concat(), (entry.key.len(), entry.exact));
             }
         }
         self.records.insert(key, document);
@@ -55,9 +55,9 @@ fn bounds(range: &KeyRange) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
     (Bound::Included(range.start.clone()), end)
 }
 
-type Rows = std::vec::IntoIter<(Bytes, Bytes)>;
+type Rows<T> = std::vec::IntoIter<T>;
 
-fn in_order(mut rows: Vec<(Bytes, Bytes)>, reverse: bool) -> Rows {
+fn in_order<T>(mut rows: Vec<T>, reverse: bool) -> Rows<T> {
     if reverse {
         rows.reverse();
     }
@@ -66,34 +66,43 @@ fn in_order(mut rows: Vec<(Bytes, Bytes)>, reverse: bool) -> Rows {
 
 impl Source for Memory {
     type Error = Infallible;
-    type Records = Rows;
-    type Entries = Rows;
+    type Records = Rows<(Bytes, Bytes)>;
+    type Entries = Rows<IndexRow>;
 
     fn count(&mut self) -> Result<u64, Infallible> {
         Ok(self.records.len() as u64)
     }
 
-    fn records(&mut self, range: &KeyRange, reverse: bool) -> Result<Rows, Infallible> {
+    fn records(&mut self, range: &KeyRange, reverse: bool) -> Result<Self::Records, Infallible> {
         assert!(!range.is_empty());
         let rows = self.records.range(bounds(range));
         let rows = rows.map(|(key, document)| (key.clone().into(), document.clone().into())).collect();
         Ok(in_order(rows, reverse))
     }
 
-    fn next_record(&mut self, cursor: &mut Rows) -> Result<Option<(Bytes, Bytes)>, Infallible> {
+    fn next_record(&mut self, cursor: &mut Self::Records) -> Result<Option<(Bytes, Bytes)>, Infallible> {
         Ok(cursor.next())
     }
 
-    fn entries(&mut self, index: usize, range: &KeyRange, reverse: bool) -> Result<Rows, Infallible> {
+    fn entries(
+        &mut self,
+        index: usize,
+        range: &KeyRange,
+        reverse: bool,
+    ) -> Result<Self::Entries, Infallible> {
         assert!(!range.is_empty());
         let rows = self.indexes[index].range(bounds(range));
         let rows = rows
-            .map(|(row, &length)| (row[..length].to_vec().into(), row[length..].to_vec().into()))
+            .map(|(row, &(length, exact))| IndexRow {
+                entry: row[..length].to_vec().into(),
+                key: row[length..].to_vec().into(),
+                exact,
+            })
             .collect();
         Ok(in_order(rows, reverse))
     }
 
-    fn next_entry(&mut self, cursor: &mut Rows) -> Result<Option<(Bytes, Bytes)>, Infallible> {
+    fn next_entry(&mut self, cursor: &mut Self::Entries) -> Result<Option<IndexRow>, Infallible> {
         Ok(cursor.next())
     }
 

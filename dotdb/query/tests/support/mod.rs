@@ -8,7 +8,7 @@ pub mod naive;
 pub mod tree;
 
 use dotdb_query::{
-    Budget, ExecuteError, Index, Query, QueryError, Request, Row, Token, Value, execute, plan,
+    Budget, ExecuteError, Index, Prepared, Query, QueryError, Request, Row, Token, Value, execute, plan,
 };
 
 use memory::Memory;
@@ -32,7 +32,8 @@ pub fn run_within(
     token: Option<&Token>,
     budget: Budget,
 ) -> Result<(Vec<Row>, Option<Token>, dotdb_query::Explain), QueryError> {
-    let request = Request { query, parameters, indexes, schema: None, token };
+    let (query, indexes) = (Prepared::new(query.clone()), indexes.into());
+    let request = Request { query: &query, parameters, indexes: &indexes, schema: None, token };
     let plan = plan(&request, memory).map_err(|error| match error {
         dotdb_query::PlanError::Query(error) => error,
         dotdb_query::PlanError::Statistics(never) => match never {},

@@ -214,6 +214,10 @@ fn record(expr: &Expr, key: &[u8], document: &Tree, parameters: &[Value]) -> Tre
     match expr {
         Expr::Key => Tree::Bytes(key.to_vec()),
         Expr::Path(path) => at(path, document),
+        Expr::Elements { array, below } => match at(array, document) {
+            Tree::Array(items) => Tree::Array(items.iter().map(|item| at(below, item)).collect()),
+            _ => Tree::Missing,
+        },
         Expr::Literal(value) => of_value(value),
         Expr::Parameter(number) => of_value(&parameters[usize::from(*number)]),
         Expr::Aggregate(..) => unreachable!("not of a record"),
