@@ -32,8 +32,8 @@ const DIRECT_BATCH: &str = "jmt called directly, by the batch";
 
 /// Where the rows lie in our store.
 const PREFIX: u8 = 0x82;
-/// Changes in one chunk while the tree is built.
-const CHUNK: u64 = 25_000;
+/// Changes in one chunk while the tree is built: more write the upper nodes less often, and take more memory.
+const CHUNK: u64 = 250_000;
 /// The version before the measured one.
 const BUILT: u64 = 1;
 /// Key `i` of the changed ones is `i * KEY_FACTOR` modulo the number of keys, which is a power of ten or two.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use dotdb::query::{IndexSpec, Path, Query, Value, ValueRef};
+use dotdb::query::{IndexSpec, Path, Prepared, Query, Value, ValueRef};
 use dotdb::{ContractId, Database, Durability, Mode, QueryOptions, Settings, ValueKind, document};
 use dotdb_redb::RedbStore;
 use rusqlite::Connection;
@@ -194,14 +194,16 @@ impl Contender for Ours {
             ),
             Ask::Count => ("SELECT count(*) AS n FROM orders WHERE total >= $1 AND total < $2", "n"),
         };
-        let (query, column) = (Query::parse(text)?, Path::parse(column)?);
+        // As SQLite's statement is.
+        let query = Prepared::new(Query::parse(text)?);
+        let column = Path::parse(column)?;
         let mut tx = database.begin(Mode::ReadOnly)?;
         let orders = tx.collection(*contract, COLLECTION, ValueKind::Document)?;
         let mut sum = 0;
         for &from in parameters {
             let both = [Value::Int(from.into()), Value::Int((from + WIDTH).into())];
             let given = if *ask == Ask::Equal { &both[..1] } else { &both[..] };
-            let (cursor, _) = tx.query(orders, &query, given, &QueryOptions::default())?;
+            let (cursor, _) = tx.query_prepared(orders, &query, given, &QueryOptions::default())?;
             while let Some(row) = tx.query_next(cursor)? {
                 let ValueRef::Int(value) = column.find(&row.document)? else {
                     anyhow::bail!("a row without an integer");

@@ -265,14 +265,15 @@ impl Snapshot for RedbSnapshot {
         }
         self.engine.contain(|| {
             let mut rows = self.data.range::<&[u8]>((from, to)).map_err(error::storage)?;
-            let mut pairs = 0;
-            let mut last = None;
-            while pairs < cap {
-                let Some(row) = rows.next() else { return Ok(Counted { pairs, last: None }) };
-                last = Some(row.map_err(error::storage)?.0);
-                pairs += 1;
+            for pairs in 1..cap {
+                match rows.next() {
+                    Some(row) => drop(row.map_err(error::storage)?),
+                    None => return Ok(Counted { pairs: pairs - 1, last: None }),
+                }
             }
-            let last = last.map(|key| Bytes::copy_from_slice(key.value()));
+            let row = if cap > 0 { rows.next().transpose().map_err(error::storage)? } else { None };
+            let pairs = if row.is_some() { cap } else { cap.saturating_sub(1) };
+            let last = row.map(|(key, _)| Bytes::copy_from_slice(key.value()));
             // Whoever counts on goes on behind it: a damaged inner page must not lead back.
             match (from, &last) {
                 (Bound::Included(from), Some(key)) if key < from => Err(out_of_order(key)),

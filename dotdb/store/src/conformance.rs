@@ -167,6 +167,17 @@ fn ranges(store: &dyn Store) {
                 let found = rows(&*snapshot, from, to, direction);
                 assert_eq!(found, expected, "range {from:?} {to:?} {direction:?}");
             }
+            let expected = model_rows(&model, from, to, Direction::Forward);
+            for cap in 0..=6usize {
+                let counted = snapshot.count(from, to, cap as u64).expect("count");
+                assert_eq!(counted.pairs, expected.len().min(cap) as u64, "count {from:?} {to:?} {cap}");
+                if cap > expected.len() {
+                    assert_eq!(counted.last, None, "count {from:?} {to:?} {cap}");
+                } else if cap < expected.len() {
+                    let last = cap.checked_sub(1).map(|last| &expected[last].0[..]);
+                    assert_eq!(counted.last.as_deref(), last, "count {from:?} {to:?} {cap}");
+                }
+            }
         }
     }
 }

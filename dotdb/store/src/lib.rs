@@ -113,7 +113,7 @@ pub trait Snapshot: Send + Sync {
 pub struct Counted {
     /// Number of pairs counted.
     pub pairs: u64,
-    /// The key of the last of them if there can be more, `None` if all were counted.
+    /// The key of the last of them if there can be more, `None` if all were counted or none.
     pub last: Option<Bytes>,
 }
 

@@ -1,5 +1,6 @@
 //! Groups in execution, and results that need no rows.
 
+use super::rows::{project, sort_key};
 use super::{ExecuteError, Executed, Executor, Last, Row, Stage, Step};
 use crate::QueryError;
 use crate::encoding;
@@ -7,23 +8,12 @@ use crate::error::hex;
 use crate::eval;
 use crate::group::{Finished, Group};
 use crate::index::decode_entry;
-use crate::plan::{Grouping, Probe};
+use crate::plan::{Grouping, Plan, Probe};
 use crate::query::{Expr, Function};
 use crate::source::{KeyRange, Source};
 use crate::value::{Malformed, Value};
 
 impl<S: Source> Executor<S> {
-    pub(super) fn group_key(&self, row: &impl eval::Row) -> Result<(Vec<u8>, Vec<Value>), Malformed> {
-        let mut encoded = Vec::new();
-        let mut keys = vec![];
-        for group in &self.plan.bound.prepared.query().group_by {
-            let value = row.value(group)?;
-            encoding::encode_into(&mut encoded, value)?;
-            keys.push(value.to_value().canonical());
-        }
-        Ok((encoded, keys))
-    }
-
     /// When groups come one after the other and another begins, finishes the last.
     pub(super) fn close_group(&mut self, encoded: &[u8]) -> Result<Step, QueryError> {
         if !matches!(self.plan.grouping, Grouping::Streaming) || self.groups.contains_key(encoded) {
@@ -76,8 +66,8 @@ impl<S: Source> Executor<S> {
         {
             return Ok(Step::Working);
         }
-        let document = self.project(&finished, None).map_err(damaged)?;
-        let sort_key = self.sort_key(&finished).map_err(damaged)?;
+        let document = project(&self.plan, &mut self.buffer, &finished, None).map_err(damaged)?;
+        let sort_key = sort_key(&self.plan, &finished).map_err(damaged)?;
         let mut id = encoded;
         if query.group_order() == Some(true) {
             id.iter_mut().for_each(|byte| *byte = !*byte);
@@ -101,7 +91,7 @@ impl<S: Source> Executor<S> {
         self.stage = Stage::Done;
         let prepared = self.plan.bound.prepared.clone();
         let finished = Finished::known(prepared.query(), prepared.aggregates(), results);
-        let document = self.project(&finished, None).map_err(damaged)?;
+        let document = project(&self.plan, &mut self.buffer, &finished, None).map_err(damaged)?;
         if self.is_before_resume(&[], &[]) {
             return Ok(Step::Done);
         }
@@ -170,4 +160,16 @@ impl<S: Source> Executor<S> {
         self.stage = Stage::Probe(number + 1, results);
         Ok(Step::Working)
     }
+}
+
+/// The values that a row is grouped by, encoded and as they are shown.
+pub(super) fn group_key(plan: &Plan, row: &impl eval::Row) -> Result<(Vec<u8>, Vec<Value>), Malformed> {
+    let mut encoded = Vec::new();
+    let mut keys = vec![];
+    for group in &plan.bound.prepared.query().group_by {
+        let value = row.value(group)?;
+        encoding::encode_into(&mut encoded, value)?;
+        keys.push(value.to_value().canonical());
+    }
+    Ok((encoded, keys))
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::entry_row::EntryRow;
+use super::groups::group_key;
 use super::{ExecuteError, Executed, Executor, Last, Row, Step};
 use crate::QueryError;
 use crate::cbor;
@@ -11,7 +12,7 @@ use crate::error::hex;
 use crate::eval::{self, Record};
 use crate::index;
 use crate::page::Position;
-use crate::plan::{Fetch, Grouping};
+use crate::plan::{Fetch, Grouping, Plan};
 use crate::source::{IndexRow, Source};
 use crate::value::{Malformed, ValueRef};
 
@@ -33,37 +34,34 @@ impl<S: Source> Executor<S> {
             Fetch::Always => false,
         };
         if suffices || self.plan.entry_filter.is_some() {
-            let indexes = std::sync::Arc::clone(&self.plan.indexes);
-            let index = &indexes[number];
-            let mut values = std::mem::take(&mut self.values);
+            let index = &self.plan.indexes[number];
             let damaged = |_| QueryError::Entry { index: index.name.clone(), entry: hex(&entry) };
-            index::decode_entry_into(&index.spec, &entry, &mut values).map_err(damaged)?;
-            let row = EntryRow { spec: &index.spec, values: &values, key: &key };
+            index::decode_entry_into(&index.spec, &entry, &mut self.values).map_err(damaged)?;
+            let row = EntryRow { spec: &index.spec, values: &self.values, key: &key };
             if let Some(filter) = &self.plan.entry_filter
                 && eval::holds(filter, &row).map_err(damaged)? != Some(true)
             {
-                self.values = values;
                 return Ok(Step::Working);
             }
-            if suffices {
-                let step = match self.plan.grouping {
-                    Grouping::None => {
-                        let sort_key = self.sort_key(&row).map_err(damaged)?;
-                        let document = self.project(&row, None).map_err(damaged)?;
-                        let shown = Row { key: Some(key.clone()), document };
-                        self.found(shown, access, entry.clone(), key.clone(), sort_key)?
-                    }
-                    _ => {
-                        let (encoded, keys) = self.group_key(&row).map_err(damaged)?;
-                        let closed = self.close_group(&encoded)?;
-                        self.add_to_group(encoded, keys, &row)?.map_err(damaged)?;
-                        closed
-                    }
-                };
-                self.values = values;
-                return Ok(step);
+            if suffices && matches!(self.plan.grouping, Grouping::None) {
+                let sort_key = sort_key(&self.plan, &row).map_err(damaged)?;
+                let document = project(&self.plan, &mut self.buffer, &row, None).map_err(damaged)?;
+                let shown = Row { key: Some(key.clone()), document };
+                return Ok(self.found(shown, access, entry, key, sort_key)?);
             }
-            self.values = values;
+            if suffices {
+                let (encoded, keys) = group_key(&self.plan, &row).map_err(damaged)?;
+                // Groups take the row in while the executor is not theirs.
+                let indexes = std::sync::Arc::clone(&self.plan.indexes);
+                let values = std::mem::take(&mut self.values);
+                let row = EntryRow { spec: &indexes[number].spec, values: &values, key: &key };
+                let closed = self.close_group(&encoded)?;
+                let damaged =
+                    |_| QueryError::Entry { index: indexes[number].name.clone(), entry: hex(&entry) };
+                self.add_to_group(encoded, keys, &row)?.map_err(damaged)?;
+                self.values = values;
+                return Ok(closed);
+            }
         }
         let document = source.get(&key).map_err(ExecuteError::Source)?;
         let Some(document) = document else {
@@ -143,72 +141,16 @@ impl<S: Source> Executor<S> {
             return Ok(Step::Working);
         }
         if matches!(self.plan.grouping, Grouping::None) {
-            let sort_key = self.sort_key(&record).map_err(damaged(&key))?;
-            let shown = self.project(&record, Some(&document)).map_err(damaged(&key))?;
+            let sort_key = sort_key(&self.plan, &record).map_err(damaged(&key))?;
+            let shown =
+                project(&self.plan, &mut self.buffer, &record, Some(&document)).map_err(damaged(&key))?;
             let row = Row { key: Some(key.clone()), document: shown };
             return Ok(self.found(row, access, entry, key, sort_key)?);
         }
-        let (encoded, keys) = self.group_key(&record).map_err(damaged(&key))?;
+        let (encoded, keys) = group_key(&self.plan, &record).map_err(damaged(&key))?;
         let closed = self.close_group(&encoded)?;
         self.add_to_group(encoded, keys, &record)?.map_err(damaged(&key))?;
         Ok(closed)
-    }
-
-    /// What the row is sorted by after it was found; empty if it comes in order.
-    pub(super) fn sort_key(&self, row: &impl eval::Row) -> Result<Vec<u8>, Malformed> {
-        if !self.plan.sort && matches!(self.plan.grouping, Grouping::None) {
-            return Ok(vec![]);
-        }
-        let mut key = Vec::new();
-        for (order, collation) in self.plan.bound.prepared.query().order_by.iter().zip(&self.plan.collations)
-        {
-            let start = key.len();
-            match (row.value(&order.expr)?, collation) {
-                (ValueRef::Text(text), Some(collation)) => {
-                    // Between the encodings of numbers and of byte strings, as text is.
-                    let mut sorted = vec![];
-                    encoding::encode_into(&mut sorted, ValueRef::Bytes(&collation.key(text)))?;
-                    sorted[0] = encoding::class_range(crate::value::Class::Text).0;
-                    key.append(&mut sorted);
-                }
-                (value, _) => encoding::encode_into(&mut key, value)?,
-            }
-            if order.descending {
-                key[start..].iter_mut().for_each(|byte| *byte = !*byte);
-            }
-        }
-        Ok(key)
-    }
-
-    /// The columns as a document.
-    pub(super) fn project(
-        &mut self,
-        row: &impl eval::Row,
-        whole: Option<&Bytes>,
-    ) -> Result<Bytes, Malformed> {
-        let Some(columns) = &self.plan.bound.prepared.query().columns else {
-            return Ok(whole.cloned().unwrap_or_default());
-        };
-        self.buffer.clear();
-        // The head, which says how many there are, comes last.
-        self.buffer.push(0);
-        let mut count = 0;
-        for (position, name) in self.plan.bound.prepared.names() {
-            let value = row.value(&columns[*position].expr)?;
-            if value != ValueRef::Missing {
-                self.buffer.extend_from_slice(name);
-                cbor::write(&mut self.buffer, value);
-                count += 1;
-            }
-        }
-        if count <= FEW_COLUMNS {
-            self.buffer[0] = cbor::MAP << 5 | count as u8;
-            return Ok(Bytes::copy_from_slice(&self.buffer));
-        }
-        let mut head = Vec::with_capacity(self.buffer.len() + 9);
-        cbor::write_head(&mut head, cbor::MAP, count as u64);
-        head.extend_from_slice(&self.buffer[1..]);
-        Ok(head.into())
     }
 
     fn found(
@@ -272,4 +214,61 @@ impl<S: Source> Executor<S> {
         self.sorted.insert((sort_key, id), row);
         Ok(())
     }
+}
+
+/// What the row is sorted by after it was found; empty if it comes in order.
+pub(super) fn sort_key(plan: &Plan, row: &impl eval::Row) -> Result<Vec<u8>, Malformed> {
+    if !plan.sort && matches!(plan.grouping, Grouping::None) {
+        return Ok(vec![]);
+    }
+    let mut key = Vec::new();
+    for (order, collation) in plan.bound.prepared.query().order_by.iter().zip(&plan.collations) {
+        let start = key.len();
+        match (row.value(&order.expr)?, collation) {
+            (ValueRef::Text(text), Some(collation)) => {
+                // Between the encodings of numbers and of byte strings, as text is.
+                let mut sorted = vec![];
+                encoding::encode_into(&mut sorted, ValueRef::Bytes(&collation.key(text)))?;
+                sorted[0] = encoding::class_range(crate::value::Class::Text).0;
+                key.append(&mut sorted);
+            }
+            (value, _) => encoding::encode_into(&mut key, value)?,
+        }
+        if order.descending {
+            key[start..].iter_mut().for_each(|byte| *byte = !*byte);
+        }
+    }
+    Ok(key)
+}
+
+/// The columns as a document.
+pub(super) fn project(
+    plan: &Plan,
+    buffer: &mut Vec<u8>,
+    row: &impl eval::Row,
+    whole: Option<&Bytes>,
+) -> Result<Bytes, Malformed> {
+    let Some(columns) = &plan.bound.prepared.query().columns else {
+        return Ok(whole.cloned().unwrap_or_default());
+    };
+    buffer.clear();
+    // The head, which says how many there are, comes last.
+    buffer.push(0);
+    let mut count = 0;
+    for (position, name) in plan.bound.prepared.names() {
+        let value = row.value(&columns[*position].expr)?;
+        if value != ValueRef::Missing {
+            buffer.extend_from_slice(name);
+            cbor::write(buffer, value);
+            count += 1;
+        }
+    }
+    if count <= FEW_COLUMNS {
+        buffer[0] = cbor::MAP << 5 | count as u8;
+        return Ok(Bytes::copy_from_slice(buffer));
+    }
+    let mut head = Vec::with_capacity(buffer.len() + 9);
+    cbor::write_head(&mut head, cbor::MAP, count as u64);
+    head.extend_from_slice(&buffer[1..]);
+    Ok(head.into())
 }
