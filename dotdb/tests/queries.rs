@@ -131,6 +131,47 @@ fn pending_writes_show_and_later_ones_do_not() {
 }
 
 #[test]
+fn rows_of_entries_have_the_form_that_the_document_has_now() {
+    let (database, contract) = filled(0);
+    index(&database, contract, "by-a", "a");
+    let query = Query::parse("SELECT a FROM people WHERE a >= 1").unwrap();
+    for (number, fetched) in [("1", 0), ("1.0", 1), ("1.5", 0), ("[1.0]", 0), ("1", 0)] {
+        let mut tx = database.begin(Mode::ReadWrite).unwrap();
+        let people = tx.collection(contract, "people", KIND).unwrap();
+        tx.put(people, b"k", document::from_json(&format!("{{\"a\":{number}}}")).unwrap()).unwrap();
+        tx.commit(Durability::None).unwrap();
+        let mut tx = database.begin(Mode::ReadOnly).unwrap();
+        let people = tx.collection(contract, "people", KIND).unwrap();
+        let (cursor, _) = tx.query(people, &query, &[], &QueryOptions::default()).unwrap();
+        let row = tx.query_next(cursor).unwrap().map(|row| document::to_json(&row.document).unwrap());
+        // An array is no number: it is not in the range.
+        let expected = (number != "[1.0]").then(|| format!("{{\"a\":{number}}}"));
+        assert_eq!(row, expected);
+        let actual = tx.query_explain(cursor).unwrap().actual.unwrap();
+        assert_eq!((actual.records, actual.fetched), (0, fetched), "{number}");
+    }
+}
+
+#[test]
+fn ranges_are_counted_without_reading_and_over_pending_writes() {
+    let (database, contract) = filled(3000);
+    index(&database, contract, "by-n", "n");
+    let text = "SELECT COUNT(*) AS c FROM people WHERE n >= 100 AND n < 2500";
+    let mut tx = database.begin(Mode::ReadWrite).unwrap();
+    let people = tx.collection(contract, "people", KIND).unwrap();
+    assert_eq!(rows(&mut tx, people, text, &[]), [r#"{"c":2400}"#]);
+    tx.delete(people, &1000u32.to_be_bytes()).unwrap();
+    assert_eq!(rows(&mut tx, people, text, &[]), [r#"{"c":2399}"#]);
+    put_person(&mut tx, people, 5000);
+    assert_eq!(rows(&mut tx, people, text, &[]), [r#"{"c":2399}"#]);
+    let query = Query::parse(text).unwrap();
+    let (cursor, planning) = tx.query(people, &query, &[], &QueryOptions::default()).unwrap();
+    tx.query_next(cursor).unwrap().unwrap();
+    let actual = tx.query_explain(cursor).unwrap().actual.unwrap();
+    assert_eq!((planning.rows, actual.entries, actual.bytes), (0, 2399, 0));
+}
+
+#[test]
 fn pages_meet() {
     let (database, contract) = filled(500);
     index(&database, contract, "by-place", "city, age");
