@@ -44,6 +44,15 @@ pub enum Class {
     New,
     /// New reference: 4, and 1 per 32 bytes.
     R,
+    /// Way into a tree: 1, and 1 per step.
+    Way,
+    /// Cells made anew: 4, and 8 for each.
+    Cells,
+    /// Comparison of references: 1, 4 for each pair of cells that does not follow from others, and 1 per 32 bytes of the
+    /// shorter of two byte strings or integers.
+    Same,
+    /// Noun: 10, 8 for each cell and 1 for each limb of 64 bits of an atom.
+    Noun,
     /// Document: 10, and 1 per 2 bytes.
     Doc,
     /// Contract slot: 20, 480 more on first touch, and 1 per 8 bytes of key and value.
@@ -84,6 +93,10 @@ impl Class {
             Class::Al => "al(n)",
             Class::New => "r",
             Class::R => "r+c(n)",
+            Class::Way => "b·depth",
+            Class::Cells => "r·n",
+            Class::Same => "eq(n)",
+            Class::Noun => "n",
             Class::Doc => "doc(n)",
             Class::S => "s",
             Class::S0 => "s0",
@@ -100,7 +113,7 @@ impl Class {
         let lambda = if bits < 64 { 1 } else { (bits / 64) as u64 };
         match self {
             Class::Z => 0,
-            Class::B | Class::J | Class::C | Class::G => 1,
+            Class::B | Class::J | Class::Way | Class::Same | Class::C | Class::G => 1,
             Class::Jmap => 3,
             Class::A => match bits {
                 512 => 4,
@@ -114,8 +127,8 @@ impl Class {
             Class::E => 10,
             Class::E2 => 20,
             Class::L => 1 + (bits / 8 / 32) as u64,
-            Class::Al | Class::Doc => 10,
-            Class::New | Class::R => 4,
+            Class::Al | Class::Doc | Class::Noun => 10,
+            Class::New | Class::R | Class::Cells => 4,
             Class::S => 20,
             Class::S0 => 10,
             Class::Q => 300,
@@ -146,6 +159,9 @@ pub const fn copy(bytes: u64) -> u64 {
 pub const fn document(bytes: u64) -> u64 {
     bytes / 2
 }
+
+/// Cost of making a cell, or of looking at one, where an operation does that with many.
+pub const NODE: u64 = 8;
 
 /// Cost of comparing a pair of cells beyond that of their parts.
 pub const PAIR: u64 = 4;

@@ -76,6 +76,8 @@ pub enum Imm {
     Amount,
     /// A number of bytes, 0 to 64.
     ByteCount,
+    /// A tree address: 1 the whole, 2n the head and 2n + 1 the tail of what is at n; 1 to 2^64 − 1.
+    Axis,
     /// Index of a data segment.
     Data,
     /// What a string is as a document: 0 text, 1 bytes.
@@ -110,6 +112,7 @@ impl Imm {
             Imm::ScanFlags | Imm::TxFlags => "flags",
             Imm::Amount => "amount",
             Imm::ByteCount => "len",
+            Imm::Axis => "axis",
             Imm::Data => "data",
             Imm::StringKind => "kind",
         }
@@ -428,6 +431,22 @@ macro_rules! for_each_op {
             0xBE Fcvt "FCVT" (Conversion) "[a] → [r]" (Overflow) F Next (float) "conversion between binary32, binary64 and integers";
             0xBF Fma "FMA" () "[a b c] → [r]" () F Next (float) "a · b + c, rounded once";
 
+            // 0xC0–0xCF Cells
+            0xC0 Cons "CONS" () "{h t} → {cell}" (OutOfMemory) New Next () "pair of two references";
+            0xC1 Head "HEAD" () "{c} → {h}" (Kind) B Next () "first of a pair";
+            0xC2 Tail "TAIL" () "{c} → {t}" (Kind) B Next () "second of a pair";
+            0xC3 Axis "AXIS" (Axis) "{x} → {part}" (Kind) Way Next () "the part at a tree address";
+            0xC4 Axisd "AXISD" () "{a x} → {part}" (Kind Range) Way Next () "the part at a computed tree address of any size";
+            0xC5 Edit "EDIT" (Axis) "{new x} → {r}" (Kind OutOfMemory) Cells Next () "x with another part at a tree address";
+            0xC6 Editd "EDITD" () "{a new x} → {r}" (Kind Range OutOfMemory) Cells Next () "x with another part at a computed tree address";
+            0xC7 Iscell "ISCELL" () "{x} → [r]" () B Next () "1 if x is a pair";
+            0xC8 Rinc "RINC" () "{n} → {r}" (Kind Size OutOfMemory) R Next () "integer n + 1";
+            0xC9 Req "REQ" () "{a b} → [r]" () Same Next () "1 if a and b are equal, however deep; equal pairs share their parts from then on";
+            0xCA Mug "MUG" () "{x} → [hash]" (Kind) Noun Next () "31-bit hash of a noun (natural numbers and pairs of nouns), known at once the second time";
+            0xCB Jam "JAM" () "{x} → {b}" (Kind Size OutOfMemory) Noun Next () "noun to bytes, equal parts once (Hoon's jam)";
+            0xCC Cue "CUE" () "{b} → {x}" (Kind Range OutOfMemory) Noun Next () "bytes to noun, shared where they say so (Hoon's cue); bytes that stand for none are Range";
+            0xCF Rcmp "RCMP" () "{a b} → [r]" () Same Next () "−1, 0 or 1: order by kind (null, integer, bytes, pair), then by value, the first difference decides";
+
             // 0xE0–0xEF System, processes, contracts
             0xEB Env "ENV" (Env) "[] → [w] or {x}" (Overflow OutOfMemory) B Next (by_imm) "a field of the environment";
             0xEC Emit "EMIT" (Count) "[topics×n]{data} → []" (Kind ReadOnly Tx) H Next (by_imm) "record an event, undone with its transaction";
@@ -453,6 +472,8 @@ macro_rules! for_each_op {
             0xFB05 RHex "R.HEX" () "{b} → {text}" (Kind Size OutOfMemory) R Next () "two hexadecimal digits for each byte, in lower case";
             0xFB06 RUnhex "R.UNHEX" () "{text} → {b}" (Kind OutOfMemory) R Next () "the bytes that hexadecimal digits of either case stand for, null if these are none";
             0xFB07 RUtf8 "R.UTF8" () "{b} → [r]" (Kind) C Next () "1 if b is UTF-8";
+            0xFB08 RList "R.LIST" (Count) "{x×n} → {list}" (OutOfMemory) Cells Next (by_imm) "pairs nested to the right that end in null";
+            0xFB09 RUnlist "R.UNLIST" (Count) "{list} → {x×n}" (Kind) Way Next (by_imm) "the n items of such a list, which must have exactly so many";
             0xFB0A RDparse "R.DPARSE" () "{json} → {doc}" (Kind Size OutOfMemory) Doc Next () "JSON text as a document, null if it is none";
             0xFB0B RDtext "R.DTEXT" () "{doc} → {json}" (Kind Size OutOfMemory) Doc Next () "document as JSON text, in one line";
             0xFB0C RDget "R.DGET" () "{path doc} → {value}" (Kind OutOfMemory) Doc Next () "value at a JSON pointer (RFC 6901), null if there is none";

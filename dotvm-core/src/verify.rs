@@ -673,6 +673,10 @@ impl<'a> FunctionVerifier<'a> {
             let limit = match imm {
                 Imm::Signed | Imm::Rel | Imm::Table | Imm::Count | Imm::Offset | Imm::Amount => continue,
                 Imm::ScanFlags | Imm::TxFlags | Imm::ByteCount | Imm::StringKind => continue,
+                Imm::Axis if value == 0 => {
+                    return Err(self.error(inst, format!("{} has no tree address 0", info.mnemonic)));
+                }
+                Imm::Axis => continue,
                 Imm::Local => self.word_locals as usize,
                 Imm::RefLocal => self.ref_locals as usize,
                 Imm::Global => self.module.word_globals.len(),
@@ -769,6 +773,8 @@ impl<'a> FunctionVerifier<'a> {
             Op::Popn => words(n, 0),
             Op::Rdup => refs(n + 1, n + 2),
             Op::Rswap => refs(n + 1, n + 1),
+            Op::RList => refs(n, 1),
+            Op::RUnlist => refs(1, n),
             Op::Call => call_effect(self.module.signature_of(inst.a as u32)),
             Op::Calli => {
                 let effect = call_effect(self.module.signatures[inst.a as usize]);

@@ -4,6 +4,7 @@
 //! stack effect and random immediates by their kinds, so that a new row takes part as soon as it exists. Traps are
 //! rare by construction (addresses are masked, divisors are odd, references are known to be bytes), never excluded.
 
+mod cells;
 mod function;
 mod operands;
 mod statements;
@@ -19,6 +20,7 @@ use dotvm_core::module::{
 };
 use dotvm_core::outcome::{Invocation, Ref};
 use fastrand::Rng;
+use num_bigint::BigInt;
 
 use function::FunctionGenerator;
 
@@ -80,7 +82,12 @@ pub fn generate(seed: u64, width: Width, size: usize) -> (Module, Invocation) {
         function: 0,
         words: (0..signature.words_in).map(|_| edge_word(&mut rng, width.bits())).collect(),
         refs: (0..signature.refs_in)
-            .map(|_| if rng.u8(..4) == 0 { Ref::Null } else { Ref::Bytes(random_bytes(&mut rng, 40)) })
+            .map(|_| match rng.u8(..8) {
+                0 | 1 => Ref::Null,
+                2 => Ref::cell(5.into(), Ref::cell(Ref::Int(BigInt::from(1) << 70), Ref::Null)),
+                3 => Ref::from(edge_number(&mut rng)),
+                _ => Ref::Bytes(random_bytes(&mut rng, 40)),
+            })
             .collect(),
     };
     (module, invocation)
@@ -130,6 +137,7 @@ fn skeleton(rng: &mut Rng, width: Width) -> Module {
     // `[1, "x"]`, and paths.
     let rest: [&[u8]; 6] = [b"{\"a\": [1, \"x\", -5.5]}", &[0x82, 1, 0x61, b'x'], b"/0", b"/-", b"/a", b"/b"];
     module.ref_constants.extend(rest.map(|bytes| Bytes::from_static(bytes).into()));
+    module.ref_constants.extend(integers(rng).map(Constant::Integer));
     module.data = vec![
         DataSegment {
             address: 0,
@@ -143,6 +151,28 @@ fn skeleton(rng: &mut Rng, width: Width) -> Module {
         .to_vec();
     module.capabilities = Capability::ALL.to_vec();
     module
+}
+
+/// Reference constants that are byte strings; the integers follow.
+const BYTE_STRINGS: u64 = FIRST_QUERY + 3;
+/// Integer constants that are natural numbers; as many that may be negative follow.
+const NATURALS: u64 = 4;
+
+/// Small, at an edge, and large.
+fn integers(rng: &mut Rng) -> impl Iterator<Item = BigInt> {
+    let naturals = [
+        BigInt::from(rng.u8(..10)),
+        BigInt::from(rng.u64(..)),
+        (BigInt::from(1) << [61, 64, 128][rng.usize(..3)]) - rng.i32(0..2),
+        BigInt::from_bytes_le(num_bigint::Sign::Plus, &random_bytes(rng, 40)),
+    ];
+    let others = [
+        BigInt::from(edge_number(rng)),
+        (BigInt::from(-1) << [61, 63, 64][rng.usize(..3)]) - rng.i32(0..2),
+        BigInt::from_signed_bytes_le(&random_bytes(rng, 40)),
+        BigInt::from(rng.i8(..)),
+    ];
+    naturals.into_iter().chain(others)
 }
 
 fn plan_functions(rng: &mut Rng, module: &mut Module) -> Vec<Plan> {

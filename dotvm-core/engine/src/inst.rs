@@ -121,6 +121,25 @@ pub enum Inst {
     Store64I { p: Slot, imm: i16, off: u16 },
     StoreWI { p: Slot, imm: i16, off: u16 },
 
+    // References; places count from the frame's reference 0
+    /// RLGET and RDUP: place `d` holds null before.
+    RefCopy { d: Slot, a: Slot },
+    /// RLSET: place `a` holds null afterwards.
+    RefMove { d: Slot, a: Slot },
+    RefDrop { a: Slot },
+    /// The two references from `r` on become a cell at `r`.
+    Cons { r: Slot },
+    Head { r: Slot },
+    Tail { r: Slot },
+    /// A part of what is at `a`, which stays, goes to `d`, which holds null before.
+    HeadOf { d: Slot, a: Slot },
+    TailOf { d: Slot, a: Slot },
+    AxisOf { d: Slot, a: Slot, axis: u16 },
+    IsCell { d: Slot, r: Slot },
+    Increment { r: Slot },
+    /// Whether the two references from `r` on are equal.
+    RefEq { d: Slot, r: Slot },
+
     // The rest, in place on canonical slots: operands from word slot `w` and reference `r` on, results there too
     /// An integer operation without its own instruction; `x` = index of its immediates.
     Int { op: Op, w: Slot, x: u16 },

@@ -1,5 +1,7 @@
 //! The interpreter: one `match` loop over the register form.
 
+use std::cmp::Ordering;
+
 use dotvm_arch::Word;
 use dotvm_arch::float::Float;
 use dotvm_core::gas::{self, Gas};
@@ -8,7 +10,9 @@ use dotvm_core::limits::Limits;
 use dotvm_core::outcome::{End, Invocation, Outcome};
 use dotvm_core::trap::{Trap, TrapKind};
 use dotvm_core::verify::Verified;
+use dotvm_heap::Axis;
 
+use crate::cells;
 use crate::float::float;
 use crate::inst::Inst;
 use crate::int;
@@ -480,6 +484,43 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Opti
             Inst::StoreWI { p, imm, off } => {
                 let bytes = check!(m.memory.word_mut(regs.get(p), off as u64));
                 W::from_i64(imm as i64).write_le(bytes);
+            }
+
+            Inst::RefCopy { d, a } => {
+                let copy = m.heap.share(&m.refs[m.ref_start + a as usize]);
+                m.refs[m.ref_start + d as usize] = copy;
+            }
+            Inst::RefMove { d, a } => {
+                let moved = std::mem::take(&mut m.refs[m.ref_start + a as usize]);
+                m.set_ref(m.ref_start + d as usize, moved);
+            }
+            Inst::RefDrop { a } => m.heap.clear(&mut m.refs[m.ref_start + a as usize]),
+            Inst::Cons { r } => check!(m.cons(m.ref_start + r as usize)),
+            Inst::Head { r } => check!(m.head(m.ref_start + r as usize)),
+            Inst::Tail { r } => check!(m.tail(m.ref_start + r as usize)),
+            Inst::HeadOf { d, a } => check!(m.part_of(d, a, Axis::Short(2))),
+            Inst::TailOf { d, a } => check!(m.part_of(d, a, Axis::Short(3))),
+            Inst::AxisOf { d, a, axis } => {
+                let axis = Axis::Short(axis as u64);
+                check!(gas.charge(axis.depth()));
+                check!(m.part_of(d, a, axis));
+            }
+            Inst::IsCell { d, r } => {
+                let place = &mut m.refs[m.ref_start + r as usize];
+                regs.set(d, W::from_bool(place.is_cell()));
+                m.heap.clear(place);
+            }
+            Inst::Increment { r } => {
+                let r = m.ref_start + r as usize;
+                let next = check!(cells::increment(&mut m.heap, &m.refs[r], &mut gas));
+                m.set_ref(r, next);
+            }
+            Inst::RefEq { d, r } => {
+                let r = m.ref_start + r as usize;
+                let order = m.heap.compare(&m.refs[r], &m.refs[r + 1], |cost| gas.charge(cost));
+                let is_equal = check!(order) == Ordering::Equal;
+                m.clear_refs(r, 2);
+                regs.set(d, W::from_bool(is_equal));
             }
 
             Inst::Int { op, w, x } => {

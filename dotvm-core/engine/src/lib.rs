@@ -7,6 +7,7 @@
 //! The engine knows no storage, no file, no clock and no thread: everything outside an instance's own memory goes
 //! through [`dotvm_core::host::Host`].
 
+mod cells;
 mod ext;
 mod ext_bytes;
 mod ext_documents;

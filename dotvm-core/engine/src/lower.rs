@@ -104,6 +104,8 @@ pub(crate) struct Lowerer<'a, W> {
     producer: usize,
     /// Number of references of the frame, locals included.
     refs: Slot,
+    /// Index of the instruction of this block that last copied a reference.
+    copied: usize,
 }
 
 /// No position of the stack.
@@ -173,6 +175,7 @@ impl<'a, W: Word> Lowerer<'a, W> {
             first: 0,
             producer: NOWHERE,
             refs: 0,
+            copied: NOWHERE,
         }
     }
 
@@ -252,6 +255,7 @@ impl<'a, W: Word> Lowerer<'a, W> {
         self.set_top(block.words as usize);
         self.first = self.top;
         self.producer = NOWHERE;
+        self.copied = NOWHERE;
         for inst in &source[block.start as usize..end] {
             self.inst(function, inst)?;
             self.origin += 1;
@@ -485,6 +489,36 @@ impl<'a, W: Word> Lowerer<'a, W> {
                 let (w, r) = self.call(callee, callee.words_in);
                 self.emit(Inst::TailCall { w, r, f: inst.a as u16 });
             }
+            Op::Rlget => self.copy_ref(inst.a as Slot),
+            Op::Rdup => self.copy_ref(self.refs - 1 - inst.a as Slot),
+            Op::Rlset => {
+                self.refs -= 1;
+                self.emit(Inst::RefMove { d: inst.a as Slot, a: self.refs });
+            }
+            Op::Rpop => {
+                self.refs -= 1;
+                self.emit(Inst::RefDrop { a: self.refs });
+            }
+            Op::Cons => {
+                self.refs -= 1;
+                self.emit(Inst::Cons { r: self.refs - 1 });
+            }
+            Op::Head | Op::Tail | Op::Axis if inst.a <= u16::MAX as u64 && self.is_copied() => {
+                self.part_of_original(inst);
+            }
+            Op::Head => self.emit(Inst::Head { r: self.refs - 1 }),
+            Op::Tail => self.emit(Inst::Tail { r: self.refs - 1 }),
+            Op::Iscell => {
+                self.refs -= 1;
+                let r = self.refs;
+                self.emit_result(|d| Inst::IsCell { d, r });
+            }
+            Op::Rinc => self.emit(Inst::Increment { r: self.refs - 1 }),
+            Op::Req => {
+                self.refs -= 2;
+                let r = self.refs;
+                self.emit_result(|d| Inst::RefEq { d, r });
+            }
             Op::Ret => self.ret(function),
             // Integer operations without an instruction of their own.
             _ if (0x20..0x60).contains(&(inst.op as u16)) => return self.in_place_integer(inst),
@@ -497,6 +531,31 @@ impl<'a, W: Word> Lowerer<'a, W> {
     /// The signature of the function that a call names.
     fn callee(&self, module: &Module, call: &Source) -> Signature {
         module.signatures[self.signature_of[call.a as usize] as usize]
+    }
+
+    /// Copies a reference of the frame to the top.
+    fn copy_ref(&mut self, a: Slot) {
+        self.copied = self.out.code.len();
+        self.emit(Inst::RefCopy { d: self.refs, a });
+        self.refs += 1;
+    }
+
+    /// Whether the last instruction copied the top reference there.
+    fn is_copied(&self) -> bool {
+        self.copied != NOWHERE && self.copied + 1 == self.out.code.len()
+    }
+
+    /// HEAD, TAIL or AXIS of what was copied just now: of the original, so that the whole is not counted for a moment.
+    fn part_of_original(&mut self, inst: &Source) {
+        let Some(&Inst::RefCopy { d, a }) = self.out.code.last() else {
+            unreachable!("a copy is the last instruction")
+        };
+        self.retract();
+        self.emit(match inst.op {
+            Op::Head => Inst::HeadOf { d, a },
+            Op::Tail => Inst::TailOf { d, a },
+            _ => Inst::AxisOf { d, a, axis: inst.a as u16 },
+        });
     }
 
     /// A word in, a word out.
@@ -535,7 +594,8 @@ impl<'a, W: Word> Lowerer<'a, W> {
     fn in_place(&mut self, inst: &Source) -> Result<(), LowerError> {
         let (words_in, words_out, refs_in, refs_out) = match (inst.op, inst.op.info().effect) {
             (_, Some(effect)) => (effect.words_in, effect.words_out, effect.refs_in, effect.refs_out),
-            (Op::Rdup, _) => (0, 0, inst.a as u32 + 1, inst.a as u32 + 2),
+            (Op::RList, _) => (0, 0, inst.a as u32, 1),
+            (Op::RUnlist, _) => (0, 0, 1, inst.a as u32),
             (Op::Rswap, _) => (0, 0, inst.a as u32 + 1, inst.a as u32 + 1),
             (Op::Emit, _) => (inst.a as u32, 0, 1, 0),
             (Op::Env, _) => {

@@ -7,12 +7,19 @@ use dotvm_core::opcode::Op;
 use crate::machine::{Machine, Stop};
 use crate::program::Operation;
 
+/// Rows 0xC0 to 0xCF and lists.
+#[inline(always)]
+fn is_cell_op(op: Op) -> bool {
+    matches!(op as u16, 0xC0..=0xCF) || matches!(op, Op::RList | Op::RUnlist)
+}
+
 impl<W: Word> Machine<'_, W> {
     /// Does an operation in place: words from `words[w]` on, references from `refs[r]` on.
     #[inline(always)]
     pub fn operation(&mut self, operation: Operation, w: usize, r: usize) -> Result<(), Stop> {
         let Operation { a, b, op } = operation;
         match op.page() {
+            _ if is_cell_op(op) => self.cell_op(op, w, r, a),
             0 => self.ext(op, w, r, [a, b.into()]),
             0xFA => self.memory_page(op, w, a),
             0xFB if (Op::RDparse..=Op::RDiter).contains(&op) => self.documents(op, w, r, a),

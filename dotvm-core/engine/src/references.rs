@@ -82,20 +82,13 @@ impl<W: Word> Machine<'_, W> {
         Ok(self.heap.share(&self.constants[index]))
     }
 
-    /// Rows 0x72 to 0x7B.
+    /// Rows 0x72 to 0x7B without instructions of their own.
     pub fn reference_op(&mut self, op: Op, w: usize, r: usize, a: u64) -> Result<(), Stop> {
         let a = a as usize;
         match op {
             Op::Rconst => self.refs[r] = self.constant(a)?,
             Op::Rnull => self.refs[r] = Reference::NULL,
-            Op::Rpop => self.clear_refs(r, 1),
-            Op::Rdup => self.refs[r + a + 1] = self.heap.share(&self.refs[r]),
             Op::Rswap => self.refs.swap(r, r + a),
-            Op::Rlget => self.refs[r] = self.heap.share(&self.refs[self.ref_start + a]),
-            Op::Rlset => {
-                let new = std::mem::take(&mut self.refs[r]);
-                self.set_ref(self.ref_start + a, new);
-            }
             Op::Rgget => self.refs[r] = self.heap.share(&self.ref_globals[a]),
             Op::Rgset => {
                 let old = std::mem::replace(&mut self.ref_globals[a], std::mem::take(&mut self.refs[r]));

@@ -9,7 +9,12 @@
 mod compare;
 mod edge;
 mod heap;
+mod jam;
+mod mug;
 mod reference;
+mod tree;
 
 pub use heap::{Failure, Heap};
+pub use mug::{NounError, mug_of_bytes, mug_of_cell};
 pub use reference::{Integer, Kind, Reference};
+pub use tree::{Axis, EditError};

@@ -136,9 +136,10 @@ impl Reference {
         (self.0 >> 32) as usize
     }
 
-    /// The same reference again, without a count of its own.
+    /// The same reference again, without a count of its own: to be looked at while another one keeps what it leads to,
+    /// and neither released nor stored.
     #[inline(always)]
-    pub(crate) const fn alias(&self) -> Reference {
+    pub const fn alias(&self) -> Reference {
         Reference(self.0)
     }
 }

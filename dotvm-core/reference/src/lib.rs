@@ -6,6 +6,7 @@
 
 mod arithmetic;
 mod bytes;
+mod cells;
 mod documents;
 mod float;
 mod machine;

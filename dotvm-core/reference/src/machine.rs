@@ -248,6 +248,11 @@ impl Machine<'_> {
         self.frame().refs.push(reference);
     }
 
+    /// Keeps a reference until the operation is done.
+    pub fn keep(&mut self, reference: Value) {
+        self.operands.push(reference);
+    }
+
     /// Puts a reference on the stack that leads to something new, if that fits the heap beside all there is.
     pub fn push_new(&mut self, reference: Value) -> Result<(), Fault> {
         self.room(reference.size())?;
@@ -568,6 +573,22 @@ impl Machine<'_> {
                 self.float(inst)?
             }
 
+            // 0xC0–0xCF Cells
+            Op::Cons => self.cons()?,
+            Op::Head => self.part(0)?,
+            Op::Tail => self.part(1)?,
+            Op::Axis => self.axis(a)?,
+            Op::Axisd => self.computed_axis()?,
+            Op::Edit => self.edit(a)?,
+            Op::Editd => self.computed_edit()?,
+            Op::Iscell => self.is_cell(),
+            Op::Rinc => self.increment()?,
+            Op::Req => self.equal()?,
+            Op::Mug => self.mug()?,
+            Op::Jam => self.jam()?,
+            Op::Cue => self.cue()?,
+            Op::Rcmp => self.compare()?,
+
             // 0xE0–0xEF System, processes, contracts
             Op::Env => self.env(a)?,
             Op::Emit => self.emit(a as usize)?,
@@ -589,6 +610,8 @@ impl Machine<'_> {
             Op::MTouch => self.touch_memory()?,
 
             // Page R: byte strings and documents
+            Op::RList => self.list(a)?,
+            Op::RUnlist => self.unlist(a)?,
             Op::RSlice => self.slice()?,
             Op::RCat => self.cat()?,
             Op::RW2b => self.word_to_bytes(a)?,

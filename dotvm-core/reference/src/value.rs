@@ -1,6 +1,6 @@
 //! References: trees of counted nodes, and what of them is reachable.
 
-use std::cell::RefCell;
+use std::cell::{Cell as Slot, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
@@ -36,6 +36,8 @@ pub struct Text {
 /// A cell. What it holds changes only for something equal.
 pub struct Node {
     pub parts: RefCell<[Value; 2]>,
+    /// Its mug, once that is known.
+    pub mug: Slot<Option<u32>>,
 }
 
 impl Drop for Node {
@@ -78,7 +80,7 @@ impl Value {
     }
 
     pub fn cell(head: Value, tail: Value) -> Value {
-        Value::Cell(Rc::new(Node { parts: RefCell::new([head, tail]) }))
+        Value::Cell(Rc::new(Node { parts: RefCell::new([head, tail]), mug: Slot::new(None) }))
     }
 
     /// What RKIND answers.

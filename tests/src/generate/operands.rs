@@ -6,7 +6,7 @@ use dotvm_core::opcode::{Effect, Imm, Op, OpInfo, Prefix};
 use fastrand::Rng;
 
 use super::function::FunctionGenerator;
-use super::{ADDRESS_MASK, READ_ONLY_BYTES, digests_that_fit, edge_number};
+use super::{ADDRESS_MASK, BYTE_STRINGS, READ_ONLY_BYTES, digests_that_fit, edge_number};
 
 /// What a word operand should be.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -169,7 +169,7 @@ impl FunctionGenerator<'_> {
                 self.replace_null();
             }
             _ => {
-                let constant = self.rng.u64(..self.module.ref_constants.len() as u64);
+                let constant = self.rng.u64(..BYTE_STRINGS);
                 self.op(Op::Rconst, &[constant]);
             }
         }
@@ -186,10 +186,12 @@ impl FunctionGenerator<'_> {
         self.top_is_bytes();
     }
 
-    /// Pushes a reference that may be null.
+    /// Pushes a reference of any kind.
     pub fn push_any_ref(&mut self) {
-        match self.rng.u8(..4) {
-            0 => self.op(Op::Rnull, &[]),
+        match self.rng.u8(..8) {
+            0 | 4 => self.op(Op::Rnull, &[]),
+            5 => self.push_integer(),
+            6 => self.push_noun(3),
             1 if !self.refs.is_empty() => {
                 let below = self.rng.usize(..self.refs.len());
                 let is_bytes = self.refs[self.refs.len() - 1 - below];
@@ -214,11 +216,13 @@ impl FunctionGenerator<'_> {
         }
     }
 
-    /// Puts bytes in the place of a null on top.
+    /// Puts bytes in the place of anything else on top.
     pub fn replace_null(&mut self) {
         let keep = self.label();
         self.ref_op(Op::Rdup, 0, 2);
         self.op(Op::Rkind, &[]);
+        self.push(2);
+        self.op(Op::Eq, &[]);
         self.jump(Op::Jnz, keep);
         self.op(Op::Rpop, &[]);
         self.op(Op::Rconst, &[4]);
@@ -230,9 +234,11 @@ impl FunctionGenerator<'_> {
     fn push_ref_operands(&mut self, info: &OpInfo, count: u32) {
         for position in 0..count {
             let is_key = info.effect_text.contains("{key") && position == 0;
-            let may_be_null = matches!(info.op, Op::Rpop | Op::Rlset | Op::Rgset | Op::Rkind | Op::DbScan);
+            let may_be_any = matches!(info.op, Op::Rpop | Op::Rlset | Op::Rgset | Op::Rkind);
             match () {
-                _ if self.one_in(400) || (may_be_null && self.one_in(2)) => self.push_any_ref(),
+                _ if self.one_in(400) || (may_be_any && self.one_in(2)) => self.push_any_ref(),
+                // An open end.
+                _ if info.op == Op::DbScan && self.one_in(2) => self.op(Op::Rnull, &[]),
                 _ if is_key || info.op == Op::DbScan => self.push_key(),
                 _ => self.push_bytes(),
             }
@@ -268,6 +274,7 @@ impl FunctionGenerator<'_> {
             Imm::Hash => dotvm_core::hash::HashAlg::ALL.len() as u64,
             Imm::ScanFlags | Imm::StringKind => 2,
             // As few as the word has, or as many as any word has; seldom too few.
+            Imm::Axis => return Some(1 + (self.rng.u64(..) >> self.rng.u32(58..64))),
             Imm::ByteCount => return Some(if self.one_in(100) { 3 } else { 64 * self.rng.u64(..2) }),
             Imm::Rounding => Rounding::ALL.len() as u64,
             // Bits depend on the prefix; the others belong to statements of their own.
@@ -328,6 +335,7 @@ impl FunctionGenerator<'_> {
         self.push_ref_operands(info, effect.refs_in);
         self.op_with(prefix, info.op, &imms, effect);
         match info.op {
+            Op::Rconst if imms[0] >= BYTE_STRINGS => {}
             Op::Rconst | Op::Hash | Op::Bload | Op::DbInsert => self.top_is_bytes(),
             Op::StateRoot | Op::StateProve | Op::DbProve => self.top_is_bytes(),
             Op::RCat | Op::RW2b | Op::RHex => self.top_is_bytes(),

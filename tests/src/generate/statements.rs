@@ -6,7 +6,7 @@ use dotvm_core::opcode::{Effect, OPS, Op};
 
 use super::function::FunctionGenerator;
 use super::operands::env_effect;
-use super::{DOCUMENTS, FIRST_QUERY};
+use super::{BYTE_STRINGS, DOCUMENTS, FIRST_QUERY};
 
 /// Deepest nesting of statements.
 const MAX_DEPTH: u32 = 3;
@@ -194,6 +194,7 @@ impl FunctionGenerator<'_> {
                 true
             }
             _ if (Op::RDparse..=Op::RDiter).contains(&op) && !self.one_in(20) => self.document_op(op),
+            _ if matches!(op as u16, 0xC0..=0xCF) || matches!(op, Op::RList | Op::RUnlist) => self.cells(op),
             _ => self.generic(op.info()),
         }
     }
@@ -560,7 +561,7 @@ impl FunctionGenerator<'_> {
 
     /// A reference constant that is a document; its index and length.
     fn document(&mut self) -> (u64, u64) {
-        let constant = self.rng.usize(4..self.module.ref_constants.len());
+        let constant = self.rng.usize(4..BYTE_STRINGS as usize);
         (
             constant as u64,
             self.module.ref_constants[constant].as_bytes().map_or(0, |bytes| bytes.len() as u64),
