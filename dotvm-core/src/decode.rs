@@ -383,6 +383,7 @@ pub const fn immediate_max(imm: Imm) -> u64 {
         Imm::Format => 31,
         Imm::Bits => 512,
         Imm::ByteCount => 64,
+        Imm::Signedness => 1,
         Imm::Axis => u64::MAX,
         Imm::ScanFlags | Imm::TxFlags | Imm::StringKind => 1,
         _ => 65_535,

@@ -53,6 +53,12 @@ pub enum Class {
     Same,
     /// Noun: 10, 8 for each cell and 1 for each limb of 64 bits of an atom.
     Noun,
+    /// Unbounded integers, limb by limb: 2, and 1 per 2 limbs of 64 bits.
+    Zn,
+    /// Unbounded integers, each limb with each: 4, and half the product of the numbers of limbs.
+    Zm,
+    /// Function of unbounded integers: 20, and what [`crate::integer::cost`] says.
+    Zf,
     /// Document: 10, and 1 per 2 bytes.
     Doc,
     /// Contract slot: 20, 480 more on first touch, and 1 per 8 bytes of key and value.
@@ -97,6 +103,9 @@ impl Class {
             Class::Cells => "r·n",
             Class::Same => "eq(n)",
             Class::Noun => "n",
+            Class::Zn => "zn",
+            Class::Zm => "zm",
+            Class::Zf => "zf",
             Class::Doc => "doc(n)",
             Class::S => "s",
             Class::S0 => "s0",
@@ -128,12 +137,13 @@ impl Class {
             Class::E2 => 20,
             Class::L => 1 + (bits / 8 / 32) as u64,
             Class::Al | Class::Doc | Class::Noun => 10,
-            Class::New | Class::R | Class::Cells => 4,
+            Class::New | Class::R | Class::Cells | Class::Zm => 4,
             Class::S => 20,
             Class::S0 => 10,
             Class::Q => 300,
             Class::T => 100,
-            Class::H => 20,
+            Class::Zn => 2,
+            Class::H | Class::Zf => 20,
             Class::Call => 3,
             Class::Calli => 5,
         }
@@ -158,6 +168,16 @@ pub const fn copy(bytes: u64) -> u64 {
 /// Cost of reading `bytes` of documents or JSON text beyond the static part.
 pub const fn document(bytes: u64) -> u64 {
     bytes / 2
+}
+
+/// Cost of an operation on unbounded integers that goes through the limbs of 64 bits once.
+pub const fn integer(limbs: u64) -> u64 {
+    limbs / 2
+}
+
+/// Cost of an operation on unbounded integers that goes through the limbs of one for each of the other.
+pub const fn integer_product(limbs: u64, others: u64) -> u64 {
+    limbs.saturating_mul(others) / 2
 }
 
 /// Cost of making a cell, or of looking at one, where an operation does that with many.

@@ -12,6 +12,7 @@ pub mod env;
 pub mod gas;
 pub mod heap;
 pub mod host;
+pub mod integer;
 pub mod leb;
 pub mod limits;
 pub mod module;

@@ -74,6 +74,12 @@ pub enum Imm {
     TxFlags,
     /// A guest-gas amount, 0 to 2^32 − 1.
     Amount,
+    /// A function of unbounded integers, see [`IntegerFn`](crate::integer::IntegerFn).
+    IntegerFn,
+    /// How a word becomes an integer: 0 unsigned, 1 signed.
+    Signedness,
+    /// How an integer becomes a word, see [`Narrowing`](crate::integer::Narrowing).
+    Narrowing,
     /// A number of bytes, 0 to 64.
     ByteCount,
     /// A tree address: 1 the whole, 2n the head and 2n + 1 the tail of what is at n; 1 to 2^64 − 1.
@@ -111,6 +117,9 @@ impl Imm {
             Imm::Conversion => "kind",
             Imm::ScanFlags | Imm::TxFlags => "flags",
             Imm::Amount => "amount",
+            Imm::IntegerFn => "fn",
+            Imm::Signedness => "sign",
+            Imm::Narrowing => "mode",
             Imm::ByteCount => "len",
             Imm::Axis => "axis",
             Imm::Data => "data",
@@ -156,7 +165,7 @@ pub struct Effect {
 
 impl Effect {
     /// Counts the names in a stack effect such as `[a b]{k} → [found]{doc}`.
-    const fn parse(text: &str) -> Effect {
+    pub(crate) const fn parse(text: &str) -> Effect {
         let bytes = text.as_bytes();
         let mut counts = [0u32; 4];
         let mut after_arrow = 0;
@@ -446,6 +455,24 @@ macro_rules! for_each_op {
             0xCB Jam "JAM" () "{x} → {b}" (Kind Size OutOfMemory) Noun Next () "noun to bytes, equal parts once (Hoon's jam)";
             0xCC Cue "CUE" () "{b} → {x}" (Kind Range OutOfMemory) Noun Next () "bytes to noun, shared where they say so (Hoon's cue); bytes that stand for none are Range";
             0xCF Rcmp "RCMP" () "{a b} → [r]" () Same Next () "−1, 0 or 1: order by kind (null, integer, bytes, pair), then by value, the first difference decides";
+
+            // 0xD0–0xDF Unbounded integers
+            0xD0 Zadd "ZADD" () "{a b} → {r}" (Kind Size OutOfMemory) Zn Next () "a + b";
+            0xD1 Zsub "ZSUB" () "{a b} → {r}" (Kind Size OutOfMemory) Zn Next () "a − b";
+            0xD2 Zmul "ZMUL" () "{a b} → {r}" (Kind Size OutOfMemory) Zm Next () "a · b";
+            0xD3 Zdiv "ZDIV" () "{a b} → {q}" (Kind DivZero OutOfMemory) Zm Next () "quotient, rounded down";
+            0xD4 Zmod "ZMOD" () "{a b} → {r}" (Kind DivZero OutOfMemory) Zm Next () "what is left of that division: it has the sign of b";
+            0xD5 Zdivmod "ZDIVMOD" () "{a b} → {q r}" (Kind DivZero OutOfMemory) Zm Next () "both in one division";
+            0xD6 Zcmp "ZCMP" () "{a b} → [r]" (Kind) Zn Next () "−1, 0 or 1";
+            0xD7 Zshl "ZSHL" () "[n]{a} → {r}" (Kind Size OutOfMemory) Zn Next () "a · 2^n";
+            0xD8 Zshr "ZSHR" () "[n]{a} → {r}" (Kind OutOfMemory) Zn Next () "a ÷ 2^n, rounded down";
+            0xD9 Zand "ZAND" () "{a b} → {r}" (Kind Size OutOfMemory) Zn Next () "bitwise and of endless two's complements";
+            0xDA Zor "ZOR" () "{a b} → {r}" (Kind OutOfMemory) Zn Next () "bitwise or of endless two's complements";
+            0xDB Zxor "ZXOR" () "{a b} → {r}" (Kind Size OutOfMemory) Zn Next () "bitwise exclusive or of endless two's complements";
+            0xDC Zbits "ZBITS" () "{a} → [n]" (Kind) B Next () "bits of the absolute value, 0 for 0";
+            0xDD W2z "W2Z" (Signedness) "[w] → {z}" (OutOfMemory) New Next () "word as an integer";
+            0xDE Z2w "Z2W" (Narrowing) "{z} → [w]" (Kind Overflow) B Next () "integer as a word";
+            0xDF Zfn "ZFN" (IntegerFn) "by function" (Kind Range Size DivZero OutOfMemory) Zf Next (by_imm) "a function of unbounded integers";
 
             // 0xE0–0xEF System, processes, contracts
             0xEB Env "ENV" (Env) "[] → [w] or {x}" (Overflow OutOfMemory) B Next (by_imm) "a field of the environment";

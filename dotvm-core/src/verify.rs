@@ -17,6 +17,7 @@ use dotvm_arch::float::{Conversion, Rounding};
 use crate::decode::{self, Decoded, Inst, Scratch};
 use crate::env::EnvField;
 use crate::hash::HashAlg;
+use crate::integer::{IntegerFn, Narrowing};
 use crate::limits;
 use crate::module::{Module, Signature};
 use crate::opcode::{Effect, Flow, Imm, Op};
@@ -676,7 +677,9 @@ impl<'a> FunctionVerifier<'a> {
                 Imm::Axis if value == 0 => {
                     return Err(self.error(inst, format!("{} has no tree address 0", info.mnemonic)));
                 }
-                Imm::Axis => continue,
+                Imm::Axis | Imm::Signedness => continue,
+                Imm::IntegerFn => IntegerFn::ALL.len(),
+                Imm::Narrowing => Narrowing::ALL.len(),
                 Imm::Local => self.word_locals as usize,
                 Imm::RefLocal => self.ref_locals as usize,
                 Imm::Global => self.module.word_globals.len(),
@@ -773,6 +776,8 @@ impl<'a> FunctionVerifier<'a> {
             Op::Popn => words(n, 0),
             Op::Rdup => refs(n + 1, n + 2),
             Op::Rswap => refs(n + 1, n + 1),
+            // The verifier has refused what is no function.
+            Op::Zfn => IntegerFn::from_code(inst.a).unwrap_or(IntegerFn::Gcd).effect(),
             Op::RList => refs(n, 1),
             Op::RUnlist => refs(1, n),
             Op::Call => call_effect(self.module.signature_of(inst.a as u32)),

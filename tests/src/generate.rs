@@ -154,7 +154,7 @@ fn skeleton(rng: &mut Rng, width: Width) -> Module {
 }
 
 /// Reference constants that are byte strings; the integers follow.
-const BYTE_STRINGS: u64 = FIRST_QUERY + 3;
+const BYTE_STRINGS: u64 = FIRST_QUERY + 9;
 /// Integer constants that are natural numbers; as many that may be negative follow.
 const NATURALS: u64 = 4;
 

@@ -3,5 +3,6 @@
 pub mod differential;
 pub mod dotdb_model;
 pub mod generate;
+pub mod heap_model;
 pub mod mock_host;
 pub mod text_test;

@@ -8,6 +8,7 @@ use dotvm_core::capability::Capability;
 use dotvm_core::env::EnvField;
 use dotvm_core::gas::{self, Class};
 use dotvm_core::hash::HashAlg;
+use dotvm_core::integer::{IntegerFn, Narrowing};
 use dotvm_core::opcode::{OPS, Op, OpInfo, Prefix};
 use dotvm_core::trap::TrapKind;
 use dotvm_runtime::args::nearest;
@@ -172,7 +173,7 @@ fn row_title(code: u16) -> &'static str {
         0xA => "0xA0–0xAF Cryptography",
         0xB => "0xB0–0xBF Floating point",
         0xC => "0xC0–0xCF Cells",
-        0xD => "0xD0–0xDF Integers of any size, documents",
+        0xD => "0xD0–0xDF Unbounded integers",
         0xE => "0xE0–0xEF System, processes, contracts",
         0xF8 => "Page V (0xF8): packed lanes in a word",
         0xF9 => "Page A (0xF9): array kernels",
@@ -197,6 +198,9 @@ fn dynamic_gas(class: Class) -> Option<&'static str> {
         Class::Way => "1 per step",
         Class::Cells => "8 per cell made",
         Class::Same => "4 per pair of cells compared, 1 per 32 bytes of the shorter of two leaves",
+        Class::Zn => "1 per 2 limbs of 64 bits",
+        Class::Zm => "half the product of the numbers of 64-bit limbs",
+        Class::Zf => "by function and size",
         Class::Noun => "8 per cell, 1 per 64 bits of an atom",
         Class::Doc => "1 per 2 bytes",
         Class::S => "480 on the first touch of the key in the transaction, 1 per 8 bytes of key and value",
@@ -284,6 +288,23 @@ pub fn markdown() -> String {
     for field in EnvField::ALL {
         let kind = if field.is_word() { "word" } else { "reference" };
         let _ = writeln!(text, "| {} | {} | {kind} | {} |", *field as u8, field.name(), field.meaning());
+    }
+    text.push_str(
+        "\n## Functions of ZFN\n\n| Function | Name in text | Stack | What it gives |\n|---|---|---|---|\n",
+    );
+    for function in IntegerFn::ALL {
+        let _ = writeln!(
+            text,
+            "| {} | `{}` | {} | {} |",
+            *function as u8,
+            function.name(),
+            cell(function.effect_text()),
+            cell(function.meaning())
+        );
+    }
+    text.push_str("\n## Modes of Z2W\n\n| Mode | Name in text | The word |\n|---|---|---|\n");
+    for mode in Narrowing::ALL {
+        let _ = writeln!(text, "| {} | `{}` | {} |", *mode as u8, mode.name(), cell(mode.meaning()));
     }
     text.push_str("\n## Capabilities\n\n| code | name | allows to |\n|---|---|---|\n");
     for capability in Capability::ALL {

@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use dotvm_arch::{W512, Word};
 use dotvm_core::decode::{Decoded, Inst as Source};
 use dotvm_core::env::EnvField;
+use dotvm_core::integer::IntegerFn;
 use dotvm_core::module::{Module, Signature};
 use dotvm_core::opcode::{Flow, Op};
 use dotvm_core::verify::{Block, Body, Verified, VerifiedFunction};
@@ -594,6 +595,11 @@ impl<'a, W: Word> Lowerer<'a, W> {
     fn in_place(&mut self, inst: &Source) -> Result<(), LowerError> {
         let (words_in, words_out, refs_in, refs_out) = match (inst.op, inst.op.info().effect) {
             (_, Some(effect)) => (effect.words_in, effect.words_out, effect.refs_in, effect.refs_out),
+            (Op::Zfn, _) => {
+                let effect =
+                    IntegerFn::from_code(inst.a).expect("the verifier checked the function").effect();
+                (effect.words_in, effect.words_out, effect.refs_in, effect.refs_out)
+            }
             (Op::RList, _) => (0, 0, inst.a as u32, 1),
             (Op::RUnlist, _) => (0, 0, 1, inst.a as u32),
             (Op::Rswap, _) => (0, 0, inst.a as u32 + 1, inst.a as u32 + 1),

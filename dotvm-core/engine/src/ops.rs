@@ -20,6 +20,7 @@ impl<W: Word> Machine<'_, W> {
         let Operation { a, b, op } = operation;
         match op.page() {
             _ if is_cell_op(op) => self.cell_op(op, w, r, a),
+            _ if matches!(op as u16, 0xD0..=0xDF) => self.integer_op(op, w, r, a),
             0 => self.ext(op, w, r, [a, b.into()]),
             0xFA => self.memory_page(op, w, a),
             0xFB if (Op::RDparse..=Op::RDiter).contains(&op) => self.documents(op, w, r, a),

@@ -9,6 +9,7 @@ mod bytes;
 mod cells;
 mod documents;
 mod float;
+mod integers;
 mod machine;
 mod memory;
 mod memory_page;

@@ -589,6 +589,14 @@ impl Machine<'_> {
             Op::Cue => self.cue()?,
             Op::Rcmp => self.compare()?,
 
+            // 0xD0–0xDF Unbounded integers
+            Op::Zadd | Op::Zsub | Op::Zmul | Op::Zdiv | Op::Zmod | Op::Zdivmod | Op::Zcmp | Op::Zshl => {
+                self.unbounded(inst.op, a)?
+            }
+            Op::Zshr | Op::Zand | Op::Zor | Op::Zxor | Op::Zbits | Op::W2z | Op::Z2w | Op::Zfn => {
+                self.unbounded(inst.op, a)?
+            }
+
             // 0xE0–0xEF System, processes, contracts
             Op::Env => self.env(a)?,
             Op::Emit => self.emit(a as usize)?,

@@ -1,5 +1,6 @@
 //! Integers, cells and nouns, and statements around operations on them.
 
+use dotvm_core::integer::{IntegerFn, Narrowing};
 use dotvm_core::opcode::{Effect, Op};
 
 use super::function::FunctionGenerator;
@@ -133,5 +134,88 @@ impl FunctionGenerator<'_> {
         for _ in 0..self.rng.u32(1..8) {
             self.op(Op::Rinc, &[]);
         }
+    }
+
+    /// A statement around an operation on unbounded integers.
+    pub fn integers(&mut self, op: Op) -> bool {
+        let effect =
+            |words_in, words_out, refs_in, refs_out| Effect { words_in, words_out, refs_in, refs_out };
+        match op {
+            Op::W2z => {
+                self.push_any();
+                let sign = self.rng.u64(..2);
+                self.op(op, &[sign]);
+            }
+            Op::Z2w => {
+                self.push_integer();
+                // The first two modes trap for most integers.
+                let first = if self.one_in(30) { 0 } else { 2 };
+                let mode = self.rng.u64(first..Narrowing::ALL.len() as u64);
+                self.op(op, &[mode]);
+            }
+            Op::Zshl | Op::Zshr => {
+                if op == Op::Zshr && self.one_in(4) {
+                    self.push_any();
+                } else {
+                    self.push_masked(256);
+                }
+                self.push_integer();
+                self.op(op, &[]);
+            }
+            Op::Zfn => {
+                let function = IntegerFn::ALL[self.rng.usize(..IntegerFn::ALL.len())];
+                let is_wild = self.one_in(40);
+                match function {
+                    _ if is_wild => {
+                        (0..function.effect().refs_in).for_each(|_| self.push_any_ref());
+                    }
+                    IntegerFn::FromLe | IntegerFn::FromBe | IntegerFn::FromText => self.push_bytes(),
+                    IntegerFn::Pow => {
+                        self.push_integer();
+                        self.op(Op::Rconst, &[BYTE_STRINGS]);
+                    }
+                    IntegerFn::Modpow => {
+                        self.push_integer();
+                        self.push_natural();
+                        self.push_natural();
+                        self.op(Op::Rinc, &[]);
+                    }
+                    IntegerFn::Modinv => {
+                        self.push_integer();
+                        self.push_natural();
+                        self.op(Op::Rinc, &[]);
+                    }
+                    _ => (0..function.effect().refs_in).for_each(|_| self.push_natural()),
+                }
+                let is_bytes = !is_wild
+                    && matches!(
+                        function,
+                        IntegerFn::ToLe | IntegerFn::ToBe | IntegerFn::ToDec | IntegerFn::ToHex
+                    );
+                self.op_with(None, op, &[function as u64], function.effect());
+                if is_bytes {
+                    self.top_is_bytes();
+                }
+            }
+            Op::Zbits => {
+                self.push_integer();
+                self.op(op, &[]);
+            }
+            Op::Zdivmod => {
+                self.push_integer();
+                self.push_integer();
+                self.op_with(None, op, &[], effect(0, 0, 2, 2));
+            }
+            _ => {
+                self.push_integer();
+                if self.one_in(100) {
+                    self.push_any_ref()
+                } else {
+                    self.push_integer()
+                };
+                self.op(op, &[]);
+            }
+        }
+        true
     }
 }

@@ -274,6 +274,8 @@ impl FunctionGenerator<'_> {
             Imm::Hash => dotvm_core::hash::HashAlg::ALL.len() as u64,
             Imm::ScanFlags | Imm::StringKind => 2,
             // As few as the word has, or as many as any word has; seldom too few.
+            // Statements of their own.
+            Imm::IntegerFn | Imm::Signedness | Imm::Narrowing => return None,
             Imm::Axis => return Some(1 + (self.rng.u64(..) >> self.rng.u32(58..64))),
             Imm::ByteCount => return Some(if self.one_in(100) { 3 } else { 64 * self.rng.u64(..2) }),
             Imm::Rounding => Rounding::ALL.len() as u64,

@@ -194,6 +194,7 @@ impl FunctionGenerator<'_> {
                 true
             }
             _ if (Op::RDparse..=Op::RDiter).contains(&op) && !self.one_in(20) => self.document_op(op),
+            _ if matches!(op as u16, 0xD0..=0xDF) => self.integers(op),
             _ if matches!(op as u16, 0xC0..=0xCF) || matches!(op, Op::RList | Op::RUnlist) => self.cells(op),
             _ => self.generic(op.info()),
         }

@@ -3,6 +3,7 @@
 use dotvm_arch::float::{Conversion, Rounding};
 use dotvm_core::env::EnvField;
 use dotvm_core::hash::HashAlg;
+use dotvm_core::integer::{IntegerFn, Narrowing};
 use dotvm_core::opcode::Imm;
 
 /// log2 of the bytes of the widest memory format.
@@ -31,6 +32,11 @@ pub(crate) fn keywords(imm: Imm) -> Vec<(String, u64)> {
             }
             names
         }
+        Imm::IntegerFn => {
+            IntegerFn::ALL.iter().map(|&function| (function.name().to_owned(), function as u64)).collect()
+        }
+        Imm::Narrowing => Narrowing::ALL.iter().map(|&mode| (mode.name().to_owned(), mode as u64)).collect(),
+        Imm::Signedness => vec![("unsigned".to_owned(), 0), ("signed".to_owned(), 1)],
         Imm::StringKind => vec![("text".to_owned(), 0), ("bytes".to_owned(), 1)],
         _ => Vec::new(),
     }

@@ -1,0 +1,18 @@
+//! What the fuzz target `heap` does, with random bytes. `DOTVM_SEEDS=0..1000000` runs more.
+
+use fastrand::Rng;
+
+#[test]
+fn random_operations_answer_as_the_model() {
+    let seeds = std::env::var("DOTVM_SEEDS").map_or(0..4_000, |text| {
+        let (first, end) = text.split_once("..").expect("DOTVM_SEEDS is first..end");
+        let number = |text: &str| text.parse::<u64>().expect("DOTVM_SEEDS is first..end");
+        number(first)..number(end)
+    });
+    for seed in seeds {
+        println!("seed {seed}");
+        let mut random = Rng::with_seed(seed);
+        let bytes: Vec<u8> = (0..random.usize(..1500)).map(|_| random.u8(..)).collect();
+        dotvm_tests::heap_model::run(&bytes);
+    }
+}
