@@ -191,8 +191,8 @@ impl<W: Word> Machine<'_, W> {
     fn integer_fn(&mut self, function: IntegerFn, w: usize, r: usize) -> Result<(), Stop> {
         use IntegerFn::*;
         match function {
-            FromLe | FromBe | FromText => return self.from_bytes(function, r),
-            ToLe | ToBe | ToDec | ToHex => return self.to_bytes(function, r),
+            FromLe | FromBe | FromText => return self.integer_of_bytes(function, r),
+            ToLe | ToBe | ToDec | ToHex => return self.bytes_of_integer(function, r),
             _ => {}
         }
         let a = big(&self.heap, &self.refs[r])?;
@@ -293,7 +293,7 @@ impl<W: Word> Machine<'_, W> {
         Ok(())
     }
 
-    fn from_bytes(&mut self, function: IntegerFn, r: usize) -> Result<(), Stop> {
+    fn integer_of_bytes(&mut self, function: IntegerFn, r: usize) -> Result<(), Stop> {
         let bytes = bytes_of(&self.heap, &self.refs[r])?;
         let len = limbs_of_bytes(bytes);
         let number = match function {
@@ -319,7 +319,7 @@ impl<W: Word> Machine<'_, W> {
         self.set_integer(r, number)
     }
 
-    fn to_bytes(&mut self, function: IntegerFn, r: usize) -> Result<(), Stop> {
+    fn bytes_of_integer(&mut self, function: IntegerFn, r: usize) -> Result<(), Stop> {
         let number = big(&self.heap, &self.refs[r])?;
         let len = limbs(&number);
         let is_text = matches!(function, IntegerFn::ToDec | IntegerFn::ToHex);

@@ -238,7 +238,7 @@ impl Machine<'_> {
                     }
                 }
             }
-            IntegerFn::FromLe | IntegerFn::FromBe | IntegerFn::FromText => self.from_bytes(function),
+            IntegerFn::FromLe | IntegerFn::FromBe | IntegerFn::FromText => self.integer_of_bytes(function),
             IntegerFn::ToLe | IntegerFn::ToBe | IntegerFn::ToDec | IntegerFn::ToHex => {
                 let a = self.pop_integer()?;
                 let is_text = matches!(function, IntegerFn::ToDec | IntegerFn::ToHex);
@@ -267,7 +267,7 @@ impl Machine<'_> {
         }
     }
 
-    fn from_bytes(&mut self, function: IntegerFn) -> Result<(), Fault> {
+    fn integer_of_bytes(&mut self, function: IntegerFn) -> Result<(), Fault> {
         let Value::Bytes(text) = self.pop_ref() else { return Err(TrapKind::Kind.into()) };
         let bytes = &text.bytes;
         let len = (bytes.len() as u64).div_ceil(8).max(1);
