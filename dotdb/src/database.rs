@@ -88,14 +88,18 @@ impl Database {
                 settings
             }
         };
-        let version = journal::last_version(&*store.snapshot()?)?;
+        let snapshot = store.snapshot()?;
+        let version = journal::last_version(&*snapshot)?;
+        // Nobody has counted what an earlier process left to be settled.
+        let is_settled = version == 0 || read_number(&*snapshot, INDEXED)? == version;
+        let unsettled = if is_settled { 0 } else { settle::READ_CHANGES + 1 };
         let pipeline = Pipeline::new(Arc::clone(&store), version, settings.keeps_history());
         let shared = Shared {
             store,
             settings,
             pipeline: Arc::new(pipeline),
             settling: Mutex::default(),
-            unsettled: AtomicU64::new(0),
+            unsettled: AtomicU64::new(unsettled),
         };
         Ok(Database { shared: Arc::new(shared) })
     }
@@ -137,14 +141,7 @@ impl Database {
 
     /// The state as of a version.
     pub(crate) fn snapshot_at(&self, version: u64) -> Result<Arc<dyn Snapshot>, DbError> {
-        let mut snapshot = self.shared.store.snapshot()?;
-        let behind = journal::last_version(&*snapshot)?.saturating_sub(read_number(&*snapshot, INDEXED)?);
-        let unsettled = self.shared.unsettled.load(Ordering::Relaxed);
-        let is_far = behind > 2 * settle::STEP || unsettled > 2 * settle::STEP_CHANGES;
-        if is_far && !self.shared.store.read_only() {
-            self.shared.catch_up()?;
-            snapshot = self.shared.store.snapshot()?;
-        }
+        let snapshot = self.shared.snapshot_with_history()?;
         self.shared.snapshot_at(snapshot, version)
     }
 
@@ -183,6 +180,23 @@ impl Database {
 }
 
 impl Shared {
+    /// A snapshot whose past can be read without much of the journal in memory.
+    pub(crate) fn snapshot_with_history(&self) -> Result<Arc<dyn Snapshot>, DbError> {
+        let snapshot = self.store.snapshot()?;
+        let behind = journal::last_version(&*snapshot)?.saturating_sub(read_number(&*snapshot, INDEXED)?);
+        let is_far = behind > 2 * settle::STEP || behind > 0 && self.is_far_behind();
+        if is_far && !self.store.read_only() {
+            self.catch_up()?;
+            return Ok(self.store.snapshot()?);
+        }
+        Ok(snapshot)
+    }
+
+    /// Whether the journal may have more changes beyond the history than readers should hold in memory.
+    pub(crate) fn is_far_behind(&self) -> bool {
+        self.unsettled.load(Ordering::Relaxed) > settle::READ_CHANGES
+    }
+
     /// The oldest version that a snapshot whose own is `last` can give.
     pub(crate) fn oldest(&self, snapshot: &dyn Snapshot, last: u64) -> Result<u64, DbError> {
         match self.settings.history {

@@ -7,6 +7,7 @@
 use std::ops::Bound;
 
 use bytes::Bytes;
+use dotdb_store::Direction;
 
 /// Keys are kept as 64-bit hashes: two that meet are at worst a conflict that was none.
 #[derive(Default)]
@@ -56,6 +57,16 @@ impl ReadSet {
         }
         if !self.everything {
             self.ranges.push((from, to));
+        }
+    }
+
+    /// The range added last was read in this direction, and only as far as to a key.
+    pub(crate) fn end_last_range(&mut self, last: Bytes, direction: Direction) {
+        if let Some((from, to)) = self.ranges.last_mut() {
+            match direction {
+                Direction::Forward => *to = Bound::Included(last),
+                Direction::Backward => *from = Bound::Included(last),
+            }
         }
     }
 
@@ -117,10 +128,20 @@ mod tests {
         }
         assert!(reads.points.len() <= 20_000, "{}", reads.points.len());
         reads.add_range(Bound::Excluded(Bytes::from("b")), Bound::Included(Bytes::from("d")));
+        reads.add_range(Bound::Unbounded, Bound::Excluded(Bytes::from("B")));
+        reads.end_last_range(Bytes::from("A"), Direction::Backward);
         reads.seal();
-        for (key, hash, found) in
-            [("b", 1, false), ("c", 1, true), ("d", 1, true), ("e", 1, false), ("e", 9_998, true)]
-        {
+        for (key, hash, found) in [
+            ("b", 1, false),
+            ("c", 1, true),
+            ("d", 1, true),
+            ("e", 1, false),
+            ("e", 9_998, true),
+            ("@", 1, false),
+            ("A", 1, true),
+            ("AA", 1, true),
+            ("B", 1, false),
+        ] {
             assert_eq!(reads.contains(key.as_bytes(), || hash), found, "{key} {hash}");
         }
     }

@@ -25,9 +25,11 @@ use crate::settings::{History, INDEXED, OLDEST, number_row, read_number};
 pub(crate) const STEP: u64 = 256;
 /// Versions between two steps without one.
 const LONG_STEP: u64 = 1 << 14;
-/// Changes that the journal gathers between two steps at most, by the transactions of one process: so many are held
-/// in memory by who reads the past.
-pub(crate) const STEP_CHANGES: u64 = 1 << 16;
+/// Changes that the journal gathers between two steps at most, by the transactions of one process. A step costs as
+/// much as the changes did, and nothing if they are forgotten before it; the first who reads the past waits for it.
+const STEP_CHANGES: u64 = 1 << 20;
+/// Changes beyond the history that are held in memory by who reads the past: with more it takes a step first.
+pub(crate) const READ_CHANGES: u64 = 1 << 16;
 /// Rows after which a batch is written.
 const BATCH_ROWS: usize = 1 << 14;
 /// Bytes after which a batch is written.

@@ -183,7 +183,7 @@ impl Database {
     /// # Errors
     /// [`DbError::FutureVersion`], [`DbError::PrunedVersion`].
     pub fn diff(&self, earlier: u64, later: u64) -> Result<Vec<Difference>, DbError> {
-        let now = self.shared.store.snapshot()?;
+        let now = self.shared.snapshot_with_history()?;
         let [before, after] = [earlier, later].map(|version| self.shared.snapshot_at(now.clone(), version));
         let (before, after) = (before?, after?);
         let (first, last) = (earlier.min(later) + 1, earlier.max(later));
@@ -209,6 +209,9 @@ impl Database {
     /// # Errors
     /// [`DbError::PrunedVersion`], [`DbError::FutureVersion`], [`DbError::Conflict`].
     pub fn restore(&self, version: u64, durability: Durability) -> Result<u64, DbError> {
+        if self.shared.is_far_behind() {
+            self.shared.catch_up()?;
+        }
         let mut tx = self.begin(Mode::ReadWrite)?;
         // Whatever is committed meanwhile would be in the new version and was not in the old one.
         tx.read_everything();
@@ -237,7 +240,7 @@ impl Database {
         &self,
         after: u64,
     ) -> Result<impl Iterator<Item = Result<Commit, DbError>> + use<>, DbError> {
-        let snapshot = self.shared.store.snapshot()?;
+        let snapshot = self.shared.snapshot_with_history()?;
         let last = journal::last_version(&*snapshot)?;
         let oldest = self.shared.oldest(&*snapshot, last)?;
         if after > last {

@@ -1,7 +1,7 @@
 //! Random transactions against a model: ordered maps, and a stack of their clones for savepoints.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use dotdb::{
@@ -201,6 +201,16 @@ impl Run {
                 }
                 if *backward {
                     expected.reverse();
+                }
+                for most in [usize::MAX, expected.len().div_ceil(2)] {
+                    let mut visited = Vec::new();
+                    let see = |key: &[u8], value: &[u8]| {
+                        visited.push((key.to_vec(), value.to_vec()));
+                        if visited.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                    };
+                    tx.visit(self.collections[*c], from, to, direction, see).unwrap();
+                    let shown = visited.iter().map(|(key, value)| (key, value));
+                    assert!(shown.eq(expected.iter().take(most.max(1)).copied()), "{visited:?}");
                 }
                 for (key, value) in expected {
                     let entry = tx.cursor_entry(cursor).unwrap();

@@ -1,6 +1,6 @@
 //! DotDB over any backend: one collection of byte strings.
 
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -112,12 +112,12 @@ impl Client for &DotDb {
     fn scan(&mut self, from: &[Key], rows: usize, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<()> {
         let (mut tx, pairs) = self.begin(Mode::ReadOnly)?;
         for from in from {
-            let cursor = tx.scan(pairs, Bound::Included(from), Bound::Unbounded, Direction::Forward)?;
-            for _ in 0..rows {
-                let Some((key, value)) = tx.next(cursor)? else { break };
-                see(&key, &value);
-            }
-            tx.close(cursor)?;
+            let mut left = rows;
+            tx.visit(pairs, Bound::Included(from), Bound::Unbounded, Direction::Forward, |key, value| {
+                see(key, value);
+                left -= 1;
+                if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
         }
         Ok(())
     }

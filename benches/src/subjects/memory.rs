@@ -1,6 +1,6 @@
 //! DotDB's in-memory store called directly: snapshots and batches, writers one after the other.
 
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -48,11 +48,13 @@ impl Client for &Memory {
     fn scan(&mut self, from: &[Key], rows: usize, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<()> {
         let snapshot = self.store.snapshot()?;
         for from in from {
-            let range = snapshot.range(Bound::Included(from), Bound::Unbounded, Direction::Forward)?;
-            for row in range.take(rows) {
-                let (key, value) = row?;
-                see(&key, &value);
-            }
+            let mut left = rows;
+            let mut see = |key: &[u8], value: &[u8]| {
+                see(key, value);
+                left -= 1;
+                if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            snapshot.visit(Bound::Included(from), Bound::Unbounded, Direction::Forward, &mut see)?;
         }
         Ok(())
     }

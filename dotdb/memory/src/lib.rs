@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use dotdb_store::{
-    Batch, Direction, Durability, PairIter, Snapshot, Store, StoreError, StoreStats, is_empty_range,
+    Batch, Direction, Durability, PairIter, Snapshot, Store, StoreError, StoreStats, Visitor, is_empty_range,
 };
 use imbl::OrdMap;
 
@@ -105,6 +105,26 @@ impl Snapshot for MemorySnapshot {
             page_rows: FIRST_PAGE_ROWS,
             done: false,
         }))
+    }
+
+    fn visit(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        direction: Direction,
+        see: &mut Visitor<'_>,
+    ) -> Result<(), StoreError> {
+        if is_empty_range(from, to) {
+            return Ok(());
+        }
+        let mut rows = self.map.range::<_, [u8]>((from, to));
+        let mut see = |(key, value): (&Bytes, &Bytes)| see(key, value);
+        // Only why it ended is told.
+        let _ = match direction {
+            Direction::Forward => rows.try_for_each(&mut see),
+            Direction::Backward => rows.rev().try_for_each(&mut see),
+        };
+        Ok(())
     }
 }
 

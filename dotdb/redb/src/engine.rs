@@ -2,16 +2,18 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use dotdb_store::contain::contain;
-use dotdb_store::{Damage, Durability, StoreError};
+use dotdb_store::{Batch, Damage, Durability, StoreError};
 use redb::{
     Builder, Database, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTableMetadata, Table,
     TableError, WriteTransaction,
 };
 
-use crate::{CACHE_BYTES, DATA, Data, FORMAT_VERSION, META, META_FORMAT, error, verify};
+use crate::checksum::Checksum;
+use crate::log::{BesideStore, Log, Way};
+use crate::{CACHE_BYTES, DATA, Data, FORMAT_VERSION, META, META_FORMAT, META_SALT, checksum, error, verify};
 
 enum Handle {
     Writable(Database),
@@ -25,18 +27,23 @@ pub(crate) struct Engine {
     handle: RwLock<Handle>,
     /// Whether a panic was caught, after which nothing inside can be relied on.
     broken: AtomicBool,
+    sums: Checksum,
+    /// `None` without a log. Locked before `handle`.
+    log: Mutex<Option<Log>>,
 }
 
 impl Engine {
     pub(crate) fn open(path: &Path) -> Result<Engine, StoreError> {
-        Engine::checked(path, || {
+        let log = Log::new(Box::new(BesideStore::new(path)), false);
+        Engine::checked(path, Some(log), || {
             let database = Builder::new().set_cache_size(CACHE_BYTES).open(path);
             Ok(Handle::Writable(database.map_err(|error| error::database(path, error))?))
         })
     }
 
     pub(crate) fn open_read_only(path: &Path) -> Result<Engine, StoreError> {
-        Engine::checked(path, || {
+        let log = Log::new(Box::new(BesideStore::new(path)), false);
+        Engine::checked(path, Some(log), || {
             let database = Builder::new().set_cache_size(CACHE_BYTES).open_read_only(path);
             Ok(Handle::ReadOnly(database.map_err(|error| error::database(path, error))?))
         })
@@ -44,9 +51,14 @@ impl Engine {
 
     /// A store on something that behaves like a file; an empty one becomes a new store.
     #[cfg(feature = "testing")]
-    pub(crate) fn on_backend(backend: impl redb::StorageBackend, cache: usize) -> Result<Engine, StoreError> {
+    pub(crate) fn on_backend(
+        backend: impl redb::StorageBackend,
+        log: Option<Box<dyn crate::log::LogFile>>,
+        cache: usize,
+    ) -> Result<Engine, StoreError> {
         let path = Path::new("(backend)");
-        Engine::checked(path, || {
+        let log = log.map(|file| Log::new(file, true));
+        Engine::checked(path, log, || {
             let new = backend.len().map_err(|error| error::storage(error.into()))? == 0;
             let database = Builder::new()
                 .set_cache_size(cache)
@@ -59,8 +71,17 @@ impl Engine {
         })
     }
 
-    fn checked(path: &Path, open: impl FnOnce() -> Result<Handle, StoreError>) -> Result<Engine, StoreError> {
-        let engine = Engine { handle: RwLock::new(contain(open)?), broken: AtomicBool::new(false) };
+    fn checked(
+        path: &Path,
+        log: Option<Log>,
+        open: impl FnOnce() -> Result<Handle, StoreError>,
+    ) -> Result<Engine, StoreError> {
+        let mut engine = Engine {
+            handle: RwLock::new(contain(open)?),
+            broken: AtomicBool::new(false),
+            sums: Checksum::Xxh3,
+            log: Mutex::new(None),
+        };
         let found = engine.contain(|| {
             let meta = match engine.read()?.open_table(META) {
                 Ok(meta) => meta,
@@ -70,19 +91,63 @@ impl Engine {
                     return Err(StoreError::NotADatabase { path: path.to_owned(), detail });
                 }
             };
-            Ok(meta.get(META_FORMAT).map_err(error::storage)?.map(|version| version.value()))
+            let number = |name| -> Result<Option<u32>, StoreError> {
+                Ok(meta.get(name).map_err(error::storage)?.map(|number| number.value()))
+            };
+            let salt = number(META_SALT[0])?.zip(number(META_SALT[1])?);
+            let salt = salt.map(|(high, low)| u64::from(high) << 32 | u64::from(low));
+            Ok((number(META_FORMAT)?, salt))
         })?;
-        match found {
-            Some(FORMAT_VERSION) => {}
-            Some(found) if found > FORMAT_VERSION => {
+        let (found, salt) = found;
+        engine.sums = match (found, found.and_then(Checksum::of_format)) {
+            (_, Some(sums)) => sums,
+            (Some(found), None) if found > FORMAT_VERSION => {
                 return Err(StoreError::NewerFormat { found, supported: FORMAT_VERSION });
             }
             _ => {
                 return Err(StoreError::Corrupt { detail: format!("its format version is {found:?}") });
             }
-        }
+        };
         engine.data()?;
+        // Programs that know format 1 only do not look for a log.
+        if let Some(mut log) = log.filter(|_| found != Some(1)) {
+            if let Some(salt) = salt {
+                engine.repeat(path, &mut log, salt)?;
+            }
+            engine.log = Mutex::new(Some(log).filter(|_| !engine.read_only()));
+        }
         Ok(engine)
+    }
+
+    /// Brings what the log holds beyond redb's durable state into it.
+    fn repeat(&self, path: &Path, log: &mut Log, salt: u64) -> Result<(), StoreError> {
+        let records = log.records(salt)?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        let handle = self.shared();
+        let Handle::Writable(database) = &*handle else {
+            return Err(StoreError::Unclean { path: path.to_owned() });
+        };
+        self.contain(|| {
+            let transaction = begin(database, Durability::Sync)?;
+            {
+                let mut data = transaction.open_table(DATA).map_err(error::table)?;
+                for write in records.writes() {
+                    let (key, value) = write?;
+                    put(&mut data, self.sums, key, value)?;
+                }
+            }
+            set_salt(&transaction, None)?;
+            transaction.commit().map_err(error::commit)
+        })?;
+        drop(handle);
+        log.remove();
+        Ok(())
+    }
+
+    fn log(&self) -> MutexGuard<'_, Option<Log>> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shared(&self) -> RwLockReadGuard<'_, Handle> {
@@ -115,6 +180,12 @@ impl Engine {
         result
     }
 
+    /// How the checksums of pairs are computed.
+    #[inline]
+    pub(crate) fn sums(&self) -> Checksum {
+        self.sums
+    }
+
     /// The pairs as of now.
     pub(crate) fn data(&self) -> Result<Data, StoreError> {
         self.contain(|| self.read()?.open_table(DATA).map_err(error::table))
@@ -129,19 +200,63 @@ impl Engine {
         transaction.map_err(error::transaction)
     }
 
-    /// Runs `change` in a transaction, which is committed unless it fails.
-    pub(crate) fn write(
-        &self,
-        durability: Durability,
-        change: impl FnOnce(&mut Table<&[u8], &[u8]>) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    /// Applies a batch.
+    pub(crate) fn apply(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
+        let mut log = self.log();
+        let durable = durability == Durability::Sync;
+        let way = way(&mut log, Some(batch), durable)?;
         let handle = self.shared();
         let Handle::Writable(database) = &*handle else { return Err(StoreError::ReadOnly) };
-        self.contain(|| {
-            let transaction = begin(database, durability)?;
-            change(&mut transaction.open_table(DATA).map_err(error::table)?)?;
-            transaction.commit().map_err(error::commit)
-        })
+        let result = self.contain(|| {
+            let logged = way == Way::Logged;
+            let transaction = begin(database, if logged { Durability::None } else { durability })?;
+            {
+                let mut data = transaction.open_table(DATA).map_err(error::table)?;
+                for (key, value) in batch.iter() {
+                    put(&mut data, self.sums, key, value.map(|value| &value[..]))?;
+                }
+            }
+            match (way, &mut *log) {
+                (Way::Logged, Some(log)) => {
+                    // Durable before it can be seen.
+                    log.append(batch, durable)?;
+                    transaction.commit().map_err(error::commit).inspect_err(|_| log.fail())
+                }
+                (Way::Direct(salt), log) => commit_directly(transaction, log, salt, durable),
+                (Way::Logged, None) => transaction.commit().map_err(error::commit),
+            }
+        });
+        // redb takes no writes after such an error either.
+        if let (Err(StoreError::Io { .. } | StoreError::Corrupt { .. }), Some(log)) = (&result, &mut *log) {
+            log.fail();
+        }
+        result
+    }
+
+    /// Makes what was applied durable.
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        let mut log = self.log();
+        match (way(&mut log, None, true)?, &mut *log) {
+            (Way::Logged, Some(log)) => log.sync(),
+            (Way::Direct(salt), log) => self.make_durable(log, salt),
+            (Way::Logged, None) => Ok(()),
+        }
+    }
+
+    /// Makes redb's own state durable; the log is empty then.
+    fn make_durable(&self, log: &mut Option<Log>, salt: Option<u64>) -> Result<(), StoreError> {
+        let handle = self.shared();
+        let Handle::Writable(database) = &*handle else { return Err(StoreError::ReadOnly) };
+        self.contain(|| commit_directly(begin(database, Durability::Sync)?, log, salt, true))
+    }
+
+    /// Ends the use of the log: redb has everything, and no salt.
+    fn end_log(&self, log: &mut Option<Log>) -> Result<(), StoreError> {
+        if let Some(open) = log.as_ref().filter(|log| log.is_begun()) {
+            open.check()?;
+            self.make_durable(log, None)?;
+        }
+        Ok(())
     }
 
     /// Number of pairs, and bytes of keys and stored values and of the pages that hold them.
@@ -159,6 +274,8 @@ impl Engine {
 
     /// Moves pages to the front of the file and cuts it off behind them.
     pub(crate) fn compact(&self) -> Result<(), StoreError> {
+        let mut log = self.log();
+        self.end_log(&mut log)?;
         let mut handle = self.exclusive();
         match &mut *handle {
             Handle::Writable(database) => {
@@ -171,6 +288,8 @@ impl Engine {
 
     /// Verifies the checksum of every page in use, as they are in the file at `path`. Batches wait meanwhile.
     pub(crate) fn verify_pages(&self, path: &Path, found: &mut dyn FnMut(Damage)) -> Result<(), StoreError> {
+        let mut log = self.log();
+        self.end_log(&mut log)?;
         let handle = self.shared();
         let mut waiting = None;
         if let Handle::Writable(database) = &*handle {
@@ -195,6 +314,59 @@ pub(crate) struct Sizes {
     pub(crate) page_bytes: u64,
 }
 
+fn way(log: &mut Option<Log>, batch: Option<&Batch>, durable: bool) -> Result<Way, StoreError> {
+    let Some(log) = log else { return Ok(Way::Direct(None)) };
+    log.check()?;
+    Ok(log.way(batch, durable))
+}
+
+/// Commits a transaction that the log does not hold.
+fn commit_directly(
+    transaction: WriteTransaction,
+    log: &mut Option<Log>,
+    salt: Option<u64>,
+    durable: bool,
+) -> Result<(), StoreError> {
+    let Some(log) = log.as_mut().filter(|log| log.is_begun() || salt.is_some()) else {
+        return transaction.commit().map_err(error::commit);
+    };
+    set_salt(&transaction, salt)?;
+    // Failed, it may be in the file all the same: with a salt that is not that of the next record.
+    transaction.commit().map_err(error::commit).inspect_err(|_| log.fail())?;
+    log.committed_directly(salt, durable);
+    Ok(())
+}
+
+fn set_salt(transaction: &WriteTransaction, salt: Option<u64>) -> Result<(), StoreError> {
+    let mut meta = transaction.open_table(META).map_err(error::table)?;
+    for (name, shift) in META_SALT.into_iter().zip([32, 0]) {
+        match salt {
+            // One half after the other.
+            Some(salt) => meta.insert(name, (salt >> shift) as u32).map(drop),
+            None => meta.remove(name).map(drop),
+        }
+        .map_err(error::storage)?;
+    }
+    Ok(())
+}
+
+/// Puts a pair with its checksum, or removes a key.
+fn put(
+    data: &mut Table<&[u8], &[u8]>,
+    sums: Checksum,
+    key: &[u8],
+    value: Option<&[u8]>,
+) -> Result<(), StoreError> {
+    let Some(value) = value else {
+        return data.remove(key).map(drop).map_err(error::storage);
+    };
+    let mut place = data.insert_reserve(key, value.len() + checksum::BYTES).map_err(error::storage)?;
+    let (kept, sum) = place.as_mut().split_at_mut(value.len());
+    kept.copy_from_slice(value);
+    sum.copy_from_slice(&sums.of(key, value));
+    Ok(())
+}
+
 fn begin(database: &Database, durability: Durability) -> Result<WriteTransaction, StoreError> {
     let mut transaction = database.begin_write().map_err(error::transaction)?;
     let durability = match durability {
@@ -213,11 +385,16 @@ fn closed() -> StoreError {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        let mut log = std::mem::take(&mut *self.log());
+        let ended = self.end_log(&mut log).is_ok();
         let handle = std::mem::replace(&mut *self.exclusive(), Handle::Closed);
         // Closing writes, and may meet the same damage; there is nobody left to tell.
         let _ = contain(move || {
             drop(handle);
             Ok(())
         });
+        if let Some(mut log) = log.filter(|log| ended && log.is_used()) {
+            log.remove();
+        }
     }
 }

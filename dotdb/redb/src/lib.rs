@@ -1,22 +1,25 @@
 //! The embedded default store on disk, over redb: one file, ACID, opened at once.
 //!
 //! On disk: table `dotdb.meta` holds `format`, the [`FORMAT_VERSION`]; table `dotdb.data` holds the
-//! pairs. Each value ends in the CRC-32 (IEEE, little-endian) of key and value, checked at every
+//! pairs. Each value ends in a checksum of key and value (`checksum`), checked at every
 //! read: redb verifies its own checksums only when it repairs a file. So a damaged value is never
 //! given out. A damaged key or inner page can still hide a pair without an error; [`Store::check`], which
 //! verifies redb's page checksums as well, finds it.
 //!
-//! What is promised: [`Durability::Sync`] is redb's immediate durability, one flush to the disk
-//! before `apply` returns. A new file is made beside its name, synced and only then given its name,
+//! What is promised: [`Durability::Sync`] is one flush to the disk before `apply` returns, of a record of the log
+//! (`log`) or of redb's pages. While a store is open the log is in the file `PATH.redo` beside it, which belongs to
+//! it until it is closed in good order. A new file is made beside its name, synced and only then given its name,
 //! so that a power cut leaves either no store or a whole one.
 //!
 //! redb asserts inside on some damaged files. Those panics are caught at this boundary, and only
 //! there: the call answers [`StoreError::Corrupt`], and so does every later call of that store
 //! ([`dotdb_store::contain`]).
 
+mod checksum;
 mod engine;
 mod error;
 mod file;
+mod log;
 mod verify;
 
 use std::fs;
@@ -24,24 +27,30 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
+use dotdb_store::contain::call_out;
 use dotdb_store::{
     Batch, CompactReport, Counted, Damage, Direction, Durability, PairIter, Snapshot, Store, StoreError,
-    StoreStats, check_pairs, is_empty_range,
+    StoreStats, Visitor, check_pairs, is_empty_range,
 };
-use redb::{ReadOnlyTable, ReadableTableMetadata, TableDefinition};
+use redb::{AccessGuard, ReadOnlyTable, ReadableTableMetadata, TableDefinition};
 
+use crate::checksum::shown;
 use crate::engine::Engine;
+#[cfg(feature = "testing")]
+pub use crate::log::LogFile;
 
 /// Version of the tables and values described above. A file with a greater one is refused.
-pub const FORMAT_VERSION: u32 = 1;
+/// Format 1, which had another checksum, is read and written as it is.
+pub const FORMAT_VERSION: u32 = 2;
 /// Memory for cached pages, bytes.
 pub const CACHE_BYTES: usize = 256 << 20;
 
-const CHECKSUM_BYTES: usize = 4;
 const DATA: TableDefinition<&[u8], &[u8]> = TableDefinition::new("dotdb.data");
 const META: TableDefinition<&str, u32> = TableDefinition::new("dotdb.meta");
 const META_FORMAT: &str = "format";
+/// The halves of the salt, see `log`; absent while no log is in use.
+const META_SALT: [&str; 2] = ["log.high", "log.low"];
 
 type Data = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
@@ -98,7 +107,20 @@ impl RedbStore {
         backend: impl redb::StorageBackend,
         cache_bytes: usize,
     ) -> Result<RedbStore, StoreError> {
-        Ok(RedbStore { engine: Arc::new(Engine::on_backend(backend, cache_bytes)?), path: None })
+        Ok(RedbStore { engine: Arc::new(Engine::on_backend(backend, None, cache_bytes)?), path: None })
+    }
+
+    /// As [`on_backend`](RedbStore::on_backend), with a log, which is in use from the first durable batch on.
+    ///
+    /// # Errors
+    /// As [`open`](RedbStore::open).
+    #[cfg(feature = "testing")]
+    pub fn on_backend_with_log(
+        backend: impl redb::StorageBackend,
+        log: Box<dyn LogFile>,
+        cache_bytes: usize,
+    ) -> Result<RedbStore, StoreError> {
+        Ok(RedbStore { engine: Arc::new(Engine::on_backend(backend, Some(log), cache_bytes)?), path: None })
     }
 
     fn file_bytes(&self) -> Result<Option<u64>, StoreError> {
@@ -117,29 +139,16 @@ impl Store for RedbStore {
 
     fn apply(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
         batch.check_lengths()?;
-        self.engine.write(durability, |data| {
-            for (key, value) in batch.iter() {
-                let Some(value) = value else {
-                    data.remove(&key[..]).map_err(error::storage)?;
-                    continue;
-                };
-                let mut place =
-                    data.insert_reserve(&key[..], value.len() + CHECKSUM_BYTES).map_err(error::storage)?;
-                let (kept, sum) = place.as_mut().split_at_mut(value.len());
-                kept.copy_from_slice(value);
-                sum.copy_from_slice(&checksum(key, value));
-            }
-            Ok(())
-        })
+        self.engine.apply(batch, durability)
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        self.engine.write(Durability::Sync, |_| Ok(()))
+        self.engine.sync()
     }
 
     fn stats(&self) -> Result<StoreStats, StoreError> {
         let sizes = self.engine.sizes()?;
-        let checksums = sizes.keys.saturating_mul(CHECKSUM_BYTES as u64);
+        let checksums = sizes.keys.saturating_mul(checksum::BYTES as u64);
         let live_bytes = sizes.stored_bytes.saturating_sub(checksums);
         let file_bytes = self.file_bytes()?;
         Ok(StoreStats {
@@ -183,45 +192,6 @@ impl Store for RedbStore {
     }
 }
 
-fn checksum(key: &[u8], value: &[u8]) -> [u8; CHECKSUM_BYTES] {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(key);
-    hasher.update(value);
-    hasher.finalize().to_le_bytes()
-}
-
-/// Appends key and value to `buffer` if the value's checksum is right: one after the other in memory they are
-/// checked in one pass.
-fn append_verified(buffer: &mut Vec<u8>, key: &[u8], stored: &[u8]) -> Result<(), StoreError> {
-    let start = buffer.len();
-    buffer.extend_from_slice(key);
-    if let Some((value, sum)) = stored.split_last_chunk::<CHECKSUM_BYTES>() {
-        buffer.extend_from_slice(value);
-        if *sum == crc32fast::hash(&buffer[start..]).to_le_bytes() {
-            return Ok(());
-        }
-    }
-    buffer.truncate(start);
-    Err(StoreError::Corrupt {
-        detail: format!("the value of key {} does not match its checksum", shown(key)),
-    })
-}
-
-/// Takes the checksum off a stored value.
-fn verified(key: &[u8], stored: &[u8]) -> Result<Bytes, StoreError> {
-    let value_bytes = stored.len().saturating_sub(CHECKSUM_BYTES);
-    // Exactly as long as it gets: so it is given out without being moved.
-    let mut pair = Vec::with_capacity(key.len() + value_bytes);
-    append_verified(&mut pair, key, stored)?;
-    let mut value = Bytes::from(pair);
-    value.advance(key.len());
-    Ok(value)
-}
-
-fn shown(key: &[u8]) -> String {
-    key.iter().take(80).map(|byte| format!("{byte:02x}")).collect()
-}
-
 struct RedbSnapshot {
     data: Data,
     /// Keeps the file open: closing it would end the snapshot. Dropped after `data`.
@@ -231,7 +201,7 @@ struct RedbSnapshot {
 impl Snapshot for RedbSnapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         self.engine.contain(|| match self.data.get(key).map_err(error::storage)? {
-            Some(stored) => verified(key, stored.value()).map(Some),
+            Some(stored) => self.engine.sums().verified_copy(key, stored.value()).map(Some),
             None => Ok(None),
         })
     }
@@ -282,10 +252,71 @@ impl Snapshot for RedbSnapshot {
             }
         })
     }
+
+    fn visit(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        direction: Direction,
+        see: &mut Visitor<'_>,
+    ) -> Result<(), StoreError> {
+        if is_empty_range(from, to) {
+            return Ok(());
+        }
+        let sums = self.engine.sums();
+        self.engine.contain(|| {
+            let mut rows = self.data.range::<&[u8]>((from, to)).map_err(error::storage)?;
+            let mut last: Option<AccessGuard<&[u8]>> = None;
+            loop {
+                let row = match direction {
+                    Direction::Forward => rows.next(),
+                    Direction::Backward => rows.next_back(),
+                };
+                let Some(row) = row else { return Ok(()) };
+                let (guard, stored) = row.map_err(error::storage)?;
+                let key = guard.value();
+                if let Some(last) = &last
+                    && !follows_in_page(last.value(), key, direction)
+                {
+                    check_order(Some(last.value()), key, direction)?;
+                }
+                let value = sums.verified(key, stored.value())?;
+                if call_out(|| see(key, value)).is_break() {
+                    return Ok(());
+                }
+                last = Some(guard);
+            }
+        })
+    }
 }
 
 fn out_of_order(key: &[u8]) -> StoreError {
     StoreError::Corrupt { detail: format!("key {} is out of order", shown(key)) }
+}
+
+/// Whether a key lies in memory right behind the last one, which is still there, or backwards right before it: then
+/// both are of one page, whose keys lie in order. They were written so if their checksums are right.
+#[inline]
+fn follows_in_page(last: &[u8], key: &[u8], direction: Direction) -> bool {
+    match direction {
+        Direction::Forward => last.as_ptr_range().end == key.as_ptr() && !key.is_empty(),
+        Direction::Backward => key.as_ptr_range().end == last.as_ptr() && !last.is_empty(),
+    }
+}
+
+/// Whether a key comes after the last one: a damaged inner page may lead to rows that were given before, again and
+/// again.
+#[inline]
+fn check_order(last: Option<&[u8]>, key: &[u8], direction: Direction) -> Result<(), StoreError> {
+    let in_order = match (last, direction) {
+        (None, _) => true,
+        (Some(last), Direction::Forward) => last < key,
+        (Some(last), Direction::Backward) => last > key,
+    };
+    match in_order {
+        true => Ok(()),
+        false => Err(out_of_order(key)),
+    }
 }
 
 /// Rows of the longest page that is read at a time; the first has one, and each twice as many as the one before.
@@ -296,7 +327,7 @@ const MAX_PAGE_BYTES: usize = 8 << 10;
 struct Rows {
     /// `None` at the end and after an error.
     rows: Option<redb::Range<'static, &'static [u8], &'static [u8]>>,
-    /// The last key of the page: a damaged inner page may lead to rows that were given before, again and again.
+    /// The last key of the page.
     last: Option<Bytes>,
     page: std::vec::IntoIter<(Bytes, Bytes)>,
     /// Most rows of the next page.
@@ -317,6 +348,7 @@ impl Rows {
         let mut buffer = Vec::with_capacity((self.page_bytes * 2).min(MAX_PAGE_BYTES + MAX_PAGE_BYTES / 8));
         let mut places = Vec::with_capacity(self.page_rows);
         let (last, direction, page_rows) = (self.last.as_deref(), self.direction, self.page_rows);
+        let sums = self.engine.sums();
         let result = self.engine.contain(|| {
             while places.len() < page_rows && buffer.len() < MAX_PAGE_BYTES {
                 let row = match direction {
@@ -330,16 +362,11 @@ impl Rows {
                     Some(&(start, middle, _)) => Some(&buffer[start..middle]),
                     None => last,
                 };
-                let in_order = match (last, direction) {
-                    (None, _) => true,
-                    (Some(last), Direction::Forward) => last < key,
-                    (Some(last), Direction::Backward) => last > key,
-                };
-                if !in_order {
-                    return Err(out_of_order(key));
-                }
+                check_order(last, key, direction)?;
+                let value = sums.verified(key, stored.value())?;
                 let start = buffer.len();
-                append_verified(&mut buffer, key, stored.value())?;
+                buffer.extend_from_slice(key);
+                buffer.extend_from_slice(value);
                 places.push((start, start + key.len(), buffer.len()));
             }
             Ok(true)

@@ -192,7 +192,7 @@ fn files_from_the_future() {
     for error in [RedbStore::open(&path).err().unwrap(), RedbStore::open_read_only(&path).err().unwrap()] {
         assert_eq!(
             error.to_string(),
-            "the store has format 9 and this program reads up to format 1: use a newer version"
+            "the store has format 9 and this program reads up to format 2: use a newer version"
         );
     }
 }
@@ -219,4 +219,34 @@ fn a_value_changed_behind_our_back() {
     let rows: Vec<_> = rows.unwrap().collect();
     assert_eq!(rows.len(), 8, "the range ends with the error");
     assert!(rows[..7].iter().all(Result::is_ok) && rows[7].is_err());
+}
+
+/// What the first format wrote is read and written on, with its own checksums.
+#[test]
+fn files_of_the_first_format() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.db");
+    let data = redb::TableDefinition::<&[u8], &[u8]>::new("dotdb.data");
+    let meta = redb::TableDefinition::<&str, u32>::new("dotdb.meta");
+    {
+        let raw = redb::Database::create(&path).unwrap();
+        let transaction = raw.begin_write().unwrap();
+        transaction.open_table(meta).unwrap().insert("format", 1).unwrap();
+        // CRC-32 of `123456789` is cbf43926, the check value of its catalogue entry.
+        let stored = [&b"56789"[..], &0xcbf4_3926u32.to_le_bytes()].concat();
+        transaction.open_table(data).unwrap().insert(&b"1234"[..], &stored[..]).unwrap();
+        transaction.commit().unwrap();
+    }
+    let store = RedbStore::open(&path).unwrap();
+    for number in 0..20u8 {
+        store.apply(Batch::new().put("1234", [b"5678", &[number][..]].concat()), Durability::Sync).unwrap();
+    }
+    assert_eq!(store.snapshot().unwrap().get(b"1234").unwrap().unwrap(), &b"5678\x13"[..]);
+    store.apply(Batch::new().put("1234", "56789"), Durability::Sync).unwrap();
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1, "programs of its time look for no log");
+    drop(store);
+    let raw = redb::Database::open(&path).unwrap();
+    let table = redb::ReadableDatabase::begin_read(&raw).unwrap().open_table(data).unwrap();
+    let stored = table.get(&b"1234"[..]).unwrap().unwrap();
+    assert_eq!(stored.value(), [&b"56789"[..], &0xcbf4_3926u32.to_le_bytes()].concat());
 }

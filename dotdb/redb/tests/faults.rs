@@ -35,12 +35,12 @@ fn read(store: &RedbStore) -> Result<Model, StoreError> {
 }
 
 /// Runs commits on a disk that fails after so many calls. Gives whether it failed.
-fn run(calls: u64, fault: Fault) -> bool {
+fn run(calls: u64, fault: Fault, with_log: bool) -> bool {
     const COMMITS: usize = 12;
-    let context = format!("{fault:?} after {calls} calls");
+    let context = format!("{fault:?} after {calls} calls, log: {with_log}");
     let mut random = Rng::with_seed(5);
     let disk = Disk::default();
-    let store = RedbStore::on_backend(disk.clone(), CACHE_BYTES).unwrap();
+    let store = disk.open(CACHE_BYTES, with_log).unwrap();
     disk.fail_after(calls, fault);
     let mut models = vec![Model::new()];
     let mut acknowledged = 0;
@@ -77,7 +77,7 @@ fn run(calls: u64, fault: Fault) -> bool {
         assert!(store.sync().is_err() || later, "{context}");
     }
     drop(store);
-    let store = RedbStore::on_backend(disk.clone(), CACHE_BYTES).unwrap();
+    let store = disk.open(CACHE_BYTES, with_log).unwrap();
     let mut found = read(&store).unwrap();
     assert_eq!(found.remove(&b"later"[..]).is_some(), later, "{context}: the later commit");
     // The commit that failed may be there after all, whole.
@@ -90,9 +90,11 @@ fn run(calls: u64, fault: Fault) -> bool {
 
 #[test]
 fn failing_disks() {
-    for fault in [Fault::All, Fault::Full] {
+    for (fault, with_log) in
+        [(Fault::All, false), (Fault::Full, false), (Fault::All, true), (Fault::Full, true)]
+    {
         let mut calls = 0;
-        while run(calls, fault) {
+        while run(calls, fault, with_log) {
             calls += if std::env::var_os("DOTVM_LONG").is_some() { 1 } else { 1 + calls / 40 };
         }
         assert!(calls > 20, "{fault:?}: only {calls} calls were made");
@@ -102,24 +104,28 @@ fn failing_disks() {
 /// A disk that fails while the store is opened: a sentence.
 #[test]
 fn opening_on_a_failing_disk() {
-    let disk = Disk::default();
-    let store = RedbStore::on_backend(disk.clone(), CACHE_BYTES).unwrap();
-    store.apply(Batch::new().put("k", "v"), Durability::Sync).unwrap();
-    // Not closed in good order: opening repairs.
-    let bytes = disk.bytes();
-    drop(store);
-    let mut calls = 0;
-    loop {
-        let disk = Disk::with(bytes.clone());
-        disk.fail_after(calls, Fault::All);
-        match RedbStore::on_backend(disk.clone(), CACHE_BYTES) {
-            Ok(_) => break,
-            Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),
+    for with_log in [false, true] {
+        let disk = Disk::default();
+        let store = disk.open(CACHE_BYTES, with_log).unwrap();
+        for value in ["v", "w"] {
+            store.apply(Batch::new().put("k", value), Durability::Sync).unwrap();
         }
-        disk.heal();
-        let store = RedbStore::on_backend(disk, CACHE_BYTES).unwrap();
-        assert_eq!(store.snapshot().unwrap().get(b"k").unwrap().unwrap(), "v");
-        calls += 1;
+        // Not closed in good order: opening repairs.
+        let files = disk.files();
+        drop(store);
+        let mut calls = 0;
+        loop {
+            let disk = Disk::with(files.clone());
+            disk.fail_after(calls, Fault::All);
+            match disk.open(CACHE_BYTES, with_log) {
+                Ok(_) => break,
+                Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),
+            }
+            disk.heal();
+            let store = disk.open(CACHE_BYTES, with_log).unwrap();
+            assert_eq!(store.snapshot().unwrap().get(b"k").unwrap().unwrap(), "w");
+            calls += 1;
+        }
+        assert!(calls > 3, "opening made {calls} calls");
     }
-    assert!(calls > 3, "opening made {calls} calls");
 }

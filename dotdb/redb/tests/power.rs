@@ -9,7 +9,7 @@ mod disk;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use disk::{Disk, Op, SECTOR_BYTES, apply};
+use disk::{Disk, Files, Op, SECTOR_BYTES, apply};
 use dotdb_redb::RedbStore;
 use dotdb_store::{Batch, Direction, Durability, Store};
 use fastrand::Rng;
@@ -20,20 +20,21 @@ type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// The bytes at the beginning, what was done to them, and the state after each commit, from 0 on.
 struct Recording {
-    start: Vec<u8>,
+    start: Files,
     log: Vec<Op>,
     models: Vec<Model>,
+    with_log: bool,
 }
 
 /// A store under random batches: overwriting, growing, shrinking, compacting, closing and opening.
-fn record(seed: u64, commits: usize) -> Recording {
+fn record(seed: u64, commits: usize, with_log: bool) -> Recording {
     let mut random = Rng::with_seed(seed);
     let disk = Disk::default();
-    let mut store = RedbStore::on_backend(disk.clone(), CACHE_BYTES).unwrap();
+    let mut store = disk.open(CACHE_BYTES, with_log).unwrap();
     store.sync().unwrap();
     // Until here the file has no name yet: a cut would leave no store.
     disk.take_log();
-    let start = disk.bytes();
+    let start = disk.files();
     let mut models = vec![Model::new()];
     for commit in 1..=commits {
         let mut model = models[commit - 1].clone();
@@ -68,12 +69,12 @@ fn record(seed: u64, commits: usize) -> Recording {
             1 => drop(store.compact().unwrap()),
             2 => {
                 drop(store);
-                store = RedbStore::on_backend(disk.clone(), CACHE_BYTES).unwrap();
+                store = disk.open(CACHE_BYTES, with_log).unwrap();
             }
             _ => {}
         }
     }
-    Recording { start, log: disk.take_log(), models }
+    Recording { start, log: disk.take_log(), models, with_log }
 }
 
 /// How much of what was not synced a cut leaves.
@@ -85,9 +86,9 @@ enum Left {
     Some(u64),
 }
 
-/// The file after a cut: `synced` with some of `pending`.
-fn after_cut(synced: &[u8], pending: &[Op], left: Left) -> Vec<u8> {
-    let mut bytes = synced.to_vec();
+/// The files after a cut: `synced` with some of `pending`.
+fn after_cut(synced: &Files, pending: &[Op], left: Left) -> Files {
+    let mut bytes = synced.clone();
     let seed = match left {
         Left::Nothing => return bytes,
         Left::Everything => {
@@ -101,45 +102,52 @@ fn after_cut(synced: &[u8], pending: &[Op], left: Left) -> Vec<u8> {
     let mut parts: Vec<Op> = Vec::new();
     for op in pending {
         match op {
-            Op::Write { offset, data } => {
+            Op::Write { file, offset, data } => {
                 let mut from = 0;
                 while from < data.len() {
                     let at = *offset as usize + from;
                     let len = (SECTOR_BYTES - at % SECTOR_BYTES).min(data.len() - from);
-                    parts.push(Op::Write { offset: at as u64, data: data[from..from + len].to_vec() });
+                    let data = data[from..from + len].to_vec();
+                    parts.push(Op::Write { file: *file, offset: at as u64, data });
                     from += len;
                 }
             }
-            Op::SetLen(_) => parts.push(op.clone()),
-            Op::Sync | Op::Begin(_) | Op::Promised(_) => {}
+            Op::SetLen(..) => parts.push(op.clone()),
+            Op::Sync(_) | Op::Begin(_) | Op::Promised(_) => {}
         }
     }
     let kept = [10, 50, 90, 99][random.usize(..4)];
     parts.retain(|_| random.u8(..100) < kept);
-    let mut len = bytes.len();
+    let mut lens = bytes.each_ref().map(Vec::len);
     for part in &parts {
-        if let Op::SetLen(set) = part {
-            len = *set as usize;
+        match part {
+            Op::SetLen(file, set) => lens[*file] = *set as usize,
+            // The log grows by being written.
+            Op::Write { file: disk::LOG, offset, data } => {
+                lens[disk::LOG] = lens[disk::LOG].max(*offset as usize + data.len());
+            }
+            _ => {}
         }
     }
     if random.bool() {
         random.shuffle(&mut parts);
     }
     for part in parts {
-        if !matches!(part, Op::SetLen(_)) {
+        if !matches!(part, Op::SetLen(..)) {
             apply(&mut bytes, &part);
         }
     }
     // What was written behind the end that the file had in the end is not there.
-    bytes.resize(len, 0);
+    for (bytes, len) in bytes.iter_mut().zip(lens) {
+        bytes.resize(len, 0);
+    }
     bytes
 }
 
 /// Opens what a cut left and gives the number of the commit whose state it holds.
-fn recovered(bytes: Vec<u8>, models: &[Model]) -> Result<usize, String> {
-    let disk = Disk::with(bytes);
-    let open =
-        || RedbStore::on_backend(disk.clone(), CACHE_BYTES).map_err(|error| format!("opening: {error}"));
+fn recovered(files: Files, models: &[Model], with_log: bool) -> Result<usize, String> {
+    let disk = Disk::with(files);
+    let open = || disk.open(CACHE_BYTES, with_log).map_err(|error| format!("opening: {error}"));
     let read = |store: &RedbStore| -> Result<Model, String> {
         let snapshot = store.snapshot().map_err(|error| error.to_string())?;
         let rows = snapshot.range(Bound::Unbounded, Bound::Unbounded, Direction::Forward);
@@ -184,11 +192,14 @@ fn cut_everywhere(recording: &Recording, parts: u64, step: usize) -> (usize, Vec
         match op {
             Op::Begin(commit) => begun = *commit,
             Op::Promised(commit) => promised = *commit,
-            Op::Sync => {
-                pending.iter().for_each(|op| apply(&mut synced, op));
-                pending.clear();
+            Op::Sync(synced_file) => {
+                let is_synced = |op: &Op| match op {
+                    Op::Write { file, .. } | Op::SetLen(file, _) => file == synced_file,
+                    Op::Sync(_) | Op::Begin(_) | Op::Promised(_) => false,
+                };
+                pending.extract_if(.., |op| is_synced(op)).for_each(|op| apply(&mut synced, &op));
             }
-            Op::Write { .. } | Op::SetLen(_) => pending.push(op.clone()),
+            Op::Write { .. } | Op::SetLen(..) => pending.push(op.clone()),
         }
         if position % step != 0 {
             continue;
@@ -196,7 +207,7 @@ fn cut_everywhere(recording: &Recording, parts: u64, step: usize) -> (usize, Vec
         let parts = (0..parts).map(|part| Left::Some(position as u64 * 1000 + part));
         for left in [Left::Nothing, Left::Everything].into_iter().chain(parts) {
             cuts += 1;
-            match recovered(after_cut(&synced, &pending, left), &recording.models) {
+            match recovered(after_cut(&synced, &pending, left), &recording.models, recording.with_log) {
                 Ok(commit) if (promised..=begun).contains(&commit) => {}
                 Ok(commit) => wrong.push(format!(
                     "operation {position}, {left:?}: commit {commit} came back, {promised} was promised and {begun} begun"
@@ -208,23 +219,35 @@ fn cut_everywhere(recording: &Recording, parts: u64, step: usize) -> (usize, Vec
     (cuts, wrong)
 }
 
-#[test]
-fn power_cuts() {
+fn power_cuts(with_log: bool) {
     let long = std::env::var_os("DOTVM_LONG").is_some();
     let (seeds, commits, parts) = if long { (20, 120, 12) } else { (1, 40, 2) };
     for seed in 0..seeds {
-        let recording = record(seed, commits);
+        let recording = record(seed, commits, with_log);
         let (cuts, wrong) = cut_everywhere(&recording, parts, 1);
         println!("seed {seed}: {} operations, {cuts} cuts, {} wrong", recording.log.len(), wrong.len());
         assert!(wrong.is_empty(), "seed {seed}: {}", wrong.join("\n"));
     }
 }
 
+#[test]
+fn power_cuts_without_a_log() {
+    power_cuts(false);
+}
+
+#[test]
+fn power_cuts_with_a_log() {
+    power_cuts(true);
+}
+
 /// The same on a disk that answers a sync without doing it: the test would notice.
 #[test]
 fn a_lying_disk_is_noticed() {
-    let mut recording = record(3, 30);
-    recording.log.retain(|op| !matches!(op, Op::Sync));
-    let (_, wrong) = cut_everywhere(&recording, 1, 20);
-    assert!(wrong.iter().any(|sentence| sentence.contains("was promised")), "{wrong:?}");
+    for (with_log, lies) in [(false, disk::STORE), (true, disk::STORE), (true, disk::LOG)] {
+        let mut recording = record(3, 30, with_log);
+        recording.log.retain(|op| !matches!(op, Op::Sync(file) if *file == lies));
+        let (_, wrong) = cut_everywhere(&recording, 1, 20);
+        let noticed = wrong.iter().any(|sentence| sentence.contains("was promised"));
+        assert!(noticed, "with a log: {with_log}, file {lies}: {wrong:?}");
+    }
 }

@@ -4,7 +4,7 @@
 //! bytes. The checks panic with what differed; the random one names its seed.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -101,7 +101,36 @@ fn get(snapshot: &dyn Snapshot, key: &[u8]) -> Option<Vec<u8>> {
 
 fn rows(snapshot: &dyn Snapshot, from: Bound<&[u8]>, to: Bound<&[u8]>, direction: Direction) -> Rows {
     let rows = snapshot.range(from, to, direction).expect("range");
-    rows.map(|row| row.expect("row")).map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
+    let rows: Rows =
+        rows.map(|row| row.expect("row")).map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
+    assert!(
+        visited(snapshot, from, to, direction, usize::MAX) == rows,
+        "what is visited is what is ranged over"
+    );
+    let half = rows.len().div_ceil(2);
+    assert!(
+        visited(snapshot, from, to, direction, half) == rows[..half],
+        "visiting ends where it is broken off"
+    );
+    rows
+}
+
+fn visited(
+    snapshot: &dyn Snapshot,
+    from: Bound<&[u8]>,
+    to: Bound<&[u8]>,
+    direction: Direction,
+    most: usize,
+) -> Rows {
+    let mut rows = Rows::new();
+    if most > 0 {
+        let mut see = |key: &[u8], value: &[u8]| {
+            rows.push((key.to_vec(), value.to_vec()));
+            if rows.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        snapshot.visit(from, to, direction, &mut see).expect("visit");
+    }
+    rows
 }
 
 fn model_rows(model: &Model, from: Bound<&[u8]>, to: Bound<&[u8]>, direction: Direction) -> Rows {

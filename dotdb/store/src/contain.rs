@@ -16,6 +16,8 @@ thread_local! {
 /// The message of such a panic is in the error and is not printed as well: the first call puts a
 /// hook before the process's own that holds back only what this thread does in here.
 ///
+/// A panic inside [`call_out`] is not the engine's: it goes on through here.
+///
 /// What `call` was changing may be broken afterwards: the caller must not use it again. In a build with
 /// `panic = "abort"` nothing can be caught.
 ///
@@ -33,8 +35,11 @@ pub fn contain<T>(call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, Sto
     });
     let outer = CONTAINED.replace(true);
     let result = panic::catch_unwind(AssertUnwindSafe(call));
-    CONTAINED.set(outer);
+    let inside = CONTAINED.replace(outer);
     result.unwrap_or_else(|payload| {
+        if !inside {
+            panic::resume_unwind(payload);
+        }
         let message = match (payload.downcast_ref::<String>(), payload.downcast_ref::<&str>()) {
             (Some(message), _) => message,
             (None, Some(message)) => *message,
@@ -45,9 +50,33 @@ pub fn contain<T>(call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, Sto
     })
 }
 
+/// Calls back, from inside [`contain`], what is not part of the engine.
+#[inline]
+pub fn call_out<T>(call: impl FnOnce() -> T) -> T {
+    let inside = CONTAINED.replace(false);
+    let result = call();
+    CONTAINED.set(inside);
+    result
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn panics_of_who_is_called_back_go_on() {
+        let call = || contain::<()>(|| Ok(call_out(|| panic!("mine"))));
+        let payload = panic::catch_unwind(call).unwrap_err();
+        assert_eq!(payload.downcast_ref::<&str>(), Some(&"mine"));
+        assert!(!CONTAINED.get());
+        let nested = contain(|| call_out(|| contain::<()>(|| panic!("the engine's"))));
+        assert!(nested.unwrap_err().to_string().contains("the engine's") && !CONTAINED.get());
+        let after = contain::<()>(|| {
+            call_out(|| ());
+            panic!("the engine's")
+        });
+        assert!(after.is_err() && !CONTAINED.get());
+    }
 
     #[test]
     fn panics_become_errors() {

@@ -21,7 +21,7 @@ pub mod directory;
 #[cfg(feature = "testing")]
 pub mod faulty;
 
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -106,6 +106,27 @@ pub trait Snapshot: Send + Sync {
         }
         Ok(counted)
     }
+
+    /// Shows the pairs between two bounds, in the given direction, until `see` breaks off. They are lent and not
+    /// copied, as those of [`range`](Snapshot::range) are, which outlive the look at them.
+    ///
+    /// # Errors
+    /// Those of [`range`](Snapshot::range) and its pairs; what was shown before was right.
+    fn visit(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        direction: Direction,
+        see: &mut Visitor<'_>,
+    ) -> Result<(), StoreError> {
+        for row in self.range(from, to, direction)? {
+            let (key, value) = row?;
+            if see(&key, &value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What [`Snapshot::count`] gives.
@@ -116,6 +137,9 @@ pub struct Counted {
     /// The key of the last of them if there can be more, `None` if all were counted or none.
     pub last: Option<Bytes>,
 }
+
+/// Whom [`Snapshot::visit`] shows key and value to.
+pub type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 /// What [`Snapshot::range`] gives: key and value, or the error that ended the iteration.
 pub type PairIter = Box<dyn Iterator<Item = Result<(Bytes, Bytes), StoreError>> + Send>;

@@ -2,7 +2,7 @@
 //! find what is wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, ControlFlow, RangeBounds};
 use std::sync::{Arc, Mutex};
 
 use dotdb::{
@@ -129,8 +129,16 @@ impl Client for DotdbClient {
         let (from, to) = (bytes(range.from), bytes(range.to));
         let (from, to) = (from.as_ref().map(|key| &key[..]), to.as_ref().map(|key| &key[..]));
         let collection = self.collections[usize::from(range.collection)];
-        let cursor = self.tx.scan(collection, from, to, direction).unwrap();
         let mut rows = Vec::new();
+        if range.close && range.most % 2 == 1 {
+            let see = |key: &[u8], value: &[u8]| {
+                rows.push((key[0], number(value)));
+                if rows.len() == range.most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            self.tx.visit(collection, from, to, direction, see).unwrap();
+            return rows;
+        }
+        let cursor = self.tx.scan(collection, from, to, direction).unwrap();
         while rows.len() < range.most {
             let Some((key, value)) = self.tx.next(cursor).unwrap() else { break };
             rows.push((key[0], number(&value)));

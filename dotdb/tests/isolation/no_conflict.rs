@@ -1,6 +1,6 @@
 //! What must not conflict: a refusal without need is a retry that a user waits for.
 
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 
 use dotdb::{Database, Direction, Durability, Mode};
 
@@ -189,4 +189,32 @@ fn what_is_kept_for_an_idle_transaction_is_bounded() {
         "the transaction conflicts with another: so much was committed meanwhile that it cannot be told what; \
          try it again"
     );
+}
+
+/// What was visited is read as far as it was shown: `b` forwards, `f` backwards; another key of the same range is not.
+#[test]
+fn a_visit_that_is_broken_off() {
+    for (direction, key, is_read) in [
+        (Direction::Forward, "a", true),
+        (Direction::Forward, "b", true),
+        (Direction::Forward, "c", false),
+        (Direction::Backward, "g", true),
+        (Direction::Backward, "f", true),
+        (Direction::Backward, "e", false),
+    ] {
+        let database = database();
+        let (mut one, mut two) = (begin(&database), begin(&database));
+        let (_, records) = open(&mut one);
+        let mut seen = 0;
+        let see = |_: &[u8], _: &[u8]| {
+            seen += 1;
+            ControlFlow::Break(())
+        };
+        one.visit(records, ALL, ALL, direction, see).unwrap();
+        assert_eq!(seen, 1);
+        set(&mut one, X, 3);
+        put(&mut two, key);
+        commits(two);
+        assert_eq!(one.commit(Durability::None).is_err(), is_read, "{direction:?} {key}");
+    }
 }

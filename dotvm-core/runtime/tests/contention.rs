@@ -1,10 +1,12 @@
 //! Contracts called by several threads at a time: every call counts once, and what cannot be settled is said.
 
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use dotdb::{Database, Durability, Mode, Store};
+use dotdb::store::{Batch, PairIter, Snapshot, StoreError, StoreStats};
+use dotdb::{Database, Direction, Durability, Mode, Store};
 use dotdb_memory::MemoryStore;
 use dotdb_redb::RedbStore;
 use dotvm_arch::{W512, Width};
@@ -27,8 +29,9 @@ fn increment(code: &mut CodeBuilder) {
     code.op(Op::Sstore, &[]);
 }
 
-/// A module that exports `add`, which adds 1 to slot 0 and answers the sum, and `add_and_commit`, which commits that
-/// itself and answers what TX_COMMIT did.
+/// A module that exports `add`, which adds 1 to slot 0 and answers the sum, `add_and_commit`, which commits that
+/// itself and answers what TX_COMMIT did, and `add_twice`, which does it in two transactions and leaves the second one
+/// open.
 fn module() -> Vec<u8> {
     let mut module = Module::new("counter", Width::W64);
     module.signatures = vec![Signature { words_out: 1, ..Signature::default() }];
@@ -40,7 +43,15 @@ fn module() -> Vec<u8> {
     increment(&mut add_and_commit);
     add_and_commit.op(Op::TxCommit, &[]);
     add_and_commit.op(Op::Ret, &[]);
-    module.functions = [add, add_and_commit]
+    let mut add_twice = CodeBuilder::new();
+    increment(&mut add_twice);
+    add_twice.op(Op::TxCommit, &[]);
+    add_twice.op(Op::Pop, &[]);
+    add_twice.op(Op::TxBegin, &[0]);
+    increment(&mut add_twice);
+    add_twice.op(Op::Lget, &[0]);
+    add_twice.op(Op::Ret, &[]);
+    module.functions = [add, add_and_commit, add_twice]
         .into_iter()
         .map(|code| Function {
             signature: 0,
@@ -54,6 +65,7 @@ fn module() -> Vec<u8> {
     module.exports = vec![
         Export { name: "add".into(), function: 0 },
         Export { name: "add_and_commit".into(), function: 1 },
+        Export { name: "add_twice".into(), function: 2 },
     ];
     container::write(&module).unwrap()
 }
@@ -191,4 +203,100 @@ fn a_program_learns_of_a_conflict_from_tx_commit() {
     let execution = call_with_rivals(&runtime, "add_and_commit", &Options::default(), 0).unwrap();
     assert_eq!((word(&execution), execution.attempts, execution.changed_keys), (1, 1, 1));
     assert_eq!(slot_0(&runtime), 2);
+}
+
+/// What a store with a rival does once, and at which read of a slot.
+type Rival = Arc<Mutex<Option<(u32, Box<dyn FnOnce() + Send>)>>>;
+
+/// The in-memory store with a rival, who acts at a read of a slot from one of its snapshots.
+struct WithRival {
+    inner: MemoryStore,
+    rival: Rival,
+}
+
+struct Watched {
+    inner: Arc<dyn Snapshot>,
+    rival: Rival,
+}
+
+impl Store for WithRival {
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError> {
+        Ok(Arc::new(Watched { inner: self.inner.snapshot()?, rival: Arc::clone(&self.rival) }))
+    }
+
+    fn apply(&self, batch: &Batch, durability: dotdb::store::Durability) -> Result<(), StoreError> {
+        self.inner.apply(batch, durability)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.inner.sync()
+    }
+
+    fn stats(&self) -> Result<StoreStats, StoreError> {
+        self.inner.stats()
+    }
+}
+
+impl Snapshot for Watched {
+    fn get(&self, key: &[u8]) -> Result<Option<bytes::Bytes>, StoreError> {
+        // Slots have the tag 3.
+        if key.first() == Some(&3) {
+            let mut rival = self.rival.lock().unwrap();
+            if let Some((left, _)) = rival.as_mut() {
+                *left -= 1;
+            }
+            let acts = rival.take_if(|(left, _)| *left == 0);
+            drop(rival);
+            if let Some((_, act)) = acts {
+                act();
+            }
+        }
+        self.inner.get(key)
+    }
+
+    fn range(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        direction: Direction,
+    ) -> Result<PairIter, StoreError> {
+        self.inner.range(from, to, direction)
+    }
+}
+
+/// Calls `add_twice` while another call of `add` is committed at its n-th read of the slot.
+fn add_twice_with_rival(read: u32) -> (Result<Execution, RuntimeError>, u64) {
+    let rival = Rival::default();
+    let store = WithRival { inner: MemoryStore::new(), rival: Arc::clone(&rival) };
+    let runtime = runtime(Arc::new(store));
+    let other = Runtime::new(runtime.database().clone());
+    let act = Box::new(move || assert_eq!(call(&other, "add", &Options::default()).unwrap().attempts, 1));
+    *rival.lock().unwrap() = Some((read, act));
+    let result = call(&runtime, "add_twice", &Options::default());
+    assert!(rival.lock().unwrap().is_none(), "the rival was there");
+    (result, slot_0(&runtime))
+}
+
+/// What the program committed stays, and the rest is not tried again: the whole would count twice.
+#[test]
+fn a_conflict_after_the_programs_own_commit_is_told_apart() {
+    let (result, sum) = add_twice_with_rival(2);
+    let error = result.unwrap_err();
+    assert!(matches!(&error, RuntimeError::LateConflict(conflict) if conflict.is_conflict()), "{error:?}");
+    assert_eq!(
+        error.to_string(),
+        "the transaction conflicts with another: another transaction changed slot 0 of contract 1; try it again; \
+         earlier transactions of the execution are committed, so it was not repeated"
+    );
+    assert_eq!(sum, 2, "the program's first transaction and the other's call");
+}
+
+/// With the rival in the first transaction, which the program learns of, its second one is all there is, and may be
+/// repeated.
+#[test]
+fn a_conflict_before_the_programs_own_commit_is_not_late() {
+    let (result, sum) = add_twice_with_rival(1);
+    let execution = result.unwrap();
+    assert_eq!((word(&execution), execution.attempts, execution.changed_keys), (2, 1, 1));
+    assert_eq!(sum, 2, "the other's call and the program's second transaction");
 }

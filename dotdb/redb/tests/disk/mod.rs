@@ -5,6 +5,8 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use dotdb_redb::{LogFile, RedbStore};
+use dotdb_store::StoreError;
 use redb::StorageBackend;
 
 /// What a drive writes at once.
@@ -14,11 +16,12 @@ pub const SECTOR_BYTES: usize = 512;
 #[derive(Clone, Debug)]
 pub enum Op {
     Write {
+        file: usize,
         offset: u64,
         data: Vec<u8>,
     },
-    SetLen(u64),
-    Sync,
+    SetLen(usize, u64),
+    Sync(usize),
     /// The commit of this number is under way.
     Begin(usize),
     /// All commits up to this number were promised to survive a power cut.
@@ -34,9 +37,17 @@ pub enum Fault {
     Full,
 }
 
+/// The bytes of the store and of its log.
+pub type Files = [Vec<u8>; 2];
+
+/// The store's place in [`Files`].
+pub const STORE: usize = 0;
+/// The log's place in [`Files`].
+pub const LOG: usize = 1;
+
 #[derive(Default)]
 struct State {
-    bytes: Vec<u8>,
+    files: Files,
     log: Vec<Op>,
     countdown: Option<(u64, Fault)>,
     calls: u64,
@@ -53,12 +64,20 @@ impl std::fmt::Debug for Disk {
 }
 
 impl Disk {
-    pub fn with(bytes: Vec<u8>) -> Disk {
-        Disk(Arc::new(Mutex::new(State { bytes, ..State::default() })))
+    pub fn with(files: Files) -> Disk {
+        Disk(Arc::new(Mutex::new(State { files, ..State::default() })))
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
-        self.0.lock().unwrap().bytes.clone()
+    pub fn files(&self) -> Files {
+        self.0.lock().unwrap().files.clone()
+    }
+
+    /// Opens the store on it, with its log or without one.
+    pub fn open(&self, cache_bytes: usize, with_log: bool) -> Result<RedbStore, StoreError> {
+        match with_log {
+            true => RedbStore::on_backend_with_log(self.clone(), Box::new(LogOn(self.clone())), cache_bytes),
+            false => RedbStore::on_backend(self.clone(), cache_bytes),
+        }
     }
 
     pub fn mark(&self, op: Op) {
@@ -97,15 +116,37 @@ impl Disk {
     }
 }
 
+impl Disk {
+    fn set_len_of(&self, file: usize, len: u64) -> io::Result<()> {
+        let mut state = self.state(true)?;
+        state.files[file].resize(len as usize, 0);
+        state.log.push(Op::SetLen(file, len));
+        Ok(())
+    }
+
+    fn sync_file(&self, file: usize) -> io::Result<()> {
+        self.state(false)?.log.push(Op::Sync(file));
+        Ok(())
+    }
+
+    fn write_to(&self, file: usize, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut state = self.state(true)?;
+        let op = Op::Write { file, offset, data: data.to_vec() };
+        apply(&mut state.files, &op);
+        state.log.push(op);
+        Ok(())
+    }
+}
+
 impl StorageBackend for Disk {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.state(false)?.bytes.len() as u64)
+        Ok(self.state(false)?.files[STORE].len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let state = self.state(false)?;
         let from = offset as usize;
-        match state.bytes.get(from..from + out.len()) {
+        match state.files[STORE].get(from..from + out.len()) {
             Some(bytes) => out.copy_from_slice(bytes),
             None => return Err(io::ErrorKind::UnexpectedEof.into()),
         }
@@ -113,37 +154,57 @@ impl StorageBackend for Disk {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut state = self.state(true)?;
-        state.bytes.resize(len as usize, 0);
-        state.log.push(Op::SetLen(len));
-        Ok(())
+        self.set_len_of(STORE, len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.state(false)?.log.push(Op::Sync);
-        Ok(())
+        self.sync_file(STORE)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut state = self.state(true)?;
-        let op = Op::Write { offset, data: data.to_vec() };
-        apply(&mut state.bytes, &op);
-        state.log.push(op);
-        Ok(())
+        self.write_to(STORE, offset, data)
     }
 }
 
-/// Does to `bytes` what was done to the disk.
-pub fn apply(bytes: &mut Vec<u8>, op: &Op) {
+/// The log of the store on a disk.
+struct LogOn(Disk);
+
+impl LogFile for LogOn {
+    fn read(&mut self) -> io::Result<Vec<u8>> {
+        Ok(self.0.state(false)?.files[LOG].clone())
+    }
+
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_to(LOG, offset, bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_file(LOG)
+    }
+
+    /// So little that batches go past it, and that it is begun anew again and again.
+    fn max_bytes(&self) -> u64 {
+        32 << 10
+    }
+
+    /// A cut may leave the old bytes, as it may leave a removed file.
+    fn remove(&mut self) -> io::Result<()> {
+        self.0.set_len_of(LOG, 0)
+    }
+}
+
+/// Does to `files` what was done to the disk.
+pub fn apply(files: &mut Files, op: &Op) {
     match op {
-        Op::Write { offset, data } => {
+        Op::Write { file, offset, data } => {
+            let bytes = &mut files[*file];
             let from = *offset as usize;
             if bytes.len() < from + data.len() {
                 bytes.resize(from + data.len(), 0);
             }
             bytes[from..from + data.len()].copy_from_slice(data);
         }
-        Op::SetLen(len) => bytes.resize(*len as usize, 0),
-        Op::Sync | Op::Begin(_) | Op::Promised(_) => {}
+        Op::SetLen(file, len) => files[*file].resize(*len as usize, 0),
+        Op::Sync(_) | Op::Begin(_) | Op::Promised(_) => {}
     }
 }
