@@ -5,6 +5,7 @@
 //! is the one place where that value becomes a type. [`float`] holds the operations on floating-point numbers.
 
 pub mod float;
+mod lane;
 mod native;
 pub mod primitive;
 mod text;
@@ -12,6 +13,7 @@ mod wide;
 mod width;
 mod word;
 
+pub use lane::Lane;
 pub use text::{ParseWordError, Signed};
 pub use width::{ParseWidthError, Width};
 pub use word::{Arch, DivError, W8, W16, W32, W64, W128, W256, W512, Word};

@@ -385,6 +385,10 @@ pub const fn immediate_max(imm: Imm) -> u64 {
         Imm::ByteCount => 64,
         Imm::Signedness => 1,
         Imm::Axis => u64::MAX,
+        Imm::LaneIndex => 63,
+        Imm::Lane => 5,
+        Imm::LaneNarrowing => 2,
+        Imm::Widening => 3,
         Imm::ScanFlags | Imm::TxFlags | Imm::StringKind => 1,
         _ => 65_535,
     }

@@ -17,6 +17,8 @@
 //! comment: the heights that the verifier uses are counted from it, except in rows whose effect depends on an
 //! immediate or a signature (marked `by_imm`).
 
+use dotvm_arch::Lane;
+
 use crate::capability::Capability;
 use crate::gas::Class;
 use crate::trap::TrapKind;
@@ -76,7 +78,7 @@ pub enum Imm {
     Amount,
     /// A function of unbounded integers, see [`IntegerFn`](crate::integer::IntegerFn).
     IntegerFn,
-    /// How a word becomes an integer: 0 unsigned, 1 signed.
+    /// How words or lanes are read: 0 unsigned, 1 signed.
     Signedness,
     /// How an integer becomes a word, see [`Narrowing`](crate::integer::Narrowing).
     Narrowing,
@@ -84,6 +86,14 @@ pub enum Imm {
     ByteCount,
     /// A tree address: 1 the whole, 2n the head and 2n + 1 the tail of what is at n; 1 to 2^64 − 1.
     Axis,
+    /// What a word is divided into, see [`Lane`].
+    Lane,
+    /// Number of a lane, the least significant being 0.
+    LaneIndex,
+    /// How lanes become half as wide: 0 low bits, 1 kept within the signed numbers, 2 within the unsigned ones.
+    LaneNarrowing,
+    /// How lanes become twice as wide: bit 0 = the high half of them, bit 1 = sign-extended.
+    Widening,
     /// Index of a data segment.
     Data,
     /// What a string is as a document: 0 text, 1 bytes.
@@ -123,6 +133,10 @@ impl Imm {
             Imm::ByteCount => "len",
             Imm::Axis => "axis",
             Imm::Data => "data",
+            Imm::Lane => "lane",
+            Imm::LaneIndex => "i",
+            Imm::LaneNarrowing => "how",
+            Imm::Widening => "half",
             Imm::StringKind => "kind",
         }
     }
@@ -480,6 +494,49 @@ macro_rules! for_each_op {
             0xEE Gas "GAS" () "[] → [n]" () B NextBlock () "host gas left, at most the greatest word";
             0xEF Break "BREAK" () "[] → []" () Z Next () "debugger stop; nothing otherwise";
 
+            // Page V (0xF8): packed lanes in a word
+            0xF800 VSplat "V.SPLAT" (Lane) "[x] → [v]" () A Next () "the low bits of x in every lane";
+            0xF801 VExtract "V.EXTRACT" (Lane LaneIndex) "[v] → [x]" () A Next () "lane i, the least significant being 0, zero-extended";
+            0xF802 VReplace "V.REPLACE" (Lane LaneIndex) "[v x] → [v]" () A Next () "lane i replaced by the low bits of x";
+            0xF803 VAdd "V.ADD" (Lane) "[a b] → [v]" () A Next () "a + b, integers modulo their size";
+            0xF804 VSub "V.SUB" (Lane) "[a b] → [v]" () A Next () "a − b, integers modulo their size";
+            0xF805 VMul "V.MUL" (Lane) "[a b] → [v]" () A Next () "a · b, integers modulo their size";
+            0xF806 VDiv "V.DIV" (Lane) "[a b] → [v]" () A Next () "a ÷ b; floats only";
+            0xF807 VMin "V.MIN" (Lane) "[a b] → [v]" () A Next () "the lesser, signed; of floats as FMIN";
+            0xF808 VMax "V.MAX" (Lane) "[a b] → [v]" () A Next () "the greater, signed; of floats as FMAX";
+            0xF809 VMinu "V.MINU" (Lane) "[a b] → [v]" () A Next () "the lesser, unsigned";
+            0xF80A VMaxu "V.MAXU" (Lane) "[a b] → [v]" () A Next () "the greater, unsigned";
+            0xF80B VAbs "V.ABS" (Lane) "[a] → [v]" () A Next () "absolute value; MIN stays MIN; of floats as FABS";
+            0xF80C VNeg "V.NEG" (Lane) "[a] → [v]" () A Next () "−a, integers modulo their size; of floats as FNEG";
+            0xF80D VSqrt "V.SQRT" (Lane) "[a] → [v]" () A Next () "square root; floats only";
+            0xF80E VRound "V.ROUND" (Lane Rounding) "[a] → [v]" () A Next () "to an integer, as FROUND; floats only";
+            0xF80F VFma "V.FMA" (Lane) "[a b c] → [v]" () A Next () "a · b + c, rounded once; floats only";
+            0xF810 VAdds "V.ADDS" (Lane) "[a b] → [v]" () A Next () "sum, kept within the signed numbers";
+            0xF811 VAddu "V.ADDU" (Lane) "[a b] → [v]" () A Next () "sum, kept within the unsigned numbers";
+            0xF812 VSubs "V.SUBS" (Lane) "[a b] → [v]" () A Next () "difference, kept within the signed numbers";
+            0xF813 VSubu "V.SUBU" (Lane) "[a b] → [v]" () A Next () "difference, kept within the unsigned numbers";
+            0xF814 VAvgu "V.AVGU" (Lane) "[a b] → [v]" () A Next () "half of the unsigned sum, rounded up";
+            0xF815 VShl "V.SHL" (Lane) "[a n] → [v]" () A Next () "each lane shifted left by n; 0 if n is its size or more";
+            0xF816 VShr "V.SHR" (Lane) "[a n] → [v]" () A Next () "each lane shifted right by n, zero fill";
+            0xF817 VSar "V.SAR" (Lane) "[a n] → [v]" () A Next () "each lane shifted right by n, sign fill";
+            0xF818 VEq "V.EQ" (Lane) "[a b] → [mask]" () A Next () "all-ones where a = b, else 0";
+            0xF819 VLt "V.LT" (Lane) "[a b] → [mask]" () A Next () "all-ones where a < b, signed or floats";
+            0xF81A VLe "V.LE" (Lane) "[a b] → [mask]" () A Next () "all-ones where a ≤ b, signed or floats";
+            0xF81B VLtu "V.LTU" (Lane) "[a b] → [mask]" () A Next () "all-ones where a < b, unsigned";
+            0xF81C VLeu "V.LEU" (Lane) "[a b] → [mask]" () A Next () "all-ones where a ≤ b, unsigned";
+            0xF81D VBlend "V.BLEND" () "[a b m] → [v]" () A Next () "the bits of a where m is set, those of b elsewhere";
+            0xF81E VShuffle "V.SHUFFLE" (Lane WordConst) "[a b] → [v]" () A Next () "lane i is the one that lane i of the constant names: of a, behind its last of b, else 0";
+            0xF81F VPerm "V.PERM" (Lane) "[a i] → [v]" () A Next () "lane of a that each lane of i names, 0 if there is none";
+            0xF821 VAll "V.ALL" (Lane) "[a] → [r]" () A Next () "1 if no lane is 0";
+            0xF822 VBitmask "V.BITMASK" (Lane) "[a] → [w]" () A Next () "the top bit of every lane, lane 0 in bit 0";
+            0xF823 VSum "V.SUM" (Lane) "[a] → [x]" () A Next () "sum of all lanes modulo their size; of floats the upper half is added to the lower again and again";
+            0xF824 VRmin "V.RMIN" (Lane) "[a] → [x]" () A Next () "the least lane, signed; of floats as FMIN";
+            0xF825 VRmax "V.RMAX" (Lane) "[a] → [x]" () A Next () "the greatest lane, signed; of floats as FMAX";
+            0xF826 VDot "V.DOT" (Lane) "[a b] → [v]" () A Next () "twice as wide lanes: the sum of the signed products of two neighbours";
+            0xF827 VNarrow "V.NARROW" (Lane LaneNarrowing) "[a b] → [v]" () A Next () "half as wide lanes, those of a below: low bits, or signed lanes kept within the signed or unsigned numbers";
+            0xF828 VWiden "V.WIDEN" (Lane Widening) "[a] → [v]" () A Next () "twice as wide lanes of the low or high half, zero- or sign-extended";
+            0xF82A VMulhi "V.MULHI" (Lane Signedness) "[a b] → [v]" () A Next () "high half of the product, unsigned or signed";
+
             // Page M (0xFA): memory extension
             0xFA00 MProtect "M.PROTECT" () "[p n flags] → []" (Range Bounds) C Next () "pages of 4 KiB from p on: flags 0 no access, 1 read, 3 read and write; from the first one on freed blocks are guarded too";
             0xFA01 MRealloc "M.REALLOC" () "[p n] → [q]" (BadFree OutOfMemory) Al Next () "the block at p for n bytes, moved if its size class changes; what is new is zero";
@@ -683,6 +740,40 @@ impl Op {
     pub fn from_code(code: u16) -> Option<Op> {
         let is_code = code < 0x100 || is_page((code >> 8) as u8);
         if is_code { FACTS[place(code)].op } else { None }
+    }
+
+    /// Whether the operation, of page V, exists for lanes of a kind in words of `word_bits`.
+    pub fn takes_lane(self, lane: Lane, word_bits: u32) -> bool {
+        let widest = match self {
+            Op::VDiv | Op::VSqrt | Op::VRound | Op::VFma => {
+                return lane.is_float() && lane.bits() <= word_bits;
+            }
+            // Their results have lanes of twice the bits.
+            Op::VDot | Op::VWiden => 2 * lane.bits(),
+            _ => lane.bits(),
+        };
+        let is_for_integers = matches!(
+            self,
+            Op::VMinu
+                | Op::VMaxu
+                | Op::VAdds
+                | Op::VAddu
+                | Op::VSubs
+                | Op::VSubu
+                | Op::VAvgu
+                | Op::VShl
+                | Op::VShr
+                | Op::VSar
+                | Op::VLtu
+                | Op::VLeu
+                | Op::VDot
+                | Op::VNarrow
+                | Op::VWiden
+                | Op::VMulhi
+        );
+        let is_halved = self == Op::VNarrow && lane == Lane::I8;
+        let is_doubled = widest > lane.bits() && lane.bits() == 64;
+        widest <= word_bits && !(is_for_integers && lane.is_float()) && !is_halved && !is_doubled
     }
 
     /// The operation with this name, in upper case.

@@ -12,6 +12,7 @@ mod tables;
 use std::collections::HashMap;
 use std::fmt;
 
+use dotvm_arch::Lane;
 use dotvm_arch::float::{Conversion, Rounding};
 
 use crate::decode::{self, Decoded, Inst, Scratch};
@@ -680,6 +681,11 @@ impl<'a> FunctionVerifier<'a> {
                 Imm::Axis | Imm::Signedness => continue,
                 Imm::IntegerFn => IntegerFn::ALL.len(),
                 Imm::Narrowing => Narrowing::ALL.len(),
+                Imm::LaneIndex | Imm::LaneNarrowing | Imm::Widening => continue,
+                Imm::Lane => {
+                    self.check_lane(inst)?;
+                    continue;
+                }
                 Imm::Local => self.word_locals as usize,
                 Imm::RefLocal => self.ref_locals as usize,
                 Imm::Global => self.module.word_globals.len(),
@@ -743,6 +749,24 @@ impl<'a> FunctionVerifier<'a> {
         }
         if self.module.width.bits() < conversion.narrowest_word() {
             return Err(self.error(inst, format!("{name} does not exist in a 32-bit module")));
+        }
+        Ok(())
+    }
+
+    /// Lanes that the operation has and the word holds.
+    fn check_lane(&self, inst: &Inst) -> Result<(), Box<FunctionError>> {
+        let bits = self.module.width.bits();
+        let lane = Lane::from_code(inst.a).filter(|&lane| inst.op.takes_lane(lane, bits));
+        let Some(lane) = lane else {
+            let name = Lane::from_code(inst.a).map_or("?", Lane::name);
+            let message =
+                format!("{} does not exist for lanes of {name} in words of {bits} bits", inst.op.mnemonic());
+            return Err(self.error(inst, message));
+        };
+        let count = bits / lane.bits();
+        if matches!(inst.op, Op::VExtract | Op::VReplace) && inst.b >= count {
+            let message = format!("{} names lane {}, but there are only {count}", inst.op.mnemonic(), inst.b);
+            return Err(self.error(inst, message));
         }
         Ok(())
     }

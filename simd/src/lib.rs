@@ -2,58 +2,29 @@
 //! 64-bit lanes. There are no vector registers; the same operation exists at every width.
 //!
 //! The operations work on whole 64-bit limbs (SIMD within a register): the lanes' top bits are kept apart so that
-//! carries stop at lane borders. They are the scalar meaning of the V page of the instruction set. No opcode uses
-//! them yet: the page enters the opcode table together with its kernels for wider hardware vectors.
+//! carries stop at lane borders; what does not gain by that, and floating-point numbers, go lane by lane. They are
+//! page V of the instruction set.
 
+mod lanewise;
+
+pub use dotvm_arch::Lane;
 use dotvm_arch::Word;
+pub use lanewise::*;
 
-/// The size of a lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Lane {
-    /// 8 bits.
-    I8,
-    /// 16 bits.
-    I16,
-    /// 32 bits.
-    I32,
-    /// 64 bits; not in 32-bit words.
-    I64,
+/// A limb with the lowest bit of each lane set.
+const fn ones(lane: Lane) -> u64 {
+    u64::MAX / lane.mask()
 }
 
-impl Lane {
-    /// All sizes, ascending.
-    pub const ALL: [Lane; 4] = [Lane::I8, Lane::I16, Lane::I32, Lane::I64];
-
-    /// Bits of a lane.
-    pub const fn bits(self) -> u32 {
-        match self {
-            Lane::I8 => 8,
-            Lane::I16 => 16,
-            Lane::I32 => 32,
-            Lane::I64 => 64,
-        }
-    }
-
-    /// Lanes in a word; 0 if a lane is wider than the word.
-    pub const fn count<W: Word>(self) -> u32 {
-        W::BITS / self.bits()
-    }
-
-    /// A limb with the lowest bit of each lane set.
-    const fn ones(self) -> u64 {
-        u64::MAX / (u64::MAX >> (64 - self.bits()))
-    }
-
-    /// A limb with the top bit of each lane set.
-    const fn tops(self) -> u64 {
-        self.ones() << (self.bits() - 1)
-    }
+/// A limb with the top bit of each lane set.
+const fn tops(lane: Lane) -> u64 {
+    ones(lane) << (lane.bits() - 1)
 }
 
 /// The value's low bits in every lane.
 pub fn splat<W: Word>(lane: Lane, value: u64) -> W {
     let low = value & (u64::MAX >> (64 - lane.bits()));
-    W::from_limb_fn(|_| low.wrapping_mul(lane.ones()))
+    W::from_limb_fn(|_| low.wrapping_mul(ones(lane)))
 }
 
 /// Lane `index`, counted from the least significant, zero-extended; `None` if there is no such lane.
@@ -83,7 +54,7 @@ pub fn replace<W: Word>(lane: Lane, word: W, index: u32, value: u64) -> Option<W
 
 /// Lanewise sum, each modulo its size.
 pub fn add<W: Word>(lane: Lane, a: W, b: W) -> W {
-    let tops = lane.tops();
+    let tops = tops(lane);
     W::from_limb_fn(|limb| {
         let (x, y) = (a.limb(limb), b.limb(limb));
         (x & !tops).wrapping_add(y & !tops) ^ ((x ^ y) & tops)
@@ -92,7 +63,7 @@ pub fn add<W: Word>(lane: Lane, a: W, b: W) -> W {
 
 /// Lanewise difference, each modulo its size.
 pub fn sub<W: Word>(lane: Lane, a: W, b: W) -> W {
-    let tops = lane.tops();
+    let tops = tops(lane);
     W::from_limb_fn(|limb| {
         let (x, y) = (a.limb(limb), b.limb(limb));
         (x | tops).wrapping_sub(y & !tops) ^ ((x ^ !y) & tops)
@@ -106,7 +77,7 @@ pub fn neg<W: Word>(lane: Lane, a: W) -> W {
 
 /// All-ones in the lanes that are equal, zero in the others.
 pub fn eq<W: Word>(lane: Lane, a: W, b: W) -> W {
-    let tops = lane.tops();
+    let tops = tops(lane);
     W::from_limb_fn(|limb| {
         let difference = a.limb(limb) ^ b.limb(limb);
         // The top bit of each lane says whether any bit of the lane differs.
@@ -117,7 +88,7 @@ pub fn eq<W: Word>(lane: Lane, a: W, b: W) -> W {
 
 /// All-ones in the lanes where a < b as unsigned numbers, zero in the others.
 pub fn lt_unsigned<W: Word>(lane: Lane, a: W, b: W) -> W {
-    let tops = lane.tops();
+    let tops = tops(lane);
     W::from_limb_fn(|limb| {
         let (x, y) = (a.limb(limb), b.limb(limb));
         // The borrow out of each lane of x − y.
@@ -128,7 +99,7 @@ pub fn lt_unsigned<W: Word>(lane: Lane, a: W, b: W) -> W {
 
 /// All-ones in the lanes where a < b as signed numbers, zero in the others.
 pub fn lt_signed<W: Word>(lane: Lane, a: W, b: W) -> W {
-    let tops = W::from_limb_fn(|_| lane.tops());
+    let tops = W::from_limb_fn(|_| tops(lane));
     lt_unsigned(lane, a.xor(tops), b.xor(tops))
 }
 

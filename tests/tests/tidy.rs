@@ -13,7 +13,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dotvm-core", &["dotvm-arch", "dotvm-crypto"]),
     ("dotvm-heap", &["dotvm-core"]),
     // Documents are values of both the machine and the database: the crate is pure and knows no store.
-    ("dotvm-engine", &["dotvm-arch", "dotvm-core", "dotvm-heap", "dotdb-document"]),
+    ("dotvm-engine", &["dotvm-arch", "dotvm-core", "dotvm-heap", "dotvm-simd", "dotdb-document"]),
     ("dotvm-reference", &["dotvm-arch", "dotvm-core", "dotdb-document"]),
     ("dotvm-runtime", &["dotvm-arch", "dotvm-core", "dotvm-engine", "dotdb"]),
     ("dotdb-commitment", &["dotdb-store"]),

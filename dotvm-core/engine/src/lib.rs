@@ -19,6 +19,7 @@ mod inst;
 mod int;
 mod integers;
 mod interp;
+mod lanes;
 mod lower;
 mod machine;
 mod memory;

@@ -4,6 +4,7 @@
 use dotvm_arch::Word;
 use dotvm_core::opcode::Op;
 
+use crate::lanes;
 use crate::machine::{Machine, Stop};
 use crate::program::Operation;
 
@@ -22,6 +23,10 @@ impl<W: Word> Machine<'_, W> {
             _ if is_cell_op(op) => self.cell_op(op, w, r, a),
             _ if matches!(op as u16, 0xD0..=0xDF) => self.integer_op(op, w, r, a),
             0 => self.ext(op, w, r, [a, b.into()]),
+            0xF8 => {
+                lanes::lanes(op, &mut self.words[w..], [a, b.into()], &self.lowered.constants);
+                Ok(())
+            }
             0xFA => self.memory_page(op, w, a),
             0xFB if (Op::RDparse..=Op::RDiter).contains(&op) => self.documents(op, w, r, a),
             0xFB => self.bytes_page(op, w, r, a),

@@ -10,6 +10,7 @@ mod cells;
 mod documents;
 mod float;
 mod integers;
+mod lanes;
 mod machine;
 mod memory;
 mod memory_page;

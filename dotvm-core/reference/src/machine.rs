@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use dotvm_arch::Lane;
 use dotvm_core::decode::{Decoded, Inst};
 use dotvm_core::env::{EnvField, EnvValue};
 use dotvm_core::gas::{self, Gas};
@@ -18,6 +19,7 @@ use num_traits::{ToPrimitive, Zero};
 
 use crate::arithmetic::{dynamic_gas, immediate, integer, signed, truncate, wrap};
 use crate::float::{BINARY32, BINARY64, float};
+use crate::lanes::lanes;
 use crate::memory::{Format, Memory};
 use crate::value::{Value, reachable};
 use crate::{from_w512, to_w512};
@@ -603,6 +605,34 @@ impl Machine<'_> {
             Op::Gas => self.push_at_most(self.gas.left()),
             Op::Break => {}
 
+            // Page V: packed lanes
+            Op::VSplat
+            | Op::VExtract
+            | Op::VReplace
+            | Op::VAdd
+            | Op::VSub
+            | Op::VMul
+            | Op::VDiv
+            | Op::VMin => self.packed(inst),
+            Op::VMax | Op::VMinu | Op::VMaxu | Op::VAbs | Op::VNeg | Op::VSqrt | Op::VRound | Op::VFma => {
+                self.packed(inst)
+            }
+            Op::VAdds | Op::VAddu | Op::VSubs | Op::VSubu | Op::VAvgu | Op::VShl | Op::VShr | Op::VSar => {
+                self.packed(inst)
+            }
+            Op::VEq | Op::VLt | Op::VLe | Op::VLtu | Op::VLeu | Op::VBlend | Op::VShuffle | Op::VPerm => {
+                self.packed(inst)
+            }
+            Op::VAll
+            | Op::VBitmask
+            | Op::VSum
+            | Op::VRmin
+            | Op::VRmax
+            | Op::VDot
+            | Op::VNarrow
+            | Op::VWiden => self.packed(inst),
+            Op::VMulhi => self.packed(inst),
+
             // Page M: memory extension
             Op::MProtect => self.protect()?,
             Op::MRealloc => self.realloc()?,
@@ -644,6 +674,23 @@ impl Machine<'_> {
             Op::RCopyz => self.copy_with_zeros()?,
         }
         Ok(None)
+    }
+
+    /// Page V.
+    fn packed(&mut self, inst: &Inst) {
+        let count = inst.op.info().effect.map_or(0, |effect| effect.words_in as usize);
+        let operands = self.pop_many(count);
+        if inst.op == Op::VBlend {
+            let [a, b, mask] = [0, 1, 2].map(|operand| operands[operand].clone());
+            return self.push((a & &mask) + (&b - (&b & &mask)));
+        }
+        let lane = Lane::from_code(inst.a).expect("the verifier checked the lane");
+        let places = match inst.op {
+            Op::VShuffle => from_w512(&self.verified.module().word_constants[inst.b as usize]),
+            _ => BigUint::zero(),
+        };
+        let result = lanes(inst.op, self.bits, lane, inst.b.into(), &operands, &places);
+        self.push(result);
     }
 
     /// METER and METERD; `None` = wider than 64 bits.

@@ -1,5 +1,6 @@
 //! Operands and immediates: random, but mostly such that the operation succeeds.
 
+use dotvm_arch::Lane;
 use dotvm_arch::float::{Conversion, Rounding};
 use dotvm_core::env::EnvField;
 use dotvm_core::opcode::{Effect, Imm, Op, OpInfo, Prefix};
@@ -56,6 +57,7 @@ fn roles(op: Op, count: u32) -> Vec<Role> {
         Op::StateAt => vec![Below(1), Key],
         Op::DbGetAt => vec![Below(1)],
         Op::StateVerify => vec![Key, Any],
+        Op::VShl | Op::VShr | Op::VSar => vec![Any, Small],
         Op::MCmp => vec![Source, Source, Length],
         Op::MFind => vec![Source, Length, Any],
         Op::MTouch => vec![Source, Length],
@@ -266,6 +268,9 @@ impl FunctionGenerator<'_> {
             Imm::WordConst => module.word_constants.len() as u64,
             Imm::RefConst => module.ref_constants.len() as u64,
             Imm::Coll => module.collections.len() as u64,
+            Imm::LaneNarrowing => 3,
+            Imm::Widening => 4,
+            Imm::Signedness if info.op == Op::VMulhi => 2,
             Imm::Data => module.data.len() as u64,
             Imm::Hash if matches!(info.op, Op::Hashw | Op::Hashm) => {
                 let fitting: Vec<u64> = digests_that_fit(width).map(|alg| alg as u64).collect();
@@ -280,6 +285,7 @@ impl FunctionGenerator<'_> {
             Imm::ByteCount => return Some(if self.one_in(100) { 3 } else { 64 * self.rng.u64(..2) }),
             Imm::Rounding => Rounding::ALL.len() as u64,
             // Bits depend on the prefix; the others belong to statements of their own.
+            Imm::Lane | Imm::LaneIndex => return None,
             Imm::Bits | Imm::Conversion | Imm::Count | Imm::Env | Imm::TxFlags => return None,
             Imm::Rel | Imm::Table | Imm::Func | Imm::Sig | Imm::FuncTable | Imm::JumpMap => return None,
         };
@@ -322,6 +328,15 @@ impl FunctionGenerator<'_> {
                 (Imm::Bits, None) => Some(self.rng.u64(..operating)),
                 (Imm::Conversion, _) => self.conversion(prefix),
                 (Imm::Bits, Some(offset)) => Some(self.rng.u64(1..=operating - offset)),
+                (Imm::Lane, _) => {
+                    let lanes: Vec<Lane> =
+                        Lane::ALL.into_iter().filter(|&lane| info.op.takes_lane(lane, bits)).collect();
+                    (!lanes.is_empty()).then(|| lanes[self.rng.usize(..lanes.len())] as u64)
+                }
+                (Imm::LaneIndex, Some(&lane)) => {
+                    let count = Lane::from_code(lane).map_or(1, |lane| bits / lane.bits());
+                    Some(self.rng.u32(..count).into())
+                }
                 _ => self.immediate(info, imm),
             };
             let Some(value) = value else { return false };

@@ -1,5 +1,6 @@
 //! Immediates that are numbers in the code and words in the text.
 
+use dotvm_arch::Lane;
 use dotvm_arch::float::{Conversion, Rounding};
 use dotvm_core::env::EnvField;
 use dotvm_core::hash::HashAlg;
@@ -36,10 +37,18 @@ pub(crate) fn keywords(imm: Imm) -> Vec<(String, u64)> {
             IntegerFn::ALL.iter().map(|&function| (function.name().to_owned(), function as u64)).collect()
         }
         Imm::Narrowing => Narrowing::ALL.iter().map(|&mode| (mode.name().to_owned(), mode as u64)).collect(),
-        Imm::Signedness => vec![("unsigned".to_owned(), 0), ("signed".to_owned(), 1)],
-        Imm::StringKind => vec![("text".to_owned(), 0), ("bytes".to_owned(), 1)],
+        Imm::Signedness => names(["unsigned", "signed"]),
+        Imm::Lane => Lane::ALL.iter().map(|&lane| (lane.name().to_owned(), lane as u64)).collect(),
+        Imm::LaneNarrowing => names(["wrap", "signed", "unsigned"]),
+        Imm::Widening => names(["low_u", "high_u", "low_s", "high_s"]),
+        Imm::StringKind => names(["text", "bytes"]),
         _ => Vec::new(),
     }
+}
+
+/// Words that stand for 0, 1 and so on.
+fn names<const N: usize>(names: [&str; N]) -> Vec<(String, u64)> {
+    names.into_iter().map(str::to_owned).zip(0..).collect()
 }
 
 /// The word for a number, if there is one.
