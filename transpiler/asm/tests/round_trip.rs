@@ -174,7 +174,7 @@ fn encode(insts: &[RawInst], width: Width) -> Encoded {
             imms => {
                 let cut = |(&imm, value): (&Imm, u64)| match imm {
                     Imm::Signed => value,
-                    _ => value % (immediate_max(imm) + 1),
+                    _ => immediate_max(imm).checked_add(1).map_or(value, |limit| value % limit),
                 };
                 let values: Vec<u64> = imms.iter().zip([a, b]).map(cut).collect();
                 builder.prefixed(prefix, op, &values);
