@@ -390,6 +390,7 @@ pub const fn immediate_max(imm: Imm) -> u64 {
         Imm::LaneNarrowing => 2,
         Imm::Widening => 3,
         Imm::ScanFlags | Imm::TxFlags | Imm::StringKind => 1,
+        Imm::CallFlags => 3,
         _ => 65_535,
     }
 }

@@ -76,6 +76,8 @@ pub enum Class {
     Call,
     /// Indirect call: 5, and 1 per 8 word locals of the callee.
     Calli,
+    /// Contract call: 500, 1 per 32 bytes of name and input, and what the callee uses.
+    Xc,
 }
 
 impl Class {
@@ -114,6 +116,7 @@ impl Class {
             Class::H => "h",
             Class::Call => "call",
             Class::Calli => "call+2",
+            Class::Xc => "xc",
         }
     }
 
@@ -146,6 +149,7 @@ impl Class {
             Class::H | Class::Zf => 20,
             Class::Call => 3,
             Class::Calli => 5,
+            Class::Xc => 500,
         }
     }
 }

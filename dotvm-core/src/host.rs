@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 
+use crate::call::{CallAnswer, CallRequest};
 use crate::env::Env;
 use crate::gas::{Gas, OutOfGas};
 use crate::trap::TrapKind;
@@ -156,6 +157,13 @@ pub trait Host {
     fn savepoint(&mut self) -> HostResult<u64>;
     /// Rolls state, documents, scratch slots and events back to a savepoint, which stays valid.
     fn rollback(&mut self, savepoint: u64) -> HostResult<()>;
+
+    /// Calls a contract: runs its entry function to the end and undoes its changes unless it succeeds. The machine has
+    /// charged for the request and charges what the answer says was used. A host that runs instances in steps answers
+    /// their requests by itself instead.
+    fn call(&mut self, _request: &CallRequest) -> HostResult<CallAnswer> {
+        Ok(CallAnswer::NOT_CALLED)
+    }
 
     /// Records an event. Charges [`crate::gas::event`].
     fn emit(&mut self, topics: &[SlotValue], data: &Bytes, gas: &mut Gas) -> HostResult<()>;

@@ -5,6 +5,7 @@
 //! [`verify::Verified`] or an error, and only that is ever run.
 
 pub mod builder;
+pub mod call;
 pub mod capability;
 pub mod container;
 pub mod decode;

@@ -13,6 +13,8 @@ pub struct Limits {
     pub stack_words: u32,
     /// References on the reference stack, locals included, over all frames.
     pub stack_refs: u32,
+    /// Nested contracts, the first included.
+    pub contract_depth: u32,
     /// Guest gas that METER takes from.
     pub guest_gas: u64,
     /// Managed heap, in bytes as [`heap`] counts them; beyond [`heap::BYTES`] it is that.
@@ -27,6 +29,7 @@ impl Default for Limits {
             call_depth: 10_000,
             stack_words: 1 << 18,
             stack_refs: 1 << 16,
+            contract_depth: 64,
             guest_gas: 0,
             heap_bytes: 256 << 20,
         }
@@ -72,6 +75,8 @@ pub mod module {
     pub const ENTRIES: usize = 65_535;
     /// Bytes of a name.
     pub const NAME_BYTES: usize = 255;
+    /// Ranges of handlers around one instruction.
+    pub const HANDLER_DEPTH: usize = 64;
     /// Topics of an event.
     pub const TOPICS: u64 = 8;
 }

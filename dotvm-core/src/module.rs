@@ -35,6 +35,8 @@ pub struct Module {
     pub tables: Vec<Vec<Option<u32>>>,
     /// Jump maps for JMAP.
     pub jump_maps: Vec<JumpMap>,
+    /// Handlers of traps, ascending by function.
+    pub handlers: Vec<HandlerTable>,
     /// Collections that DB operations name by index.
     pub collections: Vec<Collection>,
     /// Capabilities the module needs, ascending, each once.
@@ -62,6 +64,7 @@ impl Module {
             data: Vec::new(),
             tables: Vec::new(),
             jump_maps: Vec::new(),
+            handlers: Vec::new(),
             collections: Vec::new(),
             capabilities: Vec::new(),
             exports: Vec::new(),
@@ -72,6 +75,14 @@ impl Module {
     /// The signature of a function; both indices must exist, as they do in a verified module.
     pub fn signature_of(&self, function: u32) -> Signature {
         self.signatures[self.functions[function as usize].signature as usize]
+    }
+
+    /// The handlers of a function, outer ranges first; none if it has no table.
+    pub fn handlers_of(&self, function: u32) -> &[Handler] {
+        match self.handlers.binary_search_by_key(&function, |table| table.function) {
+            Ok(table) => &self.handlers[table].entries,
+            Err(_) => &[],
+        }
     }
 
     /// The index of an exported function.
@@ -182,6 +193,33 @@ pub struct JumpMap {
     pub function: u32,
     /// Guest address and byte offset of a BLK instruction, ascending by address.
     pub entries: Vec<(u64, u32)>,
+}
+
+/// The handlers of one function, which is no window function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandlerTable {
+    /// The function.
+    pub function: u32,
+    /// Ascending by `from`, then descending by `to`: a range stands behind those it lies in, and of equal ranges the
+    /// last is the innermost.
+    pub entries: Vec<Handler>,
+}
+
+/// Where a function goes on when an instruction in a range of it, or a function called there, traps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handler {
+    /// Byte offset of the first instruction of the range.
+    pub from: u32,
+    /// Byte offset behind its last instruction.
+    pub to: u32,
+    /// Byte offset of the instruction to go on with.
+    pub target: u32,
+    /// What is caught, one bit for each [`TrapKind`](crate::trap::TrapKind): User alone, or any others.
+    pub kinds: u32,
+    /// Words that stay on the operand stack, below the code.
+    pub words: u16,
+    /// References that stay on it, below the payload.
+    pub refs: u16,
 }
 
 /// What values a collection holds.

@@ -74,6 +74,8 @@ pub enum Imm {
     ScanFlags,
     /// Transaction flags: bit 0 = read-only.
     TxFlags,
+    /// Flags of a contract call: bit 0 = static (nothing may be written), bit 1 = delegate (on the caller's own state).
+    CallFlags,
     /// A guest-gas amount, 0 to 2^32 − 1.
     Amount,
     /// A function of unbounded integers, see [`IntegerFn`](crate::integer::IntegerFn).
@@ -125,7 +127,7 @@ impl Imm {
             Imm::Env => "field",
             Imm::Rounding => "mode",
             Imm::Conversion => "kind",
-            Imm::ScanFlags | Imm::TxFlags => "flags",
+            Imm::ScanFlags | Imm::TxFlags | Imm::CallFlags => "flags",
             Imm::Amount => "amount",
             Imm::IntegerFn => "fn",
             Imm::Signedness => "sign",
@@ -491,6 +493,7 @@ macro_rules! for_each_op {
             // 0xE0–0xEF System, processes, contracts
             0xEB Env "ENV" (Env) "[] → [w] or {x}" (Overflow OutOfMemory) B Next (by_imm) "a field of the environment";
             0xEC Emit "EMIT" (Count) "[topics×n]{data} → []" (Kind ReadOnly Tx) H Next (by_imm) "record an event, undone with its transaction";
+            0xED Xcall "XCALL" (CallFlags) "[gas value]{contract input} → [status]{output}" (Kind Depth ReadOnly Tx OutOfMemory) Xc NextBlock () "call the entry function of the contract with this name, of any word width, with at most so much gas; flag 1 = static, 2 = delegate; status 0 = success, 1 = halted, 2 = trapped, 3 = not called";
             0xEE Gas "GAS" () "[] → [n]" () B NextBlock () "host gas left, at most the greatest word";
             0xEF Break "BREAK" () "[] → []" () Z Next () "debugger stop; nothing otherwise";
 

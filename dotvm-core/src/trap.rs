@@ -20,6 +20,11 @@ macro_rules! traps {
                 match self { $(TrapKind::$variant => stringify!($variant)),* }
             }
 
+            /// The kind with this name.
+            pub fn from_name(name: &str) -> Option<TrapKind> {
+                TrapKind::ALL.iter().copied().find(|kind| kind.name() == name)
+            }
+
             /// What happened, in one sentence for people.
             pub const fn sentence(self) -> &'static str {
                 match self { $(TrapKind::$variant => $sentence),* }
@@ -57,6 +62,27 @@ traps! {
     20 Gas false "Out of gas.";
     21 Depth false "The call depth limit is reached.";
     22 Stack false "The stack limit is reached.";
+}
+
+impl TrapKind {
+    /// The kind's bit in the mask of a handler.
+    pub const fn bit(self) -> u32 {
+        1 << self as u8
+    }
+
+    /// The bits of the kinds that a handler may catch.
+    pub const CATCHABLE: u32 = {
+        let mut mask = 0;
+        let mut index = 0;
+        while index < TrapKind::ALL.len() {
+            let kind = TrapKind::ALL[index];
+            if kind.is_catchable() {
+                mask |= kind.bit();
+            }
+            index += 1;
+        }
+        mask
+    };
 }
 
 impl fmt::Display for TrapKind {

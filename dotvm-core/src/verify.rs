@@ -6,6 +6,7 @@
 //! run time: memory bounds, division by zero, kinds of references, gas, call depth, the signatures of indirect
 //! calls, jump-map misses, and the heights of window functions, one check per block.
 
+mod handlers;
 mod rules;
 mod tables;
 
@@ -20,8 +21,10 @@ use crate::env::EnvField;
 use crate::hash::HashAlg;
 use crate::integer::{IntegerFn, Narrowing};
 use crate::limits;
-use crate::module::{Module, Signature};
+use crate::module::{Handler, Module, Signature};
 use crate::opcode::{Effect, Flow, Imm, Op};
+use crate::verify::handlers::Ranges;
+pub use crate::verify::handlers::derive_heights;
 use crate::verify::rules::{Rules, call_effect, static_gas};
 use crate::verify::tables::check_tables;
 
@@ -181,11 +184,16 @@ impl<'a> Verifier<'a> {
     }
 
     fn function(&mut self, index: u32) -> Result<VerifiedFunction, VerifyError> {
+        let mut ranges = Ranges::new(self.module.handlers_of(index));
+        self.function_with(index, &mut ranges)
+    }
+
+    fn function_with(&mut self, index: u32, ranges: &mut Ranges) -> Result<VerifiedFunction, VerifyError> {
         let body = std::mem::take(&mut self.body);
         let maps = self.maps.get(&index).map_or(&[][..], Vec::as_slice);
         let Verifier { module, rules, scratch, buffers, .. } = self;
         let (body, function) = FunctionVerifier::new(module, index, rules, scratch, buffers, body)
-            .and_then(|verifier| verifier.run(maps))
+            .and_then(|verifier| verifier.run(maps, ranges))
             .map_err(|error| VerifyError {
                 function: Some((index, self.module.function_name(index))),
                 offset: error.offset,
@@ -224,6 +232,7 @@ struct Walk {
     heights: Heights,
     /// The lowest and the highest height since the walk began.
     lowest: u32,
+    lowest_refs: u32,
     highest: Heights,
     /// Static gas of the current block.
     gas: u64,
@@ -231,7 +240,8 @@ struct Walk {
 
 impl Walk {
     fn new(heights: Heights) -> Walk {
-        Walk { heights, lowest: heights.words, highest: heights, gas: 0 }
+        let Heights { words, refs } = heights;
+        Walk { heights, lowest: words, lowest_refs: refs, highest: heights, gas: 0 }
     }
 
     /// Takes and leaves what an instruction takes and leaves, which must be there.
@@ -239,7 +249,9 @@ impl Walk {
         self.heights.words -= effect.words_in;
         self.lowest = self.lowest.min(self.heights.words);
         self.heights.words += effect.words_out;
-        self.heights.refs = self.heights.refs - effect.refs_in + effect.refs_out;
+        self.heights.refs -= effect.refs_in;
+        self.lowest_refs = self.lowest_refs.min(self.heights.refs);
+        self.heights.refs += effect.refs_out;
         self.highest.words = self.highest.words.max(self.heights.words);
         self.highest.refs = self.highest.refs.max(self.heights.refs);
     }
@@ -312,6 +324,7 @@ struct FunctionVerifier<'a> {
     /// Reference height with which the entries of a jump map were entered.
     entered_maps: HashMap<u64, u32>,
     index: u32,
+    code_len: usize,
 }
 
 impl<'a> FunctionVerifier<'a> {
@@ -334,7 +347,7 @@ impl<'a> FunctionVerifier<'a> {
         let signature = module.signatures[function.signature as usize];
         let is_window = function.window > 0;
         let word_locals = if is_window { 0 } else { signature.words_in as u32 + function.word_locals as u32 };
-        rules.set_word_locals(word_locals);
+        rules.set_function(word_locals, !module.handlers_of(index).is_empty());
         Ok(FunctionVerifier {
             borders: scratch.borders(),
             module,
@@ -351,16 +364,22 @@ impl<'a> FunctionVerifier<'a> {
             visited: 0,
             entered_maps: HashMap::new(),
             index,
+            code_len: function.code.len(),
         })
     }
 
     /// Verifies the function, to which the jump maps with these indices belong.
-    fn run(mut self, maps: &[usize]) -> Result<(Body, VerifiedFunction), Box<FunctionError>> {
-        self.find_blocks()?;
+    fn run(
+        mut self,
+        maps: &[usize],
+        ranges: &mut Ranges,
+    ) -> Result<(Body, VerifiedFunction), Box<FunctionError>> {
+        self.find_blocks(ranges.handlers())?;
+        ranges.set_floors(&self.code, &self.blocks);
         self.check_jump_maps(maps)?;
         self.enter_block(0, Heights { words: 0, refs: 0 }, 0)?;
         while let Some(block) = self.buffers.work.pop() {
-            self.walk(block)?;
+            self.walk(block, ranges)?;
         }
         if self.visited < self.blocks.len()
             && let Some(block) = self.blocks.iter().find(|block| block.words == UNSEEN)
@@ -408,7 +427,7 @@ impl<'a> FunctionVerifier<'a> {
     }
 
     /// Cuts the function into blocks.
-    fn find_blocks(&mut self) -> Result<(), Box<FunctionError>> {
+    fn find_blocks(&mut self, handlers: &[Handler]) -> Result<(), Box<FunctionError>> {
         let Buffers { leaders, block_at, work, .. } = &mut *self.buffers;
         let count = self.code.insts.len();
         work.clear();
@@ -428,6 +447,18 @@ impl<'a> FunctionVerifier<'a> {
                     self.code.table(inst).iter().for_each(|&target| leaders.set(target as usize));
                 }
                 _ => {}
+            }
+        }
+        for handler in handlers {
+            for (offset, what) in handlers::borders(handler) {
+                match self.code.index_of(offset) {
+                    Some(index) => leaders.set(index as usize),
+                    None if offset == handler.to && offset as usize == self.code_len => {}
+                    None => {
+                        let message = format!("a handler's {what} is here, where no instruction starts");
+                        return Err(FunctionError::new(Some(offset), message));
+                    }
+                }
             }
         }
         if block_at.len() <= count {
@@ -506,13 +537,16 @@ impl<'a> FunctionVerifier<'a> {
     }
 
     /// Walks from a block to the end of its straight line: through the blocks it falls into for the first time.
-    fn walk(&mut self, first_block: u32) -> Result<(), Box<FunctionError>> {
+    fn walk(&mut self, first_block: u32, ranges: &mut Ranges) -> Result<(), Box<FunctionError>> {
         let mut block = first_block as usize;
         let Block { start, words, refs, .. } = self.blocks[block];
         let mut index = start as usize;
         let mut walk = Walk::new(Heights { words, refs });
         loop {
             self.visited += 1;
+            if !ranges.is_empty() {
+                self.enter_ranges(block, &mut walk, ranges)?;
+            }
             let end = self.blocks.get(block + 1).map_or(self.code.insts.len(), |next| next.start as usize);
             walk.gas = 0;
             loop {
@@ -526,6 +560,9 @@ impl<'a> FunctionVerifier<'a> {
             self.blocks[block].gas = u32::try_from(walk.gas).map_err(|_| self.too_much_gas(end - 1))?;
             if walk.is_too_high() {
                 return Err(self.overflow(&self.code.insts[end - 1]));
+            }
+            if !ranges.is_empty() {
+                self.check_floor(block, &walk, ranges, end - 1)?;
             }
             // Only the last instruction of a block goes elsewhere than to the next.
             let Inst { op, a, b, .. } = self.code.insts[end - 1];
@@ -587,7 +624,14 @@ impl<'a> FunctionVerifier<'a> {
         if walk.heights.words < effect.words_in || walk.heights.refs < effect.refs_in {
             return Err(self.underflow(inst, effect, walk.heights));
         }
-        walk.take(effect);
+        if !self.is_window && matches!(inst.op, Op::Dup | Op::Dupn | Op::Rdup) {
+            // What is only read stays untouched, also below what a handler keeps.
+            let refs_out = effect.refs_out - effect.refs_in;
+            let words_out = effect.words_out - effect.words_in;
+            walk.take(Effect { words_in: 0, words_out, refs_in: 0, refs_out });
+        } else {
+            walk.take(effect);
+        }
         if walk.is_too_high() { Err(self.overflow(inst)) } else { Ok(()) }
     }
 
@@ -674,7 +718,7 @@ impl<'a> FunctionVerifier<'a> {
             let value = if position == 0 { inst.a } else { inst.b as u64 };
             let limit = match imm {
                 Imm::Signed | Imm::Rel | Imm::Table | Imm::Count | Imm::Offset | Imm::Amount => continue,
-                Imm::ScanFlags | Imm::TxFlags | Imm::ByteCount | Imm::StringKind => continue,
+                Imm::ScanFlags | Imm::TxFlags | Imm::ByteCount | Imm::StringKind | Imm::CallFlags => continue,
                 Imm::Axis if value == 0 => {
                     return Err(self.error(inst, format!("{} has no tree address 0", info.mnemonic)));
                 }

@@ -166,6 +166,19 @@ impl Case {
                 *offset = code.offset_of(labels[index]);
             }
         }
+        let end = case.module.functions[function].code.len() as u32;
+        for table in case.module.handlers.iter_mut().filter(|table| table.function as usize == function) {
+            for handler in &mut table.entries {
+                for offset in [&mut handler.from, &mut handler.to, &mut handler.target] {
+                    if *offset == end {
+                        *offset = code.bytes.len() as u32;
+                        continue;
+                    }
+                    let index = insts.binary_search_by_key(offset, |inst| inst.offset).ok()?;
+                    *offset = code.offset_of(labels[index]);
+                }
+            }
+        }
         case.module.functions[function].code = code.bytes;
         verify(case.module.clone()).is_ok().then_some(case)
     }

@@ -16,7 +16,8 @@ use dotvm_core::env::Env;
 use dotvm_core::hash::HashAlg;
 use dotvm_core::limits::Limits;
 use dotvm_core::module::{
-    Collection, CollectionKind, Constant, DataSegment, Export, Function, JumpMap, Memory, Module, Signature,
+    Collection, CollectionKind, Constant, DataSegment, Export, Function, HandlerTable, JumpMap, Memory,
+    Module, Signature,
 };
 use dotvm_core::outcome::{Invocation, Ref};
 use fastrand::Rng;
@@ -39,6 +40,7 @@ pub fn limits() -> Limits {
         call_depth: 100,
         stack_words: 2_000,
         stack_refs: 1_000,
+        contract_depth: 4,
         guest_gas: 100_000,
         heap_bytes: 1 << 20,
     }
@@ -72,6 +74,9 @@ pub fn generate(seed: u64, width: Width, size: usize) -> (Module, Invocation) {
         function.code = generated.code;
         if plan.is_window {
             function.window = generated.height;
+        }
+        if !generated.handlers.is_empty() {
+            module.handlers.push(HandlerTable { function: index as u32, entries: generated.handlers });
         }
         for map in generated.jump_maps {
             module.jump_maps.push(JumpMap { function: index as u32, entries: map });

@@ -1,5 +1,6 @@
 //! Tests across crates: conformance, differential runs, crash loops.
 
+pub mod call_model;
 pub mod differential;
 pub mod dotdb_model;
 pub mod generate;

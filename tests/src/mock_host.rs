@@ -7,11 +7,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dotvm_arch::W512;
+use dotvm_core::call::{CallAnswer, CallRequest, CallStatus, entry_invocation};
 use dotvm_core::env::Env;
 use dotvm_core::gas::{self, Gas};
 use dotvm_core::host::{Host, HostError, HostResult, SlotValue};
+use dotvm_core::limits::Limits;
 use dotvm_core::module::{Collection, CollectionKind};
 use dotvm_core::trap::TrapKind;
+use dotvm_core::verify::Verified;
+
+/// The number of the contract, as the first one of a database.
+const CONTRACT_NUMBER: u64 = 1;
 
 /// Longest key of a document, in bytes; longer ones trap Db.
 pub const MAX_KEY_BYTES: usize = 1024;
@@ -120,6 +127,37 @@ pub struct MockHost {
     pub cursors_opened: u64,
     /// Calls so far, failed ones included: two runs that ask differently differ here.
     pub calls: u64,
+    /// The contract's code, if it can be called from itself.
+    pub code: Option<Code>,
+    /// Limits of the contract that runs.
+    pub limits: Limits,
+    /// The contract call that runs.
+    pub frame: Frame,
+}
+
+/// A contract's code.
+#[derive(Clone, Debug)]
+pub struct Code(pub Arc<Verified>);
+
+impl PartialEq for Code {
+    fn eq(&self, other: &Code) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Code {}
+
+/// What a called contract may not reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Frame {
+    /// How many calls around it.
+    pub depth: u32,
+    /// Writes trap.
+    pub is_static: bool,
+    /// Savepoints up to here are the caller's.
+    pub savepoint: u64,
+    /// Cursors up to here are the caller's.
+    pub cursor: u64,
 }
 
 fn trap<T>(kind: TrapKind, detail: &str) -> HostResult<T> {
@@ -152,6 +190,9 @@ impl MockHost {
             commits: 0,
             cursors_opened: 0,
             calls: 0,
+            code: None,
+            limits: Limits::default(),
+            frame: Frame::default(),
         };
         host.transaction = Some(host.begin(false));
         host
@@ -225,9 +266,15 @@ impl MockHost {
         }
     }
 
+    /// A called contract runs in its caller's transaction.
+    fn check_transaction_is_own(&mut self) -> HostResult<()> {
+        if self.frame.depth > 0 { trap(TrapKind::Tx, "the transaction is the caller's") } else { Ok(()) }
+    }
+
     fn open_for_writing(&mut self) -> HostResult<&mut Transaction> {
+        let is_static = self.frame.is_static;
         let transaction = self.open()?;
-        if transaction.read_only { trap(TrapKind::ReadOnly, "") } else { Ok(transaction) }
+        if transaction.read_only || is_static { trap(TrapKind::ReadOnly, "") } else { Ok(transaction) }
     }
 }
 
@@ -490,8 +537,9 @@ impl Host for MockHost {
     }
 
     fn db_next(&mut self, cursor: u64, gas: &mut Gas) -> HostResult<Option<(Bytes, Bytes)>> {
+        let first = self.frame.cursor;
         let transaction = self.open()?;
-        let Some(cursor) = transaction.cursors.get_mut(&cursor) else {
+        let Some(cursor) = transaction.cursors.get_mut(&cursor).filter(|_| cursor > first) else {
             return trap(TrapKind::Index, "no such cursor");
         };
         loop {
@@ -511,13 +559,16 @@ impl Host for MockHost {
     }
 
     fn db_close(&mut self, cursor: u64) -> HostResult<()> {
-        match self.open()?.cursors.remove(&cursor) {
-            Some(_) => Ok(()),
-            None => trap(TrapKind::Index, "no such cursor"),
+        let first = self.frame.cursor;
+        let transaction = self.open()?;
+        match cursor > first && transaction.cursors.remove(&cursor).is_some() {
+            true => Ok(()),
+            false => trap(TrapKind::Index, "no such cursor"),
         }
     }
 
     fn tx_begin(&mut self, read_only: bool) -> HostResult<()> {
+        self.check_transaction_is_own()?;
         self.calls += 1;
         if self.transaction.is_some() {
             return trap(TrapKind::Tx, "a transaction is open already");
@@ -527,6 +578,7 @@ impl Host for MockHost {
     }
 
     fn tx_commit(&mut self, gas: &mut Gas) -> HostResult<bool> {
+        self.check_transaction_is_own()?;
         let changed = self.open()?.now.changed.len() as u64;
         gas.charge(gas::commit(changed))?;
         self.commits += 1;
@@ -540,6 +592,7 @@ impl Host for MockHost {
     }
 
     fn tx_abort(&mut self) -> HostResult<()> {
+        self.check_transaction_is_own()?;
         self.open()?;
         self.transaction = None;
         Ok(())
@@ -553,14 +606,58 @@ impl Host for MockHost {
     }
 
     fn rollback(&mut self, savepoint: u64) -> HostResult<()> {
+        let first = self.frame.savepoint;
         let transaction = self.open()?;
-        let Some(mark) = transaction.savepoints.get(&savepoint) else {
+        let Some(mark) = transaction.savepoints.get(&savepoint).filter(|_| savepoint > first) else {
             return trap(TrapKind::Tx, "no such savepoint");
         };
         transaction.now = mark.clone();
         transaction.savepoints.retain(|&number, _| number <= savepoint);
         transaction.cursors.retain(|_, cursor| cursor.opened_after < savepoint);
         Ok(())
+    }
+
+    fn call(&mut self, request: &CallRequest) -> HostResult<CallAnswer> {
+        let is_static = self.open()?.read_only || self.frame.is_static || request.is_static();
+        if is_static && !request.is_delegate() && request.value != W512::ZERO {
+            return trap(TrapKind::ReadOnly, "a value cannot be sent");
+        }
+        if self.frame.depth + 1 >= self.limits.contract_depth {
+            return trap(TrapKind::Depth, "");
+        }
+        let Some(Code(code)) = self.code.clone().filter(|_| request.contract == self.env.contract) else {
+            return Ok(CallAnswer::NOT_CALLED);
+        };
+        let Some(invocation) = entry_invocation(code.module(), &request.input) else {
+            return Ok(CallAnswer::NOT_CALLED);
+        };
+        let outer = (self.env.clone(), self.limits, self.frame);
+        let savepoint = self.savepoint()?;
+        let first = self.cursors_opened;
+        self.frame = Frame { depth: self.frame.depth + 1, is_static, savepoint, cursor: first };
+        self.limits.gas = request.gas;
+        self.limits.guest_gas = request.guest_gas;
+        self.limits.memory_pages = self.limits.memory_pages.saturating_sub(request.pages);
+        self.limits.heap_bytes = self.limits.heap_bytes.saturating_sub(request.heap_bytes);
+        self.env.input = request.input.clone();
+        if !request.is_delegate() {
+            self.env.caller = W512::from(CONTRACT_NUMBER);
+            self.env.value = request.value;
+        }
+        let limits = self.limits;
+        let ran = dotvm_reference::run(&code, &invocation, &limits, self);
+        (self.env, self.limits, self.frame) = outer;
+        let answer = match ran {
+            Ok((outcome, _)) => CallAnswer::of_end(outcome.end, outcome.gas_used, outcome.guest_gas_used),
+            Err(_) => CallAnswer::NOT_CALLED,
+        };
+        if answer.status != CallStatus::Success {
+            self.rollback(savepoint)?;
+        }
+        let transaction = self.open()?;
+        transaction.cursors.retain(|&number, _| number <= first);
+        transaction.savepoints.retain(|&number, _| number < savepoint);
+        Ok(answer)
     }
 
     fn emit(&mut self, topics: &[SlotValue], data: &Bytes, gas: &mut Gas) -> HostResult<()> {

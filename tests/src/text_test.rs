@@ -21,7 +21,7 @@ use dotvm_core::verify::{Verified, verify};
 use dotvm_runtime::Program;
 use num_bigint::BigUint;
 
-use crate::mock_host::{MockHost, State};
+use crate::mock_host::{Code, MockHost, State};
 use directive::{Body, Directive, Expected, Step, parse, parse_step};
 
 /// What the reference interpreter executed in text tests.
@@ -205,6 +205,8 @@ fn run_on_mock_hosts(
     before.conflict_every = step.conflict_every;
     before.collections.clone_from(&verified.module().collections);
     before.versions = std::mem::take(&mut world.versions);
+    before.code = Some(Code(Arc::new(verified.clone())));
+    before.limits = step.limits;
 
     let mut host = before.clone();
     let mut inspect = |_: u32, inst: &dotvm_core::decode::Inst| {

@@ -210,6 +210,7 @@ fn dynamic_gas(class: Class) -> Option<&'static str> {
             "for digests the algorithm's weight per block, for events 10 per topic and 1 per 8 bytes, for proofs SHA-256 of their bytes and 40 per sibling"
         }
         Class::Call | Class::Calli => "1 per 8 word locals of the callee",
+        Class::Xc => "1 per 32 bytes of name and input, and what the callee uses",
         Class::Z
         | Class::B
         | Class::J

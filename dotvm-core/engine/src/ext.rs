@@ -5,13 +5,13 @@
 
 use bytes::Bytes;
 use dotvm_arch::{W512, Word};
+use dotvm_core::call::CallRequest;
 use dotvm_core::env::{EnvField, EnvValue};
 use dotvm_core::gas;
 use dotvm_core::hash::HashAlg;
 use dotvm_core::host::SlotValue;
 use dotvm_core::limits::MAX_BYTES_LEN;
 use dotvm_core::opcode::Op;
-use dotvm_core::outcome::exception_detail;
 use dotvm_core::trap::TrapKind;
 use dotvm_heap::Heap;
 
@@ -20,7 +20,7 @@ use crate::references::{bytes_of, optional_bytes};
 
 /// A word from a stored number, or an Overflow trap.
 fn word_of<W: Word>(value: &SlotValue) -> Result<W, Stop> {
-    W::from_be_slice(value.as_bytes()).ok_or(Stop::trap(TrapKind::Overflow))
+    W::from_be_slice(value.as_bytes()).ok_or_else(|| Stop::trap(TrapKind::Overflow))
 }
 
 /// A word from a count, or an Overflow trap.
@@ -44,9 +44,8 @@ impl<W: Word> Machine<'_, W> {
             // Control
             Op::Trap => return Err(Stop::trap(TrapKind::Unreachable)),
             Op::Throw => {
-                let payload = self.heap.export(&self.refs[r]);
-                let detail = exception_detail(&self.words[w].resize::<W512>(), &payload);
-                return Err(Stop::Trap(TrapKind::User, Some(detail.into_boxed_str())));
+                let code = self.words[w].resize::<W512>();
+                return Err(Stop::Throw(Box::new((code, std::mem::take(&mut self.refs[r])))));
             }
             Op::Halt => {
                 let code = self.words[w].resize::<W512>();
@@ -121,7 +120,8 @@ impl<W: Word> Machine<'_, W> {
             Op::Bget => {
                 let bytes = bytes_of(&self.heap, &self.refs[r])?;
                 let index = self.words[w].try_u64().and_then(|index| usize::try_from(index).ok());
-                let byte = index.and_then(|index| bytes.get(index)).ok_or(Stop::trap(TrapKind::Index))?;
+                let byte =
+                    index.and_then(|index| bytes.get(index)).ok_or_else(|| Stop::trap(TrapKind::Index))?;
                 self.words[w] = W::from_u64(*byte as u64);
                 self.clear_refs(r, 1);
             }
@@ -142,7 +142,7 @@ impl<W: Word> Machine<'_, W> {
                     let end = from.checked_add(len).filter(|&end| end <= bytes.len() as u64)?;
                     Some(from as usize..end as usize)
                 });
-                let from = from.ok_or(Stop::trap(TrapKind::Index))?;
+                let from = from.ok_or_else(|| Stop::trap(TrapKind::Index))?;
                 let to = self.memory.writable_range(to, len, 0)?;
                 self.gas.charge(gas::copy(from.len() as u64))?;
                 self.memory.bytes_mut()[to].copy_from_slice(&bytes[from]);
@@ -191,7 +191,7 @@ impl<W: Word> Machine<'_, W> {
             }
             Op::DbGetAt => {
                 let key = bytes_of(&self.heap, &self.refs[r])?;
-                let version = self.words[w].try_u64().ok_or(Stop::trap(TrapKind::Db))?;
+                let version = self.words[w].try_u64().ok_or_else(|| Stop::trap(TrapKind::Db))?;
                 let found = self.host.db_get_at(a as u32, version, key, &mut self.gas)?;
                 let is_found = found.is_some();
                 self.set_optional_bytes(r, found)?;
@@ -234,7 +234,7 @@ impl<W: Word> Machine<'_, W> {
                 self.clear_refs(r, 2);
             }
             Op::DbNext => {
-                let cursor = self.words[w].try_u64().ok_or(Stop::trap(TrapKind::Index))?;
+                let cursor = self.words[w].try_u64().ok_or_else(|| Stop::trap(TrapKind::Index))?;
                 let entry = self.host.db_next(cursor, &mut self.gas)?;
                 if let Some((key, doc)) = &entry {
                     let sizes = [key, doc].map(|bytes| Heap::size_of_bytes(bytes.len() as u64));
@@ -246,7 +246,7 @@ impl<W: Word> Machine<'_, W> {
                 self.set_optional_bytes(r + 1, doc)?;
             }
             Op::DbClose => {
-                let cursor = self.words[w].try_u64().ok_or(Stop::trap(TrapKind::Index))?;
+                let cursor = self.words[w].try_u64().ok_or_else(|| Stop::trap(TrapKind::Index))?;
                 self.host.db_close(cursor)?;
             }
 
@@ -288,7 +288,7 @@ impl<W: Word> Machine<'_, W> {
             Op::Savepoint => self.words[w] = word_of_count(self.host.savepoint()?)?,
             Op::Rollback => {
                 let savepoint = self.words[w].try_u64();
-                self.host.rollback(savepoint.ok_or(Stop::trap(TrapKind::Tx))?)?;
+                self.host.rollback(savepoint.ok_or_else(|| Stop::trap(TrapKind::Tx))?)?;
             }
 
             Op::StateRoot => {
@@ -311,7 +311,7 @@ impl<W: Word> Machine<'_, W> {
                 self.clear_refs(r, 2);
             }
             Op::StateAt => {
-                let version = self.words[w].try_u64().ok_or(Stop::trap(TrapKind::Db))?;
+                let version = self.words[w].try_u64().ok_or_else(|| Stop::trap(TrapKind::Db))?;
                 let key = self.words[w + 1].to_be_trimmed(&mut key_buffer);
                 let value = self.host.slot_load_at(version, key, &mut self.gas)?;
                 self.words[w] = word_of(&value)?;
@@ -324,7 +324,8 @@ impl<W: Word> Machine<'_, W> {
             }
             Op::Hashw => {
                 let digest = self.digest_of_ref(a, r)?;
-                self.words[w] = W::from_be_slice(digest.as_bytes()).ok_or(Stop::trap(TrapKind::Overflow))?;
+                self.words[w] =
+                    W::from_be_slice(digest.as_bytes()).ok_or_else(|| Stop::trap(TrapKind::Overflow))?;
                 self.clear_refs(r, 1);
             }
             Op::Hashm => {
@@ -332,10 +333,12 @@ impl<W: Word> Machine<'_, W> {
                 let alg = hash_alg(a);
                 self.gas.charge(gas::hash(range.len() as u64, alg.block_bytes(), alg.block_weight()))?;
                 let digest = alg.digest(&self.memory.bytes()[range]);
-                self.words[w] = W::from_be_slice(digest.as_bytes()).ok_or(Stop::trap(TrapKind::Overflow))?;
+                self.words[w] =
+                    W::from_be_slice(digest.as_bytes()).ok_or_else(|| Stop::trap(TrapKind::Overflow))?;
             }
 
             // System
+            Op::Xcall => return Err(self.contract_call(w, r, a)?),
             Op::Env => {
                 let field = EnvField::from_code(a).expect("the verifier checked the field");
                 match self.host.env().get(field, W::BITS) {
@@ -364,9 +367,32 @@ impl<W: Word> Machine<'_, W> {
         Ok(())
     }
 
+    /// The request of XCALL. Its operands stay where they are until it is answered.
+    fn contract_call(&mut self, w: usize, r: usize, flags: u64) -> Result<Stop, Stop> {
+        let contract = bytes_of(&self.heap, &self.refs[r])?.clone();
+        let input = match self.refs[r + 1].is_null() {
+            true => Bytes::new(),
+            false => bytes_of(&self.heap, &self.refs[r + 1])?.clone(),
+        };
+        self.gas.charge(gas::copy((contract.len() + input.len()) as u64))?;
+        let wanted = self.words[w].try_u64().unwrap_or(u64::MAX);
+        let request = CallRequest {
+            flags: flags as u8,
+            gas: wanted.min(self.gas.left()),
+            guest_gas: self.guest_gas,
+            value: self.words[w + 1].resize(),
+            contract,
+            input,
+            pages: self.memory.pages(),
+            heap_bytes: self.heap.reachable(),
+        };
+        self.answer_at = (w, r);
+        Ok(Stop::Call(Box::new(request)))
+    }
+
     fn meter(&mut self, amount: Option<u64>) -> Result<(), Stop> {
         let left = amount.and_then(|amount| self.guest_gas.checked_sub(amount));
-        self.guest_gas = left.ok_or(Stop::trap(TrapKind::Meter))?;
+        self.guest_gas = left.ok_or_else(|| Stop::trap(TrapKind::Meter))?;
         Ok(())
     }
 

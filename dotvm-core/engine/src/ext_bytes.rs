@@ -30,8 +30,9 @@ impl<W: Word> Machine<'_, W> {
                     let end = start.checked_add(len).filter(|&end| end <= bytes.len())?;
                     Some(start..end)
                 });
-                let range = range.ok_or(Stop::trap(TrapKind::Index))?;
-                let part = self.heap.slice(&self.refs[r], range).ok_or(Stop::trap(TrapKind::Index))??;
+                let range = range.ok_or_else(|| Stop::trap(TrapKind::Index))?;
+                let part =
+                    self.heap.slice(&self.refs[r], range).ok_or_else(|| Stop::trap(TrapKind::Index))??;
                 self.set_ref(r, part);
             }
             Op::RCat => {
@@ -56,7 +57,7 @@ impl<W: Word> Machine<'_, W> {
             Op::RB2w => {
                 let bytes = bytes_of(&self.heap, &self.refs[r])?;
                 self.gas.charge(gas::copy(bytes.len() as u64))?;
-                self.words[w] = W::from_be_slice(bytes).ok_or(Stop::trap(TrapKind::Overflow))?;
+                self.words[w] = W::from_be_slice(bytes).ok_or_else(|| Stop::trap(TrapKind::Overflow))?;
                 self.clear_refs(r, 1);
             }
             Op::RFind => {

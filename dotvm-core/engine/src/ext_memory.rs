@@ -21,7 +21,7 @@ impl<W: Word> Machine<'_, W> {
             Op::MProtect => {
                 let is_aligned = self.words[w].low_u64().is_multiple_of(PAGE_BYTES);
                 let permission = number(self, 2).and_then(Permission::from_flags).filter(|_| is_aligned);
-                let permission = permission.ok_or(Stop::trap(TrapKind::Range))?;
+                let permission = permission.ok_or_else(|| Stop::trap(TrapKind::Range))?;
                 let len = number(self, 1);
                 let pages = self.memory.pages_of(number(self, 0), len)?;
                 self.gas.charge(gas::copy(len.unwrap_or_default()))?;

@@ -58,7 +58,7 @@ fn at_width<W: Word, N: Word>(op: Op, slots: &mut [W], imms: [u64; 2], gas: &mut
 }
 
 fn div_zero<T>(result: Option<T>) -> Result<T, Stop> {
-    result.ok_or(Stop::trap(TrapKind::DivZero))
+    result.ok_or_else(|| Stop::trap(TrapKind::DivZero))
 }
 
 /// One result, or two.

@@ -112,7 +112,7 @@ impl<W: Word> Machine<'_, W> {
             Op::Z2w => {
                 let mode = Narrowing::from_code(a).expect("the verifier checked the mode");
                 let number = big(&self.heap, &self.refs[r])?;
-                self.words[w] = narrow(mode, &number).ok_or(Stop::trap(TrapKind::Overflow))?;
+                self.words[w] = narrow(mode, &number).ok_or_else(|| Stop::trap(TrapKind::Overflow))?;
                 self.clear_refs(r, 1);
                 Ok(())
             }

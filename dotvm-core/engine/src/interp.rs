@@ -7,18 +7,18 @@ use dotvm_arch::float::Float;
 use dotvm_core::gas::{self, Gas};
 use dotvm_core::host::Host;
 use dotvm_core::limits::Limits;
-use dotvm_core::outcome::{End, Invocation, Outcome};
-use dotvm_core::trap::{Trap, TrapKind};
+use dotvm_core::outcome::{Invocation, Outcome};
+use dotvm_core::trap::TrapKind;
 use dotvm_core::verify::Verified;
-use dotvm_heap::Axis;
+use dotvm_heap::{Axis, Reference};
 
 use crate::cells;
 use crate::float::float;
 use crate::inst::Inst;
 use crate::int;
 use crate::lower::word_from;
-use crate::machine::{Frame, Machine, Place, Stop};
-use crate::program::{Lowered, LoweredFunction};
+use crate::machine::{Frame, Machine, Next, Place, State, Stop};
+use crate::program::Lowered;
 use crate::registers::{Cursor, Registers};
 
 /// Runs a function to its end.
@@ -30,27 +30,20 @@ pub(crate) fn run<'a, W: Word>(
     host: &'a mut dyn Host,
 ) -> Result<(Outcome, Machine<'a, W>), String> {
     invocation.check(verified)?;
-    let mut machine = Machine::new(verified, lowered, limits, host)?;
-    let function = &lowered.functions[invocation.function as usize];
-    let stopped = match enter_first(&mut machine, function, invocation) {
-        Ok(()) => execute(&mut machine, function),
-        Err(stop) => (Some(stop), Place::Entry(function.entry as usize)),
+    let state = State::new(verified.module(), limits)?;
+    let mut machine = Machine::new(verified, lowered, host, state);
+    let mut stopped = match enter_first(&mut machine, invocation) {
+        Ok(()) => drive(&mut machine, u64::MAX, None),
+        Err(stop) => (Some(stop), machine.entry_of(invocation.function)),
     };
-    let end = match stopped {
-        (None, _) => End::Return {
-            words: machine.words[..function.words_out as usize].iter().map(|word| word.resize()).collect(),
-            refs: machine.export_refs(0, function.refs_out as usize),
-        },
-        (Some(Stop::Halt(halt)), _) => {
-            let (code, result) = *halt;
-            End::Halt { code, result }
-        }
-        (Some(Stop::Machine(why)), _) => return Err(why.into_string()),
-        (Some(Stop::Trap(kind, detail)), at) => {
-            let (function, offset) = machine.locate(at);
-            End::Trap(Trap { kind, detail: detail.map(String::from), function, offset })
-        }
-    };
+    while let (Some(Stop::Call(request)), _) = &stopped {
+        let refusal = match machine.host.call(request) {
+            Ok(answer) => machine.answer_call(answer),
+            Err(error) => Some(Stop::from(error)),
+        };
+        stopped = drive(&mut machine, u64::MAX, refusal);
+    }
+    let end = machine.end_of(stopped, invocation.function)?;
     let outcome = Outcome {
         end,
         gas_used: Gas::new(limits.gas).left() - machine.gas.left(),
@@ -59,12 +52,12 @@ pub(crate) fn run<'a, W: Word>(
     Ok((outcome, machine))
 }
 
-/// Makes the frame of the entry function.
-fn enter_first<W: Word>(
+/// Makes the frame of the entry function, with which the machine goes on.
+pub(crate) fn enter_first<W: Word>(
     machine: &mut Machine<'_, W>,
-    function: &LoweredFunction,
     invocation: &Invocation,
 ) -> Result<(), Stop> {
+    let function = &machine.lowered.functions[invocation.function as usize];
     if machine.limits.call_depth == 0 {
         return Err(Stop::trap(TrapKind::Depth));
     }
@@ -86,28 +79,132 @@ fn enter_first<W: Word>(
         start: 0,
         window: function.window as u32,
     });
+    machine.next = Next::Enter(function.entry as usize);
+    machine.slots = if function.window > 0 { function.words_in as usize } else { 0 };
     Ok(())
 }
 
-/// Interprets from the start of `function`, whose frame is made, until the entry function returns (`None`) or
-/// something stops it; answers where it did.
+/// Goes on from where the machine stands, with handlers where something traps, until the entry function returns
+/// (`None`) or something stops it; answers where it did. It stops at the first transfer of control that does not fit
+/// into what is left of `quantum` ([`Stop::Quantum`]), though never at the one it begins with. If a request was refused,
+/// it goes on with that trap.
+pub(crate) fn drive<W: Word>(
+    m: &mut Machine<'_, W>,
+    quantum: u64,
+    refusal: Option<Stop>,
+) -> (Option<Stop>, Place) {
+    let total = m.gas.left();
+    let cost = match m.next {
+        Next::Enter(entry) => m.lowered.entry_cost(entry),
+        Next::Inst(_) => 0,
+    };
+    let refused = match m.next {
+        Next::Inst(next) => refusal.map(|stop| (Some(stop), Place::Inst(next - 1))),
+        Next::Enter(_) => None,
+    };
+    let slice = total.min(quantum.max(cost));
+    m.gas = Gas::new(slice);
+    m.reserve = total - slice;
+    let stopped = catching(m, refused);
+    m.gas = Gas::new(m.gas.left() + m.reserve);
+    match stopped {
+        (Some(Stop::Trap(TrapKind::Gas, _)), Place::Entry(entry)) => {
+            m.next = Next::Enter(entry);
+            let stop = match m.gas.left() >= m.lowered.entry_cost(entry) {
+                true => Stop::Quantum,
+                false => Stop::trap(TrapKind::Gas),
+            };
+            (Some(stop), Place::Entry(entry))
+        }
+        // An operation that cannot be paid has done nothing: it is begun again.
+        (Some(Stop::Trap(TrapKind::Gas, detail)), Place::Inst(inst)) => {
+            m.next = Next::Inst(inst);
+            (Some(Stop::Trap(TrapKind::Gas, detail)), Place::Inst(inst))
+        }
+        // Behind a request the run goes on with the next instruction.
+        (Some(Stop::Call(request)), Place::Inst(inst)) => {
+            m.next = Next::Inst(inst + 1);
+            (Some(Stop::Call(request)), Place::Inst(inst))
+        }
+        stopped => stopped,
+    }
+}
+
+/// Interprets, with handlers where something traps; begins with what stopped already, if something did.
+fn catching<W: Word>(
+    m: &mut Machine<'_, W>,
+    mut stopped: Option<(Option<Stop>, Place)>,
+) -> (Option<Stop>, Place) {
+    loop {
+        let (stop, place) = match stopped.take() {
+            Some(stopped) => stopped,
+            None => match m.pay_entry() {
+                Ok(inst) => execute(m, inst),
+                Err(stopped) => stopped,
+            },
+        };
+        let Place::Inst(inst) = place else { return (stop, place) };
+        let handler = match stop {
+            Some(Stop::Trap(kind, detail)) => {
+                match m.catch(kind, inst, W::from_u64(kind as u64), &mut Reference::default()) {
+                    Some(handler) => handler,
+                    None => return (Some(Stop::Trap(kind, detail)), place),
+                }
+            }
+            Some(Stop::Throw(mut exception)) => {
+                let (code, payload) = &mut *exception;
+                match m.catch(TrapKind::User, inst, word_from(*code), payload) {
+                    Some(handler) => handler,
+                    None => return (Some(Stop::Throw(exception)), place),
+                }
+            }
+            stop => return (stop, place),
+        };
+        m.next = Next::Enter(handler);
+        m.slots = m.frames.last().map_or(0, |frame| frame.start as usize);
+    }
+}
+
+/// Leaves the interpreter at the instruction before `next`. Out of line and with few arguments, so that handlers stay
+/// short.
+#[cold]
 #[inline(never)]
-fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Option<Stop>, Place) {
+fn stop_at<W: Word>(
+    m: &mut Machine<'_, W>,
+    gas: Gas,
+    slots: *const W,
+    next: *const Inst,
+    stop: Stop,
+) -> (Option<Stop>, Place) {
+    (Some(stop), Place::Inst(m.leave(gas, slots, next) - 1))
+}
+
+/// Leaves the interpreter before what it was to enter at `next`.
+#[cold]
+#[inline(never)]
+fn out_of_gas_at<W: Word>(
+    m: &mut Machine<'_, W>,
+    gas: Gas,
+    slots: *const W,
+    next: *const Inst,
+) -> (Option<Stop>, Place) {
+    (Some(Stop::trap(TrapKind::Gas)), Place::Entry(m.leave(gas, slots, next)))
+}
+
+/// Interprets from an instruction of the current frame until the entry function returns (`None`) or something stops it;
+/// answers where it did.
+#[inline(never)]
+fn execute<W: Word>(m: &mut Machine<'_, W>, inst: usize) -> (Option<Stop>, Place) {
     let lowered = m.lowered;
     let code = &lowered.code[..];
-    let slot_zero = if function.window > 0 { function.words_in as usize } else { 0 };
-    let mut regs = Registers::new(&mut m.words, slot_zero);
-    let mut cursor = Cursor::new(code, function.entry as usize);
+    let mut regs = Registers::new(&mut m.words, m.slots);
+    let mut cursor = Cursor::new(code, inst);
     let mut gas = m.gas;
-    if gas.charge(cursor.enter() as u64).is_err() {
-        return (Some(Stop::trap(TrapKind::Gas)), Place::Entry(function.entry as usize));
-    }
 
     /// Ends the run at the instruction before the cursor.
     macro_rules! stop {
         ($stop:expr) => {{
-            m.gas = gas;
-            return (Some($stop), Place::Inst(cursor.index(code) - 1));
+            return stop_at(m, gas, regs.address(), cursor.address(), $stop);
         }};
     }
     /// The value of a `Result`, or the end of the run.
@@ -124,8 +221,7 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Opti
         ($cost:expr) => {{
             let cost = $cost;
             if gas.charge(cost as u64).is_err() {
-                m.gas = gas;
-                return (Some(Stop::trap(TrapKind::Gas)), Place::Entry(cursor.index(code)));
+                return out_of_gas_at(m, gas, regs.address(), cursor.address());
             }
         }};
     }
@@ -191,10 +287,10 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Opti
     /// Does something with the machine as a whole; gas and frame are handed over and taken back.
     macro_rules! out_of_line {
         (|$start:ident| $body:expr) => {{
-            m.gas = gas;
+            m.lend_gas(gas);
             let $start = regs.start(&m.words);
             let result = $body;
-            gas = m.gas;
+            gas = m.take_gas_back();
             regs = Registers::new(&mut m.words, $start);
             check!(result)
         }};
@@ -208,14 +304,15 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Opti
             if m.frames.len() >= m.limits.call_depth as usize {
                 stop!(Stop::trap(TrapKind::Depth));
             }
+            if callee.frame_refs > 0 {
+                check!(m.reserve_refs(m.ref_start + $r as usize, callee.frame_refs));
+            }
+            // Nothing stops from here on: the words may move.
             if end > m.words.len() {
                 if end > m.limits.stack_words as usize {
                     stop!(Stop::trap(TrapKind::Stack));
                 }
                 m.grow_words(end);
-            }
-            if callee.frame_refs > 0 {
-                check!(m.reserve_refs(m.ref_start + $r as usize, callee.frame_refs));
             }
             m.frames.push(Frame {
                 return_to: cursor.index(code) as u32,
@@ -391,7 +488,10 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Opti
                 if m.verified.signature(f) != wanted {
                     stop!(Stop::trap(TrapKind::Sig));
                 }
-                check!(gas.charge(gas::locals(lowered.functions[f as usize].word_locals as u32)));
+                let locals = gas::locals(lowered.functions[f as usize].word_locals as u32);
+                if gas.charge(locals).is_err() {
+                    check!(m.charge_beyond_slice(&mut gas, locals));
+                }
                 call!(f, w, r)
             }
             Inst::TailCall { w, r, f } => {
@@ -502,7 +602,9 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Opti
             Inst::TailOf { d, a } => check!(m.part_of(d, a, Axis::Short(3))),
             Inst::AxisOf { d, a, axis } => {
                 let axis = Axis::Short(axis as u64);
-                check!(gas.charge(axis.depth()));
+                if gas.charge(axis.depth()).is_err() {
+                    check!(m.charge_beyond_slice(&mut gas, axis.depth()));
+                }
                 check!(m.part_of(d, a, axis));
             }
             Inst::IsCell { d, r } => {
@@ -512,12 +614,17 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, function: &LoweredFunction) -> (Opti
             }
             Inst::Increment { r } => {
                 let r = m.ref_start + r as usize;
-                let next = check!(cells::increment(&mut m.heap, &m.refs[r], &mut gas));
+                m.lend_gas(gas);
+                let next = cells::increment(&mut m.heap, &m.refs[r], &mut m.gas);
+                gas = m.take_gas_back();
+                let next = check!(next);
                 m.set_ref(r, next);
             }
             Inst::RefEq { d, r } => {
                 let r = m.ref_start + r as usize;
-                let order = m.heap.compare(&m.refs[r], &m.refs[r + 1], |cost| gas.charge(cost));
+                m.lend_gas(gas);
+                let order = m.heap.compare(&m.refs[r], &m.refs[r + 1], |cost| m.gas.charge(cost));
+                gas = m.take_gas_back();
                 let is_equal = check!(order) == Ordering::Equal;
                 m.clear_refs(r, 2);
                 regs.set(d, W::from_bool(is_equal));

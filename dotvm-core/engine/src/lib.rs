@@ -16,6 +16,7 @@ mod float;
 mod fusion;
 mod guard;
 mod inst;
+mod instance;
 mod int;
 mod integers;
 mod interp;
@@ -29,5 +30,6 @@ mod program;
 mod references;
 mod registers;
 
+pub use instance::{Instance, Step};
 pub use lower::LowerError;
 pub use program::{CompileError, Program, compile, lower, run, run_to_state};

@@ -15,7 +15,7 @@ use dotvm_arch::{W512, Word};
 use dotvm_core::decode::{Decoded, Inst as Source};
 use dotvm_core::env::EnvField;
 use dotvm_core::integer::IntegerFn;
-use dotvm_core::module::{Module, Signature};
+use dotvm_core::module::{Handler, Module, Signature};
 use dotvm_core::opcode::{Flow, Op};
 use dotvm_core::verify::{Block, Body, Verified, VerifiedFunction};
 use hashbrown::HashMap;
@@ -24,7 +24,7 @@ use crate::inst::{Inst, Slot};
 use crate::lower::control::Patch;
 use crate::lower::integer::operation;
 use crate::lower::values::{Near, Operand, Value};
-use crate::program::{Lowered, LoweredFunction, Operation};
+use crate::program::{Lowered, LoweredFunction, LoweredHandler, Operation};
 
 /// A module that verifies but is too large for the register form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -144,6 +144,7 @@ impl<W: Word> Lowerer<'_, W> {
                 operations: Vec::new(),
                 tables: Vec::new(),
                 maps: vec![HashMap::new(); module.jump_maps.len()],
+                handlers: Vec::new(),
                 interned: Interned::default(),
             },
             Cow::Owned(Interned::default()),
@@ -233,6 +234,7 @@ impl<'a, W: Word> Lowerer<'a, W> {
         if self.is_window {
             self.set_map_targets(module, index, code);
         }
+        self.set_handlers(module.handlers_of(index), code, ref_locals);
         Ok(())
     }
 
@@ -243,6 +245,34 @@ impl<'a, W: Word> Lowerer<'a, W> {
                 self.out.maps[map].insert(address, self.code_at[target as usize]);
             }
         }
+    }
+
+    /// The handlers of the function: their borders are borders of blocks.
+    fn set_handlers(&mut self, handlers: &[Handler], code: &Decoded, ref_locals: Slot) {
+        let first = self.out.handlers.len();
+        let at = |offset| match code.index_of(offset) {
+            Some(inst) => self.code_at[inst as usize],
+            None => self.out.code.len() as u32,
+        };
+        let mut lowered: Vec<LoweredHandler> = Vec::with_capacity(handlers.len());
+        for handler in handlers {
+            let (start, end) = (at(handler.from), at(handler.to));
+            // Outwards from the one before; equal ranges are each other's neighbours.
+            let mut outer = lowered.len().checked_sub(1);
+            while let Some(index) = outer.filter(|&index| lowered[index].end <= start) {
+                outer = (lowered[index].outer as usize).checked_sub(first).filter(|&outer| outer < index);
+            }
+            lowered.push(LoweredHandler {
+                start,
+                end,
+                target: at(handler.target),
+                kinds: handler.kinds,
+                code_slot: self.base + handler.words,
+                payload_slot: ref_locals + handler.refs,
+                outer: outer.map_or(LoweredHandler::OUTERMOST, |index| (first + index) as u32),
+            });
+        }
+        self.out.handlers.extend(lowered);
     }
 
     #[inline(always)]
@@ -267,7 +297,8 @@ impl<'a, W: Word> Lowerer<'a, W> {
         if matches!(flow, Flow::Next | Flow::NextBlock | Flow::Branch) {
             self.flush();
             let next_cost = next.map_or(0, |next| next.gas);
-            if matches!(last, Op::Gas | Op::Meterq) {
+            // Behind an operation that is a transfer of control, what is entered is paid as it is reached.
+            if flow == Flow::NextBlock && !matches!(last, Op::Call | Op::Calli) {
                 self.emit(Inst::Gas { cost: next_cost });
             }
             if self.is_window && source.get(end).is_some_and(|inst| inst.op == Op::Blk) {

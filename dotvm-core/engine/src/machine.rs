@@ -1,14 +1,17 @@
 //! The state of a running instance.
 
 use dotvm_arch::{W512, Word};
+use dotvm_core::call::{CallAnswer, CallRequest};
 use dotvm_core::gas::{Gas, OutOfGas};
 use dotvm_core::host::{Host, HostError};
 use dotvm_core::limits::Limits;
-use dotvm_core::outcome::{FinalState, Ref};
-use dotvm_core::trap::TrapKind;
+use dotvm_core::module::Module;
+use dotvm_core::outcome::{End, FinalState, Ref, exception_detail};
+use dotvm_core::trap::{Trap, TrapKind};
 use dotvm_core::verify::Verified;
 use dotvm_heap::{Heap, Reference};
 
+use crate::inst::Inst;
 use crate::lower::{self, word_from};
 use crate::memory::Memory;
 use crate::program::{Lowered, LoweredFunction};
@@ -18,6 +21,12 @@ use crate::program::{Lowered, LoweredFunction};
 pub(crate) enum Stop {
     Trap(TrapKind, Option<Box<str>>),
     Halt(Box<(W512, Ref)>),
+    /// THROW: an exception's code and payload.
+    Throw(Box<(W512, Reference)>),
+    /// The quantum is used up; the run can go on.
+    Quantum,
+    /// Another contract is to be called; its answer goes where the machine's `answer_at` says.
+    Call(Box<CallRequest>),
     /// The machine underneath cannot go on; the run has no outcome.
     Machine(Box<str>),
 }
@@ -68,42 +77,78 @@ pub(crate) struct Frame {
     pub window: u32,
 }
 
-/// An instance: everything a run changes, except the interpreter's registers.
-pub(crate) struct Machine<'a, W> {
-    pub verified: &'a Verified,
-    pub lowered: &'a Lowered<W>,
-    pub host: &'a mut dyn Host,
-    /// Word stack: frames overlap where arguments become parameters. Grows up to the limit.
-    pub words: Vec<W>,
-    /// Reference stack, laid out alike. Entries above the current frame's live ones are null.
-    pub refs: Vec<Reference>,
-    /// Index of the current frame's reference 0.
-    pub ref_start: usize,
-    pub frames: Vec<Frame>,
-    pub memory: Memory,
-    pub word_globals: Vec<W>,
-    pub ref_globals: Vec<Reference>,
-    /// What the references lead to.
-    pub heap: Heap,
-    /// The module's reference constants; null until they are used.
-    pub constants: Vec<Reference>,
-    pub gas: Gas,
-    pub guest_gas: u64,
-    pub limits: Limits,
+/// Where the interpreter goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Next {
+    /// With a transfer of control to this instruction, which is still to be paid.
+    Enter(usize),
+    /// With this instruction.
+    Inst(usize),
 }
 
-impl<'a, W: Word> Machine<'a, W> {
-    pub fn new(
-        verified: &'a Verified,
-        lowered: &'a Lowered<W>,
-        limits: &Limits,
-        host: &'a mut dyn Host,
-    ) -> Result<Machine<'a, W>, String> {
-        let module = verified.module();
-        Ok(Machine {
-            verified,
-            lowered,
-            host,
+macro_rules! state {
+    ($($(#[$doc:meta])* $field:ident: $type:ty,)*) => {
+        /// What a run changes, by itself: an instance that is not running.
+        pub(crate) struct State<W> {
+            $($(#[$doc])* pub $field: $type,)*
+        }
+
+        /// An instance that runs: its state, its program and its host.
+        pub(crate) struct Machine<'a, W> {
+            pub verified: &'a Verified,
+            pub lowered: &'a Lowered<W>,
+            pub host: &'a mut dyn Host,
+            $($(#[$doc])* pub $field: $type,)*
+        }
+
+        impl<'a, W: Word> Machine<'a, W> {
+            pub fn new(
+                verified: &'a Verified,
+                lowered: &'a Lowered<W>,
+                host: &'a mut dyn Host,
+                state: State<W>,
+            ) -> Machine<'a, W> {
+                Machine { verified, lowered, host, $($field: state.$field,)* }
+            }
+
+            pub fn into_state(self) -> State<W> {
+                State { $($field: self.$field,)* }
+            }
+        }
+    };
+}
+
+state! {
+    /// Word stack: frames overlap where arguments become parameters. Grows up to the limit.
+    words: Vec<W>,
+    /// Reference stack, laid out alike. Entries above the current frame's live ones are null.
+    refs: Vec<Reference>,
+    /// Index of the current frame's reference 0.
+    ref_start: usize,
+    frames: Vec<Frame>,
+    memory: Memory,
+    word_globals: Vec<W>,
+    ref_globals: Vec<Reference>,
+    /// What the references lead to.
+    heap: Heap,
+    /// The module's reference constants; null until they are used.
+    constants: Vec<Reference>,
+    gas: Gas,
+    /// Gas that is there beyond the slice that the interpreter may use before it stops.
+    reserve: u64,
+    guest_gas: u64,
+    limits: Limits,
+    next: Next,
+    /// Index in the word stack of the current frame's slot 0, while the interpreter does not run.
+    slots: usize,
+    has_ended: bool,
+    /// Where the answer to a request goes: indices in the word stack and in the reference stack.
+    answer_at: (usize, usize),
+}
+
+impl<W: Word> State<W> {
+    pub fn new(module: &Module, limits: &Limits) -> Result<State<W>, String> {
+        Ok(State {
             words: Vec::new(),
             refs: Vec::new(),
             ref_start: 0,
@@ -114,8 +159,115 @@ impl<'a, W: Word> Machine<'a, W> {
             heap: Heap::new(limits.heap_bytes),
             constants: nulls(module.ref_constants.len()),
             gas: Gas::new(limits.gas),
+            reserve: 0,
             guest_gas: limits.guest_gas,
             limits: *limits,
+            next: Next::Inst(0),
+            slots: 0,
+            has_ended: false,
+            answer_at: (0, 0),
+        })
+    }
+
+    pub fn into_final_state(self) -> FinalState {
+        FinalState {
+            memory: self.memory.into_bytes(),
+            word_globals: self.word_globals.iter().map(|word| word.resize()).collect(),
+            ref_globals: self.ref_globals.iter().map(|reference| self.heap.export(reference)).collect(),
+        }
+    }
+}
+
+impl<W: Word> Machine<'_, W> {
+    /// Takes the answer to a call, whose operands still lie where it goes; what keeps it from that is how the call ends.
+    pub fn answer_call(&mut self, answer: CallAnswer) -> Option<Stop> {
+        let CallAnswer { status, output, gas_used, guest_gas_used } = answer;
+        let (w, r) = self.answer_at;
+        self.gas = Gas::new(self.gas.left().saturating_sub(gas_used));
+        self.guest_gas = self.guest_gas.saturating_sub(guest_gas_used);
+        if let Err(stop) = self.set_optional_bytes(r, output) {
+            return Some(stop);
+        }
+        self.clear_refs(r + 1, 1);
+        self.words[w] = W::from_u64(status as u64);
+        None
+    }
+
+    /// Gives an operation all the gas there is, of which the interpreter has `slice`.
+    #[inline(always)]
+    pub fn lend_gas(&mut self, slice: Gas) {
+        self.gas = Gas::new(slice.left() + self.reserve);
+    }
+
+    /// The interpreter's slice of what an operation left.
+    #[inline(always)]
+    pub fn take_gas_back(&mut self) -> Gas {
+        let left = self.gas.left();
+        let slice = left.saturating_sub(self.reserve);
+        self.reserve = left - slice;
+        Gas::new(slice)
+    }
+
+    /// Charges in the middle of a line, where the slice may end but the run goes on.
+    #[cold]
+    pub fn charge_beyond_slice(&mut self, slice: &mut Gas, amount: u64) -> Result<(), OutOfGas> {
+        let total = slice.left() + self.reserve;
+        self.reserve = total.checked_sub(amount).ok_or(OutOfGas)?;
+        *slice = Gas::new(0);
+        Ok(())
+    }
+
+    /// Takes over what the interpreter has in registers; answers the index of the instruction at `next`.
+    pub fn leave(&mut self, gas: Gas, slots: *const W, next: *const Inst) -> usize {
+        self.gas = gas;
+        self.slots = (slots as usize - self.words.as_ptr() as usize) / size_of::<W>();
+        (next as usize - self.lowered.code.as_ptr() as usize) / size_of::<Inst>()
+    }
+
+    /// Pays for where the machine goes on; answers the instruction there.
+    pub fn pay_entry(&mut self) -> Result<usize, (Option<Stop>, Place)> {
+        match self.next {
+            Next::Inst(inst) => Ok(inst),
+            Next::Enter(entry) => match self.gas.charge(self.lowered.entry_cost(entry)) {
+                Ok(()) => Ok(entry),
+                Err(out_of_gas) => Err((Some(out_of_gas.into()), Place::Entry(entry))),
+            },
+        }
+    }
+
+    /// The place before a function.
+    pub fn entry_of(&self, function: u32) -> Place {
+        Place::Entry(self.lowered.functions[function as usize].entry as usize)
+    }
+
+    /// How a run of a function ended that stopped like this, or a sentence why it has no end.
+    pub fn end_of(&self, stopped: (Option<Stop>, Place), function: u32) -> Result<End, String> {
+        let trap = |kind, detail, at| {
+            let (function, offset) = self.locate(at);
+            End::Trap(Trap { kind, detail, function, offset })
+        };
+        Ok(match stopped {
+            (None, _) => {
+                let function = &self.lowered.functions[function as usize];
+                End::Return {
+                    words: self.words[..function.words_out as usize]
+                        .iter()
+                        .map(|word| word.resize())
+                        .collect(),
+                    refs: self.export_refs(0, function.refs_out as usize),
+                }
+            }
+            (Some(Stop::Halt(halt)), _) => {
+                let (code, result) = *halt;
+                End::Halt { code, result }
+            }
+            (Some(Stop::Machine(why)), _) => return Err(why.into_string()),
+            (Some(Stop::Throw(exception)), at) => {
+                let (code, payload) = *exception;
+                trap(TrapKind::User, Some(exception_detail(&code, &self.heap.export(&payload))), at)
+            }
+            (Some(Stop::Trap(kind, detail)), at) => trap(kind, detail.map(String::from), at),
+            (Some(Stop::Quantum | Stop::Call(_)), _) => unreachable!("such a run is not at its end"),
         })
     }
 
@@ -170,12 +322,41 @@ impl<'a, W: Word> Machine<'a, W> {
         refs.iter().map(|reference| self.heap.export(reference)).collect()
     }
 
+    /// Finds the handler of a trap at an instruction, cuts the stacks and gives it the code and the payload; answers
+    /// the index of its first instruction. Nothing is changed if there is none.
+    #[cold]
+    pub fn catch(&mut self, kind: TrapKind, inst: usize, code: W, payload: &mut Reference) -> Option<usize> {
+        if !kind.is_catchable() || self.lowered.handlers.is_empty() {
+            return None;
+        }
+        let (mut at, mut depth, mut ref_start) = (inst, self.frames.len(), self.ref_start);
+        let handler = loop {
+            if let Some(handler) = self.lowered.handler(at, kind) {
+                break handler;
+            }
+            depth = depth.checked_sub(1).filter(|&depth| depth > 0)?;
+            let frame = self.frames[depth];
+            at = frame.return_to as usize - 1;
+            ref_start = frame.caller_refs as usize;
+        };
+        // Above the frame that trapped all references are null.
+        let function = &self.lowered.functions[self.lowered.function_at(inst)];
+        let refs_end = (self.ref_start + function.frame_refs as usize).min(self.refs.len());
+        self.frames.truncate(depth);
+        self.ref_start = ref_start;
+        let slot = ref_start + handler.payload_slot as usize;
+        self.clear_refs(slot, refs_end.max(slot + 1) - slot);
+        self.refs[slot] = std::mem::take(payload);
+        let start = self.frames[depth - 1].start as usize;
+        self.words[start + handler.code_slot as usize] = code;
+        Some(handler.target as usize)
+    }
+
     /// The function and the byte offset of the source instruction where a run stopped.
     pub fn locate(&self, place: Place) -> (u32, u32) {
         let (Place::Inst(index) | Place::Entry(index)) = place;
         let functions = &self.lowered.functions;
-        let after = functions.partition_point(|function| function.entry as usize <= index);
-        let function = after.saturating_sub(1);
+        let function = self.lowered.function_at(index);
         let body = self.verified.body(function as u32);
         let trace = lower::trace(self.verified, self.lowered, function as u32, &body);
         let at = index - functions[function].entry as usize;
@@ -187,14 +368,6 @@ impl<'a, W: Word> Machine<'a, W> {
             }
         };
         (function as u32, body.code.insts.get(inst as usize).map_or(0, |inst| inst.offset))
-    }
-
-    pub fn into_final_state(self) -> FinalState {
-        FinalState {
-            memory: self.memory.into_bytes(),
-            word_globals: self.word_globals.iter().map(|word| word.resize()).collect(),
-            ref_globals: self.ref_globals.iter().map(|reference| self.heap.export(reference)).collect(),
-        }
     }
 }
 

@@ -100,9 +100,9 @@ impl Memory {
     pub fn load<W: Word, const N: usize>(&mut self, address: W, offset: u64) -> Result<&[u8; N], Stop> {
         let (start, end) = span(address, offset, N)?;
         if end > self.open.len() as u64 {
-            return self.reach(start, end, Access::Read)?.first_chunk().ok_or(BOUNDS);
+            return self.reach(start, end, Access::Read)?.first_chunk().ok_or_else(|| BOUNDS);
         }
-        self.open[start as usize..].first_chunk().ok_or(BOUNDS)
+        self.open[start as usize..].first_chunk().ok_or_else(|| BOUNDS)
     }
 
     /// The same for a write.
@@ -110,12 +110,12 @@ impl Memory {
     pub fn store<W: Word, const N: usize>(&mut self, address: W, offset: u64) -> Result<&mut [u8; N], Stop> {
         let (start, end) = span(address, offset, N)?;
         if end > self.open.len() as u64 {
-            return self.reach(start, end, Access::Write)?.first_chunk_mut().ok_or(BOUNDS);
+            return self.reach(start, end, Access::Write)?.first_chunk_mut().ok_or_else(|| BOUNDS);
         }
         if start < self.read_only_end {
             return Err(PROTECT);
         }
-        self.open[start as usize..].first_chunk_mut().ok_or(BOUNDS)
+        self.open[start as usize..].first_chunk_mut().ok_or_else(|| BOUNDS)
     }
 
     /// The bytes of a word at an address plus an offset.
@@ -125,7 +125,7 @@ impl Memory {
         if end > self.open.len() as u64 {
             return self.reach(start, end, Access::Read).map(|bytes| &*bytes);
         }
-        self.open.get(start as usize..end as usize).ok_or(BOUNDS)
+        self.open.get(start as usize..end as usize).ok_or_else(|| BOUNDS)
     }
 
     /// The same for a write.
@@ -138,7 +138,7 @@ impl Memory {
         if start < self.read_only_end {
             return Err(PROTECT);
         }
-        self.open.get_mut(start as usize..end as usize).ok_or(BOUNDS)
+        self.open.get_mut(start as usize..end as usize).ok_or_else(|| BOUNDS)
     }
 
     /// The bytes of an access, if it is within the size and allowed; all of them are there then.
@@ -179,7 +179,7 @@ impl Memory {
         offset: u64,
         access: Access,
     ) -> Result<Range<usize>, Stop> {
-        let len = len.try_u64().and_then(|len| usize::try_from(len).ok()).ok_or(BOUNDS)?;
+        let len = len.try_u64().and_then(|len| usize::try_from(len).ok()).ok_or_else(|| BOUNDS)?;
         let (start, end) = span(address, offset, len)?;
         self.reach(start, end, access)?;
         Ok(start as usize..end as usize)
@@ -357,13 +357,13 @@ fn touch(bytes: &mut Vec<u8>, end: u64, size: u64) -> Result<(), Stop> {
 /// Where an access of `len` bytes at an address plus an offset starts and ends.
 #[inline(always)]
 fn span<W: Word>(address: W, offset: u64, len: usize) -> Result<(u64, u64), Stop> {
-    let start = address_of(address)?.checked_add(offset).ok_or(BOUNDS)?;
-    let end = start.checked_add(len as u64).ok_or(BOUNDS)?;
+    let start = address_of(address)?.checked_add(offset).ok_or_else(|| BOUNDS)?;
+    let end = start.checked_add(len as u64).ok_or_else(|| BOUNDS)?;
     Ok((start, end))
 }
 
 /// A word as an address: its low 64 bits, the others zero.
 #[inline(always)]
 fn address_of<W: Word>(word: W) -> Result<u64, Stop> {
-    if W::BITS <= 64 { Ok(word.low_u64()) } else { word.try_u64().ok_or(BOUNDS) }
+    if W::BITS <= 64 { Ok(word.low_u64()) } else { word.try_u64().ok_or_else(|| BOUNDS) }
 }

@@ -6,6 +6,7 @@ use dotvm_core::limits::Limits;
 use dotvm_core::module::Module;
 use dotvm_core::opcode::Op;
 use dotvm_core::outcome::{FinalState, Invocation, Outcome};
+use dotvm_core::trap::TrapKind;
 use dotvm_core::verify::{Verified, VerifyError, verify_with};
 use hashbrown::HashMap;
 
@@ -17,12 +18,12 @@ use crate::lower::{Interned, LowerError, Lowerer};
 #[derive(Debug)]
 pub struct Program {
     verified: Verified,
-    lowered: AnyLowered,
+    pub(crate) lowered: AnyLowered,
 }
 
 /// The register form of a module at its width.
 #[derive(Debug)]
-enum AnyLowered {
+pub(crate) enum AnyLowered {
     W32(Lowered<W32>),
     W64(Lowered<W64>),
     W128(Lowered<W128>),
@@ -59,6 +60,8 @@ pub(crate) struct Lowered<W> {
     /// Jump tables: the number of targets, then the targets.
     pub tables: Vec<u32>,
     pub maps: Vec<HashMap<u64, u32>>,
+    /// Handlers of all functions, ascending by start, outer ranges first.
+    pub handlers: Vec<LoweredHandler>,
     /// Where the added constants, the immediates and the operations are.
     pub interned: Interned,
 }
@@ -86,6 +89,57 @@ pub(crate) struct LoweredFunction {
     pub window: u16,
 }
 
+/// A handler over the register form. Looked at only when something traps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LoweredHandler {
+    /// The range: indices of the first instruction and of the one behind the last.
+    pub start: u32,
+    pub end: u32,
+    /// Index of the instruction to go on with.
+    pub target: u32,
+    /// Bits of the kinds caught.
+    pub kinds: u32,
+    /// Slot of the code.
+    pub code_slot: u16,
+    /// Slot of the payload among the frame's references.
+    pub payload_slot: u16,
+    /// Index of the handler whose range this one's lies in, or [`LoweredHandler::OUTERMOST`].
+    pub outer: u32,
+}
+
+impl LoweredHandler {
+    /// There is no range around this one.
+    pub const OUTERMOST: u32 = u32::MAX;
+}
+
+impl<W> Lowered<W> {
+    /// What a transfer of control to an instruction costs.
+    pub fn entry_cost(&self, inst: usize) -> u64 {
+        match self.code[self.code.len() / 2 + inst] {
+            Inst::Gas { cost } => cost.into(),
+            other => unreachable!("the cost of an instruction is {other:?}"),
+        }
+    }
+
+    /// The innermost handler around an instruction that catches a kind of trap.
+    pub fn handler(&self, inst: usize, kind: TrapKind) -> Option<&LoweredHandler> {
+        let after = self.handlers.partition_point(|handler| handler.start as usize <= inst);
+        // Ranges nest: whichever lies around the instruction lies around the last that starts before it.
+        let mut handler = self.handlers.get(after.checked_sub(1)?)?;
+        loop {
+            if inst < handler.end as usize && handler.kinds & kind.bit() != 0 {
+                return Some(handler);
+            }
+            handler = self.handlers.get(handler.outer as usize)?;
+        }
+    }
+
+    /// The index of the function that an instruction belongs to.
+    pub fn function_at(&self, inst: usize) -> usize {
+        self.functions.partition_point(|function| function.entry as usize <= inst).saturating_sub(1)
+    }
+}
+
 /// Why a module does not become a program.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
@@ -98,8 +152,10 @@ pub enum CompileError {
 }
 
 /// The register form at one of the five widths.
-trait Wrap: Word {
+pub(crate) trait Wrap: Word {
     fn wrap(lowered: Lowered<Self>) -> AnyLowered;
+    /// The register form of a module of this width.
+    fn unwrap(lowered: &AnyLowered) -> Option<&Lowered<Self>>;
 }
 
 macro_rules! wrap {
@@ -107,6 +163,13 @@ macro_rules! wrap {
         $(impl Wrap for $width {
             fn wrap(lowered: Lowered<Self>) -> AnyLowered {
                 AnyLowered::$width(lowered)
+            }
+
+            fn unwrap(lowered: &AnyLowered) -> Option<&Lowered<Self>> {
+                match lowered {
+                    AnyLowered::$width(lowered) => Some(lowered),
+                    _ => None,
+                }
             }
         })*
     };
@@ -191,6 +254,6 @@ pub fn run_to_state(
 ) -> Result<(Outcome, FinalState), String> {
     with_lowered!(&program.lowered, lowered => {
         interp::run(&program.verified, lowered, invocation, limits, host)
-            .map(|(outcome, machine)| (outcome, machine.into_final_state()))
+            .map(|(outcome, machine)| (outcome, machine.into_state().into_final_state()))
     })
 }

@@ -26,7 +26,7 @@ impl From<Failure> for Stop {
 /// The byte string of a reference, or a Kind trap.
 #[inline]
 pub(crate) fn bytes_of<'a>(heap: &'a Heap, reference: &Reference) -> Result<&'a Bytes, Stop> {
-    heap.as_bytes(reference).ok_or(Stop::trap(TrapKind::Kind))
+    heap.as_bytes(reference).ok_or_else(|| Stop::trap(TrapKind::Kind))
 }
 
 /// The byte string of a reference or `None` for null, or a Kind trap.

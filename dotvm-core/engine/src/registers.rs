@@ -45,6 +45,12 @@ impl<W: Copy> Registers<W> {
         (self.slots as usize - words.as_ptr() as usize) / size_of::<W>()
     }
 
+    /// Where slot 0 is.
+    #[inline(always)]
+    pub fn address(&self) -> *const W {
+        self.slots
+    }
+
     /// The value in a slot.
     #[inline(always)]
     pub fn get(&self, slot: Slot) -> W {
@@ -145,6 +151,12 @@ impl<'a> Cursor<'a> {
                 }
             }
         }
+    }
+
+    /// Where the next instruction is.
+    #[inline(always)]
+    pub fn address(&self) -> *const Inst {
+        self.next
     }
 
     /// The index of the next instruction.

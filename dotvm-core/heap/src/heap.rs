@@ -407,6 +407,12 @@ impl Heap {
 
     // Figures
 
+    /// What is reachable counts so much: exact, because what is dead is given back first.
+    pub fn reachable(&mut self) -> u64 {
+        self.settle();
+        self.used
+    }
+
     /// Cells and objects that are reachable, and what they count: exact, because what is dead is given back first.
     pub fn census(&mut self) -> (u64, u64, u64) {
         self.settle();

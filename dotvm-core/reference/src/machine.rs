@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use dotvm_arch::Lane;
+use dotvm_core::call::CallRequest;
 use dotvm_core::decode::{Decoded, Inst};
 use dotvm_core::env::{EnvField, EnvValue};
 use dotvm_core::gas::{self, Gas};
 use dotvm_core::host::{Host, HostError};
 use dotvm_core::limits::Limits;
 use dotvm_core::limits::heap as heap_limits;
-use dotvm_core::module::Constant;
+use dotvm_core::module::{Constant, Handler};
 use dotvm_core::opcode::{Flow, Op};
 use dotvm_core::outcome::{End, FinalState, Invocation, Outcome, exception_detail};
 use dotvm_core::trap::{Trap, TrapKind};
@@ -45,11 +47,13 @@ struct Frame {
 pub struct Fault {
     kind: TrapKind,
     detail: Option<String>,
+    /// What THROW threw.
+    exception: Option<(BigUint, Value)>,
 }
 
 impl From<TrapKind> for Fault {
     fn from(kind: TrapKind) -> Fault {
-        Fault { kind, detail: None }
+        Fault { kind, detail: None, exception: None }
     }
 }
 
@@ -58,7 +62,7 @@ impl From<HostError> for Fault {
         match error {
             HostError::OutOfGas => TrapKind::Gas.into(),
             HostError::Trap(kind, detail) => {
-                Fault { kind, detail: Some(detail).filter(|detail| !detail.is_empty()) }
+                Fault { kind, detail: Some(detail).filter(|detail| !detail.is_empty()), exception: None }
             }
         }
     }
@@ -111,7 +115,7 @@ pub fn run(
         heap_bytes: UNKNOWN,
     };
     // What keeps the entry function from starting is a trap of its first instruction.
-    let end = machine.run(invocation, inspect).unwrap_or_else(|Fault { kind, detail }| {
+    let end = machine.run(invocation, inspect).unwrap_or_else(|Fault { kind, detail, .. }| {
         End::Trap(Trap { kind, detail, function: invocation.function, offset: 0 })
     });
     let outcome = Outcome {
@@ -152,11 +156,48 @@ impl Machine<'_> {
             match step {
                 Ok(None) => {}
                 Ok(Some(end)) => return Ok(end),
-                Err(Fault { kind, detail }) => {
-                    return Ok(End::Trap(Trap { kind, detail, function: index, offset: inst.offset }));
+                Err(fault) => {
+                    let offset = inst.offset;
+                    if let Err(Fault { kind, detail, .. }) = self.catch(fault, offset, &bodies) {
+                        return Ok(End::Trap(Trap { kind, detail, function: index, offset }));
+                    }
                 }
             }
         }
+    }
+
+    /// Goes on with the innermost handler of a fault at this offset of the current function, or gives it back.
+    fn catch(&mut self, fault: Fault, offset: u32, bodies: &[Body]) -> Result<(), Fault> {
+        let (kind, mut at) = (fault.kind, offset);
+        let module = self.verified.module();
+        for depth in (0..self.frames.len()).rev() {
+            let frame = &self.frames[depth];
+            let code = &bodies[frame.function as usize].code;
+            if depth + 1 < self.frames.len() {
+                // The call is the instruction before the one to go on with.
+                at = code.insts[frame.next - 1].offset;
+            }
+            let catches = |handler: &&Handler| {
+                (handler.from..handler.to).contains(&at) && handler.kinds & kind.bit() != 0
+            };
+            // Of several the last is the innermost.
+            let found = module.handlers_of(frame.function).iter().rfind(catches);
+            let Some(handler) = found.filter(|_| kind.is_catchable()) else { continue };
+            self.frames.truncate(depth + 1);
+            let frame = self.frame();
+            frame.words.truncate(handler.words.into());
+            frame.refs.truncate(handler.refs.into());
+            frame.next = code.index_of(handler.target).expect("the verifier found it") as usize;
+            frame.transferred = true;
+            let (word, payload) = match fault.exception {
+                Some((word, payload)) => (word, payload),
+                None => (BigUint::from(kind as u8), Value::Null),
+            };
+            self.push(word);
+            self.push_ref(payload);
+            return Ok(());
+        }
+        Err(fault)
     }
 
     /// Takes the gas up to the next transfer of control, behind one.
@@ -262,12 +303,17 @@ impl Machine<'_> {
         Ok(())
     }
 
+    /// What all that is reachable counts.
+    fn reachable(&self) -> u64 {
+        let frames = self.frames.iter().flat_map(|frame| frame.ref_locals.iter().chain(&frame.refs));
+        reachable(frames.chain(&self.ref_globals).chain(&self.operands))
+    }
+
     /// Takes room in the heap.
     pub fn room(&mut self, bytes: u64) -> Result<(), Fault> {
         let limit = self.limits.heap_bytes.min(heap_limits::BYTES);
         if self.heap_bytes.saturating_add(bytes) > limit {
-            let frames = self.frames.iter().flat_map(|frame| frame.ref_locals.iter().chain(&frame.refs));
-            self.heap_bytes = reachable(frames.chain(&self.ref_globals).chain(&self.operands));
+            self.heap_bytes = self.reachable();
             if self.heap_bytes + bytes > limit {
                 return Err(TrapKind::OutOfMemory.into());
             }
@@ -373,7 +419,8 @@ impl Machine<'_> {
             Op::Throw => {
                 let (code, payload) = (self.pop(), self.pop_ref());
                 let detail = exception_detail(&to_w512(&code), &payload.to_ref());
-                return Err(Fault { kind: TrapKind::User, detail: Some(detail) });
+                let exception = Some((code, payload));
+                return Err(Fault { kind: TrapKind::User, detail: Some(detail), exception });
             }
             Op::Halt => {
                 let (code, result) = (self.pop(), self.pop_ref());
@@ -600,6 +647,7 @@ impl Machine<'_> {
             }
 
             // 0xE0–0xEF System, processes, contracts
+            Op::Xcall => self.contract_call(a)?,
             Op::Env => self.env(a)?,
             Op::Emit => self.emit(a as usize)?,
             Op::Gas => self.push_at_most(self.gas.left()),
@@ -743,6 +791,35 @@ impl Machine<'_> {
     fn store(&mut self, offset: u64, format: Format) -> Result<(), Fault> {
         let (value, address) = (self.pop(), self.pop());
         self.memory.store(&address, offset, &value, format)?;
+        Ok(())
+    }
+
+    /// XCALL.
+    fn contract_call(&mut self, flags: u64) -> Result<(), Fault> {
+        let (input, contract) = (self.pop_ref(), self.pop_ref());
+        let (value, wanted) = (self.pop(), self.pop());
+        let Value::Bytes(contract) = contract else { return Err(TrapKind::Kind.into()) };
+        let input = match input {
+            Value::Bytes(input) => input.bytes.clone(),
+            Value::Null => Bytes::new(),
+            _ => return Err(TrapKind::Kind.into()),
+        };
+        self.charge(gas::copy((contract.bytes.len() + input.len()) as u64))?;
+        let request = CallRequest {
+            flags: flags as u8,
+            gas: wanted.to_u64().unwrap_or(u64::MAX).min(self.gas.left()),
+            guest_gas: self.guest_gas,
+            value: to_w512(&value),
+            contract: contract.bytes.clone(),
+            input,
+            pages: self.memory.pages(),
+            heap_bytes: self.reachable(),
+        };
+        let answer = self.host.call(&request)?;
+        self.charge(answer.gas_used)?;
+        self.guest_gas -= answer.guest_gas_used;
+        self.push_new(answer.output.map_or(Value::Null, Value::bytes))?;
+        self.push(answer.status as u32);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use dotdb::{CodeHash, ContractId, Database, DbError, Durability, Mode, Tx};
 use dotvm_core::outcome::Invocation;
 
 use crate::args::nearest;
+use crate::calls::Programs;
 use crate::error::RuntimeError;
 use crate::execute::{Execution, Options, Place, execute_in, retrying};
 use crate::program::Program;
@@ -110,7 +111,7 @@ impl Runtime {
                 return Err(RuntimeError::NameTaken { name: name.to_owned(), deployed: hex(&code) });
             }
             let place = Place { name, contract: contract.map(|(id, _)| id) };
-            execute_in(&self.database, tx, place, program, invocation, options)
+            execute_in(&self.database, tx, place, program, invocation, options, self)
         })
     }
 
@@ -130,7 +131,7 @@ impl Runtime {
             let (contract, program) = self.program_in(&mut tx, name)?;
             let invocation = invocation(&program)?;
             let place = Place { name, contract: Some(contract) };
-            let execution = execute_in(&self.database, tx, place, &program, &invocation, options)?;
+            let execution = execute_in(&self.database, tx, place, &program, &invocation, options, self)?;
             Ok((program, execution))
         })
     }
@@ -159,7 +160,9 @@ impl Runtime {
         self.remember(program.clone());
         Ok((contract, program))
     }
+}
 
+impl Programs for Runtime {
     fn recall(&self, hash: &CodeHash) -> Option<Program> {
         let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
         let place = programs.iter().position(|program| program.hash() == hash)?;

@@ -11,6 +11,7 @@ use dotvm_core::module::Module;
 use dotvm_core::outcome::{Invocation, Outcome};
 
 use crate::args::ArgumentError;
+use crate::calls::{self, NoPrograms, Programs};
 use crate::error::RuntimeError;
 use crate::host::{Event, TxHost};
 use crate::program::Program;
@@ -76,7 +77,8 @@ pub fn execute(
 ) -> Result<Execution, RuntimeError> {
     let place = Place { name: contract, contract: None };
     retrying(options, || {
-        execute_in(database, database.begin(Mode::ReadWrite)?, place, program, invocation, options)
+        let tx = database.begin(Mode::ReadWrite)?;
+        execute_in(database, tx, place, program, invocation, options, &NoPrograms)
     })
 }
 
@@ -141,6 +143,7 @@ pub(crate) fn execute_in(
     program: &Program,
     invocation: &Invocation,
     options: &Options,
+    programs: &dyn Programs,
 ) -> Result<Execution, RuntimeError> {
     let module = program.module();
     check_granted(module, &options.granted)?;
@@ -148,8 +151,7 @@ pub(crate) fn execute_in(
     let contract = Bytes::copy_from_slice(place.name.as_bytes());
     let env = Env { contract, ..options.env.clone() };
     let mut host = TxHost::link_at(database, tx, place, &module.collections, env, options.durability)?;
-    let outcome = dotvm_engine::run(program.lowered(), invocation, &options.limits, &mut host)
-        .map_err(ArgumentError::new)?;
+    let outcome = calls::run(&mut host, programs, program, invocation, options)?;
     let committed = outcome.end.is_success();
     let repeatable = !host.has_committed();
     let (events, changed_keys) = host.finish(committed).map_err(|error| {

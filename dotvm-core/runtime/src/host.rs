@@ -1,7 +1,9 @@
 //! The machine's host over a transaction of DotDB.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
-use dotdb::{CursorId, Database, DbError, Durability, Mode, Tx};
+use dotdb::{CodeHash, ContractId, CursorId, Database, DbError, Durability, Mode, Tx};
 use dotvm_arch::W512;
 use dotvm_core::env::Env;
 use dotvm_core::gas::{self, Gas};
@@ -10,7 +12,7 @@ use dotvm_core::module::Collection;
 use dotvm_core::trap::TrapKind;
 
 use crate::execute::Place;
-use crate::open_tx::{OpenTx, Refusal};
+use crate::open_tx::{OpenTx, Outer, Refusal};
 use crate::past::Past;
 
 /// An event that a program recorded.
@@ -29,10 +31,12 @@ pub struct Event {
 pub struct TxHost<'a> {
     database: &'a Database,
     durability: Durability,
-    contract_name: &'a str,
-    collections: &'a [Collection],
+    contract_name: Cow<'a, str>,
+    collections: Cow<'a, [Collection]>,
     env: Env,
     open: Option<OpenTx>,
+    /// Contract calls that are not over.
+    depth: u32,
     /// Events of the transactions that were committed.
     events: Vec<Event>,
     /// Cursors of the transactions that are closed, by which the open one's are numbered on.
@@ -76,10 +80,11 @@ impl<'a> TxHost<'a> {
         Ok(TxHost {
             database,
             durability,
-            contract_name: place.name,
-            collections,
+            contract_name: Cow::Borrowed(place.name),
+            collections: Cow::Borrowed(collections),
             env,
             open: Some(open),
+            depth: 0,
             events: Vec::new(),
             cursors_before: 0,
             changed_keys: 0,
@@ -306,14 +311,15 @@ impl Host for TxHost<'_> {
     }
 
     fn tx_begin(&mut self, read_only: bool) -> HostResult<()> {
+        self.check_transaction_is_own()?;
         if self.open.is_some() {
             return Err(HostError::Trap(TrapKind::Tx, "a transaction is already open".to_owned()));
         }
         let mode = if read_only { Mode::ReadOnly } else { Mode::ReadWrite };
         let tx = self.database.begin(mode);
         // An earlier transaction's number may never have been committed.
-        let place = Place { name: self.contract_name, contract: None };
-        match tx.and_then(|tx| OpenTx::link(tx, place, self.collections)) {
+        let place = Place { name: &self.contract_name, contract: None };
+        match tx.and_then(|tx| OpenTx::link(tx, place, &self.collections)) {
             Ok(open) => {
                 self.open = Some(open);
                 Ok(())
@@ -323,6 +329,7 @@ impl Host for TxHost<'_> {
     }
 
     fn tx_commit(&mut self, gas: &mut Gas) -> HostResult<bool> {
+        self.check_transaction_is_own()?;
         let changed = self.open()?.changed_keys();
         gas.charge(gas::commit(changed))?;
         let Some(open) = self.close() else { return Err(no_transaction()) };
@@ -334,6 +341,7 @@ impl Host for TxHost<'_> {
     }
 
     fn tx_abort(&mut self) -> HostResult<()> {
+        self.check_transaction_is_own()?;
         self.close().map(drop).ok_or_else(no_transaction)
     }
 
@@ -350,7 +358,25 @@ impl Host for TxHost<'_> {
     }
 }
 
-impl TxHost<'_> {
+/// A contract that is called.
+pub(crate) struct Callee {
+    pub(crate) contract: ContractId,
+    pub(crate) name: String,
+    pub(crate) collections: Vec<Collection>,
+    pub(crate) env: Env,
+    pub(crate) is_static: bool,
+}
+
+/// What a call goes back to.
+pub(crate) struct Caller<'a> {
+    tx: Outer,
+    name: Cow<'a, str>,
+    collections: Cow<'a, [Collection]>,
+    env: Env,
+    past: Past,
+}
+
+impl<'a> TxHost<'a> {
     /// The contract's state as of a version up to that which the open transaction began at.
     fn past(&mut self, version: u64) -> Result<&mut OpenTx, Refusal> {
         let Some(open) = &self.open else { return Err(Refusal::Host(no_transaction())) };
@@ -360,21 +386,98 @@ impl TxHost<'_> {
         }
         self.past.at(version, || {
             let tx = self.database.begin_at(version)?;
-            OpenTx::link(tx, Place { name: self.contract_name, contract: None }, self.collections)
+            OpenTx::link(tx, Place { name: &self.contract_name, contract: None }, &self.collections)
         })
     }
 
     /// The open transaction's cursor that the program knows by this number.
     fn cursor(&mut self, cursor: u64) -> HostResult<CursorId> {
         let before = self.cursors_before;
-        self.open()?;
-        match cursor.checked_sub(before).filter(|&id| id > 0) {
-            Some(id) => Ok(CursorId(id)),
+        let open = self.open()?;
+        match cursor.checked_sub(before).map(CursorId).filter(|&id| open.owns_cursor(id)) {
+            Some(id) => Ok(id),
             None => {
                 let error = DbError::UnknownCursor { id: cursor };
                 Err(HostError::Trap(TrapKind::Index, error.to_string()))
             }
         }
+    }
+
+    /// A called contract runs in its caller's transaction.
+    fn check_transaction_is_own(&self) -> HostResult<()> {
+        if self.depth == 0 {
+            return Ok(());
+        }
+        let sentence = "a contract that was called runs in its caller's transaction".to_owned();
+        Err(HostError::Trap(TrapKind::Tx, sentence))
+    }
+
+    /// The code that a contract has, if there is such a contract and it has code.
+    pub(crate) fn code_of(&mut self, name: &str) -> HostResult<Option<(ContractId, CodeHash)>> {
+        match self.open()?.tx.find_contract(name) {
+            Ok(found) => Ok(found.and_then(|(id, code)| Some((id, code?)))),
+            Err(DbError::Name { .. }) => Ok(None),
+            Err(error) => Err(self.trap(error)),
+        }
+    }
+
+    /// The module with a hash.
+    pub(crate) fn module(&mut self, hash: &CodeHash) -> HostResult<Bytes> {
+        match self.open()?.tx.code(hash) {
+            Ok(Some(module)) => Ok(module),
+            Ok(None) => Err(self.trap(DbError::UnknownCode { hash: crate::show::hex(hash) })),
+            Err(error) => Err(self.trap(error)),
+        }
+    }
+
+    /// The number of the contract with a name, which is given one if it is new.
+    pub(crate) fn number_of(&mut self, name: &str) -> HostResult<ContractId> {
+        let result = self.open()?.tx.contract_id(name).map_err(Refusal::Db);
+        self.answer(result)
+    }
+
+    /// The number of the contract that runs.
+    pub(crate) fn contract(&mut self) -> HostResult<ContractId> {
+        Ok(self.open()?.contract)
+    }
+
+    /// The name of the contract that runs.
+    pub(crate) fn contract_name(&self) -> &str {
+        &self.contract_name
+    }
+
+    /// Whether writes trap.
+    pub(crate) fn is_static(&mut self) -> HostResult<bool> {
+        Ok(self.open()?.is_static())
+    }
+
+    /// Begins a contract call; `None` if the contract's collections are of other kinds than its code wants.
+    pub(crate) fn enter(&mut self, callee: Callee) -> HostResult<Option<Caller<'a>>> {
+        let Callee { contract, name, collections, env, is_static } = callee;
+        let tx = match self.open()?.enter(contract, &collections, is_static) {
+            Ok(tx) => tx,
+            Err(Refusal::Db(DbError::CollectionKind { .. })) => return Ok(None),
+            Err(refusal) => return self.answer(Err(refusal)),
+        };
+        self.depth += 1;
+        Ok(Some(Caller {
+            tx,
+            name: std::mem::replace(&mut self.contract_name, Cow::Owned(name)),
+            collections: std::mem::replace(&mut self.collections, Cow::Owned(collections)),
+            env: std::mem::replace(&mut self.env, env),
+            past: std::mem::take(&mut self.past),
+        }))
+    }
+
+    /// Ends a contract call, whose changes are kept or undone.
+    pub(crate) fn leave(&mut self, caller: Caller<'a>, keep: bool) -> HostResult<()> {
+        self.depth -= 1;
+        let result = self.open()?.leave(caller.tx, keep);
+        self.contract_name = caller.name;
+        self.collections = caller.collections;
+        self.env = caller.env;
+        self.past = caller.past;
+        self.answer(result)
     }
 
     /// Takes the open transaction out; its cursors are closed and their numbers used up.

@@ -8,6 +8,7 @@
 //! Like the engine, this crate knows no storage backend: it takes a [`dotdb::Database`].
 
 pub mod args;
+mod calls;
 mod contracts;
 mod error;
 mod execute;

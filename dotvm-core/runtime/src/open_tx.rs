@@ -36,6 +36,8 @@ pub(crate) struct OpenTx {
     pub(crate) contract: ContractId,
     /// Parallel to the module's collections.
     collections: Vec<(CollectionId, CollectionKind)>,
+    /// The contract call that runs.
+    frame: Frame,
     /// Keys that linking itself has changed.
     linked_keys: usize,
     /// Greatest cursor number given.
@@ -56,6 +58,25 @@ struct Mark {
     events: usize,
     event_bytes: u64,
     scratch: usize,
+    linked_keys: usize,
+}
+
+/// What a called contract may not reach of its caller's transaction.
+#[derive(Clone, Copy, Default)]
+struct Frame {
+    /// Writes trap.
+    is_static: bool,
+    /// Savepoints up to this one are the callers'; this one is where the call began.
+    savepoint: u64,
+    /// Cursors up to this one are the callers'.
+    cursor: u64,
+}
+
+/// What a call goes back to.
+pub(crate) struct Outer {
+    contract: ContractId,
+    collections: Vec<(CollectionId, CollectionKind)>,
+    frame: Frame,
 }
 
 /// Why an operation did not happen, before it is told to the machine.
@@ -120,21 +141,13 @@ impl OpenTx {
             None if tx.read_only() => tx.find_contract(place.name)?.map_or(ContractId(0), |(id, _)| id),
             None => tx.contract_id(place.name)?,
         };
-        let collections = collections
-            .iter()
-            .map(|collection| {
-                let kind = match collection.kind {
-                    CollectionKind::Bytes => ValueKind::Bytes,
-                    CollectionKind::Document => ValueKind::Document,
-                };
-                Ok((tx.collection(contract, &collection.name, kind)?, collection.kind))
-            })
-            .collect::<Result<Vec<_>, DbError>>()?;
+        let collections = link_collections(&mut tx, contract, collections)?;
         Ok(OpenTx {
             linked_keys: tx.changed_keys(),
             tx,
             contract,
             collections,
+            frame: Frame::default(),
             last_cursor: 0,
             queries: BTreeSet::new(),
             events: Vec::new(),
@@ -152,7 +165,7 @@ impl OpenTx {
 
     #[inline]
     fn check_writable(&self) -> Result<(), Refusal> {
-        if self.tx.read_only() { Err(DbError::ReadOnly.into()) } else { Ok(()) }
+        if self.tx.read_only() || self.frame.is_static { Err(DbError::ReadOnly.into()) } else { Ok(()) }
     }
 
     #[inline]
@@ -397,11 +410,19 @@ impl OpenTx {
             events: self.events.len(),
             event_bytes: self.event_bytes,
             scratch: self.scratch.mark(),
+            linked_keys: self.linked_keys,
         });
         Ok(id)
     }
 
     pub(crate) fn rollback(&mut self, savepoint: u64) -> Result<(), Refusal> {
+        if savepoint <= self.frame.savepoint {
+            return Err(DbError::UnknownSavepoint { id: savepoint }.into());
+        }
+        self.roll_back_to(savepoint)
+    }
+
+    fn roll_back_to(&mut self, savepoint: u64) -> Result<(), Refusal> {
         self.tx.rollback_to(savepoint)?;
         let Ok(place) = self.marks.binary_search_by_key(&savepoint, |mark| mark.id) else {
             return Err(DbError::UnknownSavepoint { id: savepoint }.into());
@@ -410,7 +431,78 @@ impl OpenTx {
         self.events.truncate(mark.events);
         self.event_bytes = mark.event_bytes;
         self.scratch.rollback(mark.scratch);
+        self.linked_keys = mark.linked_keys;
         self.marks.truncate(place + 1);
+        Ok(())
+    }
+
+    /// Whether writes trap.
+    pub(crate) fn is_static(&self) -> bool {
+        self.check_writable().is_err()
+    }
+
+    /// Whether a cursor is one of the contract that runs, not of its callers.
+    pub(crate) fn owns_cursor(&self, CursorId(cursor): CursorId) -> bool {
+        cursor > self.frame.cursor
+    }
+
+    /// Begins a contract call: from here on the operations are those of another contract, or of the same one with other
+    /// code. Nothing is changed if it cannot be linked.
+    pub(crate) fn enter(
+        &mut self,
+        contract: ContractId,
+        collections: &[Collection],
+        is_static: bool,
+    ) -> Result<Outer, Refusal> {
+        let is_static = is_static || self.is_static();
+        let savepoint = self.savepoint()?;
+        let before = self.tx.changed_keys();
+        let linked = match link_collections(&mut self.tx, contract, collections) {
+            Ok(linked) => linked,
+            Err(error) => {
+                self.roll_back_to(savepoint)?;
+                self.release(savepoint)?;
+                return Err(error.into());
+            }
+        };
+        self.linked_keys += self.tx.changed_keys().saturating_sub(before);
+        self.scratch.switch(self.contract.0, contract.0);
+        Ok(Outer {
+            contract: std::mem::replace(&mut self.contract, contract),
+            collections: std::mem::replace(&mut self.collections, linked),
+            frame: std::mem::replace(
+                &mut self.frame,
+                Frame { is_static, savepoint, cursor: self.last_cursor },
+            ),
+        })
+    }
+
+    /// Ends a contract call, whose changes are kept or undone. Its cursors are closed and its savepoints gone.
+    pub(crate) fn leave(&mut self, outer: Outer, keep: bool) -> Result<(), Refusal> {
+        let Frame { savepoint, cursor, .. } = self.frame;
+        if !keep {
+            self.roll_back_to(savepoint)?;
+        }
+        for id in (cursor + 1..=self.last_cursor).map(CursorId) {
+            match self.tx.close(id) {
+                Ok(()) | Err(DbError::UnknownCursor { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.queries.remove(&id);
+        }
+        self.release(savepoint)?;
+        self.scratch.switch(self.contract.0, outer.contract.0);
+        self.contract = outer.contract;
+        self.collections = outer.collections;
+        self.frame = outer.frame;
+        Ok(())
+    }
+
+    /// Forgets a savepoint and those set after it.
+    fn release(&mut self, savepoint: u64) -> Result<(), Refusal> {
+        self.tx.release(savepoint)?;
+        let place = self.marks.partition_point(|mark| mark.id < savepoint);
+        self.marks.truncate(place);
         Ok(())
     }
 
@@ -435,3 +527,19 @@ impl OpenTx {
 
 /// Length of the keys that DB_INSERT gives.
 const INSERT_KEY_BYTES: usize = 8;
+
+/// Opens (in a read-write transaction creates) a contract's collections.
+fn link_collections(
+    tx: &mut Tx,
+    contract: ContractId,
+    collections: &[Collection],
+) -> Result<Vec<(CollectionId, CollectionKind)>, DbError> {
+    let mut link = |collection: &Collection| {
+        let kind = match collection.kind {
+            CollectionKind::Bytes => ValueKind::Bytes,
+            CollectionKind::Document => ValueKind::Document,
+        };
+        Ok((tx.collection(contract, &collection.name, kind)?, collection.kind))
+    };
+    collections.iter().map(&mut link).collect()
+}

@@ -36,6 +36,11 @@ impl Program {
         &self.lowered
     }
 
+    /// The lowered form, shared.
+    pub(crate) fn shared(&self) -> &Arc<dotvm_engine::Program> {
+        &self.lowered
+    }
+
     /// The verified module.
     pub fn verified(&self) -> &Verified {
         self.lowered.verified()

@@ -8,8 +8,10 @@ use crate::open_tx::MAX_SCRATCH_SLOTS;
 /// The scratch slots of one transaction.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    /// Place of each key in `values`. Never iterated.
+    /// Place of each key of the contract that runs in `values`. Never iterated.
     places: HashMap<Box<[u8]>, usize>,
+    /// The same of the other contracts, by their numbers.
+    others: HashMap<u32, HashMap<Box<[u8]>, usize>>,
     values: Vec<SlotValue>,
     /// Place and former value of each change made while a savepoint was set.
     undo: Vec<(usize, SlotValue)>,
@@ -42,6 +44,14 @@ impl Scratch {
         }
         self.values[place] = value;
         true
+    }
+
+    /// Goes over from the slots of one contract to those of another.
+    pub(crate) fn switch(&mut self, from: u32, to: u32) {
+        if from != to {
+            let there = self.others.remove(&to).unwrap_or_default();
+            self.others.insert(from, std::mem::replace(&mut self.places, there));
+        }
     }
 
     /// A point to roll back to.

@@ -98,6 +98,7 @@ sections! {
     13 Capabilities "capabilities" "Capabilities";
     14 Exports "exports" "Exported functions";
     15 Debug "debug" "Names and lines for people";
+    16 Handlers "handlers" "Handlers of traps";
 }
 
 impl Section {

@@ -15,8 +15,8 @@ use crate::gas;
 use crate::leb::{self, LebError};
 use crate::limits::module::{ENTRIES, FILE_BYTES, FRAME_REFS, FRAME_WORDS, FUNCTIONS, NAME_BYTES};
 use crate::module::{
-    Collection, CollectionKind, Constant, DataSegment, Debug, Export, Function, FunctionDebug, JumpMap,
-    Memory, Module, Signature,
+    Collection, CollectionKind, Constant, DataSegment, Debug, Export, Function, FunctionDebug, Handler,
+    HandlerTable, JumpMap, Memory, Module, Signature,
 };
 
 /// Reads a module file.
@@ -199,6 +199,9 @@ impl<'a> Reader<'a> {
             }
             Section::Exports => module.exports = self.entries("exports", ENTRIES, 2, Self::export)?,
             Section::Debug => module.debug = Some(self.debug()?),
+            Section::Handlers => {
+                module.handlers = self.entries("handler tables", FUNCTIONS, 2, Self::handler_table)?;
+            }
         }
         Ok(())
     }
@@ -294,6 +297,21 @@ impl<'a> Reader<'a> {
             _ => None,
         })?;
         Ok(Collection { name: self.name("collection name")?, kind })
+    }
+
+    fn handler_table(&mut self) -> Result<HandlerTable, ReadError> {
+        let function = self.number_u32("function of handlers")?;
+        let entries = self.list("handlers", ENTRIES, 6, |reader| {
+            Ok(Handler {
+                from: reader.number_u32("start of a range")?,
+                to: reader.number_u32("end of a range")?,
+                target: reader.number_u32("handler")?,
+                kinds: reader.number_u32("trap kinds")?,
+                words: reader.number_u16("words kept")?,
+                refs: reader.number_u16("references kept")?,
+            })
+        })?;
+        Ok(HandlerTable { function, entries })
     }
 
     fn export(&mut self) -> Result<Export, ReadError> {

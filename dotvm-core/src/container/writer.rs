@@ -164,6 +164,18 @@ impl Writer {
                 Ok(())
             }),
             Section::Debug => module.debug.as_ref().map_or(Ok(()), |debug| self.debug(debug)),
+            Section::Handlers => self.entries("handler tables", FUNCTIONS, &module.handlers, |out, table| {
+                out.number(table.function);
+                out.list("handlers", ENTRIES, &table.entries, |out, handler| {
+                    out.number(handler.from);
+                    out.number(handler.to);
+                    out.number(handler.target);
+                    out.number(handler.kinds);
+                    out.number(handler.words);
+                    out.number(handler.refs);
+                    Ok(())
+                })
+            }),
         }
     }
 

@@ -91,8 +91,10 @@ impl Rules {
         Rules { bits: module.width.bits(), granted, plain, callees: callees.collect() }
     }
 
-    /// Bounds the operations on word locals for the next function.
-    pub fn set_word_locals(&mut self, count: u32) {
+    /// Bounds the operations on word locals for the next function. In one with handlers DUP is looked at closer: there
+    /// it makes a difference whether a value is taken or only read.
+    pub fn set_function(&mut self, count: u32, has_handlers: bool) {
+        self.plain[Op::Dup as usize].words_in = if has_handlers { Plain::NEVER } else { 1 };
         for (op, words_in) in [(Op::Lget, 0), (Op::Lset, 1), (Op::Ltee, 1)] {
             let rule = &mut self.plain[op as usize];
             rule.greatest = u64::from(count.saturating_sub(1));

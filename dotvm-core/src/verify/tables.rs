@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use dotvm_arch::W512;
 
 use crate::limits;
-use crate::module::{Constant, Module};
+use crate::module::{Constant, Handler, HandlerTable, Module};
+use crate::trap::TrapKind;
 
 /// Checks everything outside function code.
 pub(super) fn check_tables(module: &Module) -> Result<(), String> {
@@ -73,6 +74,7 @@ pub(super) fn check_tables(module: &Module) -> Result<(), String> {
             return Err(format!("jump map {index} is not in ascending order of addresses"));
         }
     }
+    check_handlers(module)?;
     let mut collection_names = HashSet::new();
     for collection in &module.collections {
         check_name("a collection's name", &collection.name)?;
@@ -145,6 +147,56 @@ fn check_memory(module: &Module) -> Result<(), String> {
             "the heap starts at {}, which is not a multiple of 16 behind all data",
             memory.heap_base
         ));
+    }
+    Ok(())
+}
+
+/// Checks what can be said of handlers without their functions' code.
+fn check_handlers(module: &Module) -> Result<(), String> {
+    if !module.handlers.is_sorted_by(|a, b| a.function < b.function) {
+        return Err("the handler tables are not in ascending order of functions, each once".to_owned());
+    }
+    for table in &module.handlers {
+        let HandlerTable { function, entries } = table;
+        at_most("handlers", entries.len(), limits::module::ENTRIES)?;
+        match module.functions.get(*function as usize) {
+            None => return Err(format!("a handler table names function {function}, which does not exist")),
+            Some(declared) if declared.window > 0 => {
+                return Err(format!("function {function} is a window function and cannot have handlers"));
+            }
+            Some(_) if entries.is_empty() => {
+                return Err(format!("the handler table of function {function} is empty"));
+            }
+            Some(_) => {}
+        }
+        let mut around: Vec<&Handler> = Vec::new();
+        let mut previous: Option<&Handler> = None;
+        for (index, handler) in entries.iter().enumerate() {
+            let wrong = |what: &str| Err(format!("handler {index} of function {function} {what}"));
+            if handler.from >= handler.to {
+                return wrong("has an empty range");
+            }
+            if previous.is_some_and(|before| (before.from, handler.to) > (handler.from, before.to)) {
+                return wrong("stands before one whose range it lies in or follows");
+            }
+            previous = Some(handler);
+            while around.pop_if(|outer| outer.to <= handler.from).is_some() {}
+            if around.last().is_some_and(|outer| outer.to < handler.to) {
+                return wrong("has a range that overlaps another without lying in it");
+            }
+            around.push(handler);
+            if around.len() > limits::module::HANDLER_DEPTH {
+                let depth = limits::module::HANDLER_DEPTH;
+                return wrong(&format!("has a range inside {depth} others, which is the limit"));
+            }
+            let user = TrapKind::User.bit();
+            if handler.kinds == 0 || handler.kinds & !TrapKind::CATCHABLE != 0 {
+                return wrong("catches nothing, or something that cannot be caught");
+            }
+            if handler.kinds & user != 0 && handler.kinds != user {
+                return wrong("catches User and other traps, whose codes it could not tell apart");
+            }
+        }
     }
     Ok(())
 }

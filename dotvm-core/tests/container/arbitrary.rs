@@ -3,8 +3,8 @@
 use dotvm_arch::{W512, Width};
 use dotvm_core::capability::Capability;
 use dotvm_core::module::{
-    Collection, CollectionKind, Constant, DataSegment, Debug, Export, Function, FunctionDebug, JumpMap,
-    Memory, Module, Signature,
+    Collection, CollectionKind, Constant, DataSegment, Debug, Export, Function, FunctionDebug, Handler,
+    HandlerTable, JumpMap, Memory, Module, Signature,
 };
 use num_bigint::BigInt;
 use proptest::collection::vec;
@@ -127,8 +127,16 @@ fn module_of_width(width: Width) -> impl Strategy<Value = Module> {
     let constants = (words(width), vec(constant(), 0..4), words(width), prop_oneof![Just(0), 0u32..=65_535]);
     let jump_map = (number_u32(), vec((number(), number_u32()), 0..5))
         .prop_map(|(function, entries)| JumpMap { function, entries });
-    let tables =
-        (vec(data_segment(), 0..4), vec(vec(option::of(number_u32()), 0..5), 0..4), vec(jump_map, 0..4));
+    let handler = (number_u32(), number_u32(), number_u32(), number_u32(), number_u16(), number_u16())
+        .prop_map(|(from, to, target, kinds, words, refs)| Handler { from, to, target, kinds, words, refs });
+    let handlers =
+        (number_u32(), vec(handler, 0..4)).prop_map(|(function, entries)| HandlerTable { function, entries });
+    let tables = (
+        vec(data_segment(), 0..4),
+        vec(vec(option::of(number_u32()), 0..5), 0..4),
+        vec(jump_map, 0..4),
+        vec(handlers, 0..3),
+    );
     let capability = proptest::sample::select(Capability::ALL.to_vec());
     let export = (name(), number_u32()).prop_map(|(name, function)| Export { name, function });
     let names = (vec(collection(), 0..4), vec(capability, 0..5), vec(export, 0..4), option::of(debug()));
@@ -146,6 +154,7 @@ fn module_of_width(width: Width) -> impl Strategy<Value = Module> {
         data: tables.0,
         tables: tables.1,
         jump_maps: tables.2,
+        handlers: tables.3,
         collections: names.0,
         capabilities: names.1,
         exports: names.2,

@@ -1,7 +1,7 @@
 //! One function: its instructions as a list, the heights of its stacks, and the numbers that BLK states.
 
 use dotvm_core::builder::{Code, CodeBuilder, Label};
-use dotvm_core::module::Module;
+use dotvm_core::module::{Handler, Module};
 use dotvm_core::opcode::{Effect, Flow, Op, Prefix};
 use fastrand::Rng;
 
@@ -35,6 +35,17 @@ pub struct Generated {
     pub height: u16,
     /// Its jump maps: guest addresses and code offsets.
     pub jump_maps: Vec<Vec<(u64, u32)>>,
+    /// Its handlers, in the order of the module.
+    pub handlers: Vec<Handler>,
+}
+
+/// A handler whose offsets are not known yet.
+pub struct Catch {
+    /// Start and end of the range, and the code.
+    pub places: [Label; 3],
+    pub kinds: u32,
+    pub words: u32,
+    pub refs: usize,
 }
 
 /// A function in the making. Values below the floors belong to an outer statement and are only read.
@@ -57,6 +68,9 @@ pub struct FunctionGenerator<'a> {
     pub depth: u32,
     /// Nesting of loops.
     pub loops: u32,
+    /// Nesting of ranges with handlers.
+    pub tries: u32,
+    pub catches: Vec<Catch>,
 }
 
 impl<'a> FunctionGenerator<'a> {
@@ -76,6 +90,8 @@ impl<'a> FunctionGenerator<'a> {
             highest: 0,
             depth: 0,
             loops: 0,
+            tries: 0,
+            catches: Vec::new(),
         }
     }
 
@@ -114,6 +130,11 @@ impl<'a> FunctionGenerator<'a> {
         self.highest = self.highest.max(self.words);
         self.refs.truncate(self.refs.len() - effect.refs_in as usize);
         self.refs.resize(self.refs.len() + effect.refs_out as usize, false);
+    }
+
+    /// Says that control comes here from elsewhere with one more word and reference.
+    pub fn caught(&mut self) {
+        self.apply(Effect { words_in: 0, words_out: 1, refs_in: 0, refs_out: 1 });
     }
 
     /// Appends an operation whose row states its effect.
@@ -213,7 +234,16 @@ impl<'a> FunctionGenerator<'a> {
             .collect();
         // Some windows have room to spare.
         let height = (self.highest + self.rng.u32(..3)).max(1) as u16;
-        Generated { code: code.bytes, height, jump_maps }
+        let mut handlers: Vec<Handler> = self
+            .catches
+            .iter()
+            .map(|Catch { places, kinds, words, refs }| {
+                let [from, to, target] = places.map(|label| code.offset_of(label));
+                Handler { from, to, target, kinds: *kinds, words: *words as u16, refs: *refs as u16 }
+            })
+            .collect();
+        handlers.sort_by_key(|handler| (handler.from, std::cmp::Reverse(handler.to)));
+        Generated { code: code.bytes, height, jump_maps, handlers }
     }
 }
 

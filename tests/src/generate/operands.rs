@@ -278,6 +278,7 @@ impl FunctionGenerator<'_> {
             }
             Imm::Hash => dotvm_core::hash::HashAlg::ALL.len() as u64,
             Imm::ScanFlags | Imm::StringKind => 2,
+            Imm::CallFlags => 4,
             // As few as the word has, or as many as any word has; seldom too few.
             // Statements of their own.
             Imm::IntegerFn | Imm::Signedness | Imm::Narrowing => return None,

@@ -3,8 +3,9 @@
 use dotvm_core::env::EnvField;
 use dotvm_core::module::Signature;
 use dotvm_core::opcode::{Effect, OPS, Op};
+use dotvm_core::trap::TrapKind;
 
-use super::function::FunctionGenerator;
+use super::function::{Catch, FunctionGenerator};
 use super::operands::env_effect;
 use super::{BYTE_STRINGS, DOCUMENTS, FIRST_QUERY};
 
@@ -107,6 +108,9 @@ impl FunctionGenerator<'_> {
         if self.one_in(4000) {
             return self.misuse();
         }
+        if self.one_in(30) && self.try_catch() {
+            return;
+        }
         loop {
             let op = if self.one_in(4) {
                 CONTROL[self.rng.usize(..CONTROL.len())]
@@ -123,6 +127,8 @@ impl FunctionGenerator<'_> {
     fn statement_of(&mut self, op: Op) -> bool {
         let is_window = self.plan().is_window;
         match op {
+            // In a range with handlers what is below it is not to be touched.
+            Op::Tcall | Op::Ret if self.tries > 0 => false,
             Op::Trap | Op::Throw | Op::Halt | Op::Ret => self.leave_early(op),
             Op::Tcall => self.guarded(64, |this| this.tail_call()),
             Op::Jmp | Op::Jz => self.if_else(),
@@ -150,6 +156,20 @@ impl FunctionGenerator<'_> {
                 self.push_bytes();
                 let effect = Effect { words_in: topics, words_out: 0, refs_in: 1, refs_out: 0 };
                 self.op_with(None, Op::Emit, &[topics.into()], effect);
+                true
+            }
+            Op::Xcall => {
+                self.push_masked(1023);
+                // A value cannot be sent everywhere.
+                if self.one_in(30) {
+                    self.push_any()
+                } else {
+                    self.push(0)
+                }
+                self.push_bytes();
+                self.push_bytes();
+                let flags = self.rng.u64(..4);
+                self.op(Op::Xcall, &[flags]);
                 true
             }
             Op::Free => self.alloc_and_free(),
@@ -223,7 +243,9 @@ impl FunctionGenerator<'_> {
         self.op(Op::Eq, &[]);
         self.jump(Op::Jz, skip);
         let outer = (self.word_floor, self.ref_floor);
-        (self.word_floor, self.ref_floor) = (0, 0);
+        if self.tries == 0 {
+            (self.word_floor, self.ref_floor) = (0, 0);
+        }
         if !leave(self) {
             self.op(Op::Nop, &[]);
         }
@@ -324,6 +346,65 @@ impl FunctionGenerator<'_> {
         }
         self.op(Op::Pop, &[]);
         true
+    }
+
+    /// A range with one or two handlers, inside which something traps now and then.
+    fn try_catch(&mut self) -> bool {
+        if self.depth >= MAX_DEPTH || self.plan().is_window {
+            return false;
+        }
+        let (from, to, end) = (self.label(), self.label(), self.label());
+        let (words, refs) = (self.words, self.refs.clone());
+        self.bind(from);
+        self.op(Op::Nop, &[]);
+        self.tries += 1;
+        let statements = self.rng.usize(1..4);
+        self.body(statements);
+        // Nearly always what is thrown on purpose is caught here.
+        let traps_as = if self.one_in(3) { TrapKind::Unreachable } else { TrapKind::User };
+        if self.one_in(2) {
+            self.trap_sometimes(if traps_as == TrapKind::User { Op::Throw } else { Op::Trap });
+        }
+        let mut wanted = Some(traps_as).filter(|_| !self.one_in(30));
+        let statements = self.rng.usize(0..2);
+        self.body(statements);
+        self.tries -= 1;
+        self.bind(to);
+        let first = self.catches.len();
+        for _ in 0..self.rng.usize(1..3) {
+            self.jump(Op::Jmp, end);
+            let target = self.label();
+            self.bind(target);
+            let user = TrapKind::User.bit();
+            let kinds = match self.rng.u8(..3) {
+                _ if wanted == Some(TrapKind::User) => user,
+                _ if wanted.is_some() => TrapKind::CATCHABLE & !user,
+                0 => user,
+                1 => TrapKind::CATCHABLE & !user,
+                _ => TrapKind::DivZero.bit() | TrapKind::CATCHABLE & !user & self.rng.u32(..),
+            };
+            wanted = None;
+            self.catches.push(Catch { places: [from, to, target], kinds, words, refs: refs.len() });
+            self.caught();
+            self.drop_to(words, refs.len());
+            self.body(1);
+        }
+        self.catches[first..].reverse();
+        self.bind(end);
+        true
+    }
+
+    /// TRAP or THROW, once in a few times that it is reached.
+    fn trap_sometimes(&mut self, op: Op) {
+        let rarity = 1 << self.rng.u32(0..5);
+        self.guarded(rarity, |this| {
+            if op == Op::Throw {
+                this.push_any();
+                this.push_any_ref();
+            }
+            this.op(op, &[]);
+            true
+        });
     }
 
     fn jump_table(&mut self) -> bool {

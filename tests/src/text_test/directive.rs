@@ -241,6 +241,7 @@ impl Step {
             "words" => self.limits.stack_words = small()?,
             "refs" => self.limits.stack_refs = small()?,
             "heap" => self.limits.heap_bytes = number()?,
+            "contracts" => self.limits.contract_depth = small()?,
             "arch" => {}
             "host" if text == "runtime" => self.runtime_only = true,
             "conflict" => self.conflict_every = number()?,

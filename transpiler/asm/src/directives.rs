@@ -25,6 +25,7 @@ pub(crate) const DIRECTIVES: &[(&str, Directive)] = &[
     ("file", file),
     ("func", func),
     ("global", global),
+    ("handler", handler),
     ("heap", heap),
     ("loc", loc),
     ("local", local),
@@ -370,6 +371,7 @@ fn func(p: &mut Parser, span: Span) -> Parse<()> {
         words: Vec::new(),
         refs: Vec::new(),
         body: Vec::new(),
+        handlers: Vec::new(),
     };
     let result = result.and_then(|()| header(p, &mut function));
     p.function = Some(function);
@@ -474,6 +476,21 @@ fn local(p: &mut Parser, span: Span) -> Parse<()> {
 
 fn rlocal(p: &mut Parser, span: Span) -> Parse<()> {
     locals(p, span, |function| &mut function.refs)
+}
+
+fn handler(p: &mut Parser, span: Span) -> Parse<()> {
+    if p.function.is_none() {
+        return p.fail(Problem::new(span, "handlers stand only inside a function"));
+    }
+    let (from, to, target) = (p.operand(false)?, p.operand(false)?, p.operand(false)?);
+    let words = p.unsigned("the number of words kept", u64::from(u16::MAX))? as u16;
+    let refs = p.unsigned("the number of references kept", u64::from(u16::MAX))? as u16;
+    let kinds = p.trap_kinds();
+    let span = span.start..p.previous_end;
+    if let Some(function) = &mut p.function {
+        function.handlers.push(HandlerSource { from, to, target, words, refs, kinds, span });
+    }
+    Ok(())
 }
 
 fn end(p: &mut Parser, span: Span) -> Parse<()> {

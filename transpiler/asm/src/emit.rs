@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use dotvm_arch::{W512, Width};
-use dotvm_core::module::{Collection, Constant, Debug, Export, JumpMap, Memory, Module, Signature};
+use dotvm_core::module::{
+    Collection, Constant, Debug, Export, HandlerTable, JumpMap, Memory, Module, Signature,
+};
+use dotvm_core::verify::derive_heights;
 
 use crate::data::{self, Layout};
 use crate::diagnostics::Problem;
@@ -233,12 +236,25 @@ pub(crate) fn emit(
         })
         .collect();
     module.jump_maps = source.jump_maps.iter().map(|map| jump_map(&mut context, map, &bodies)).collect();
+    for (index, body) in bodies.iter().enumerate().filter(|(_, body)| !body.handlers.is_empty()) {
+        let entries = body.handlers.iter().map(|(handler, _)| *handler).collect();
+        module.handlers.push(HandlerTable { function: index as u32, entries });
+    }
     module.exports = exports(&mut context, source);
     module.data = std::mem::take(&mut context.layout.segments);
     module.memory = memory(&mut context, source, &module);
 
     if !context.problems.is_empty() {
         return Err(context.problems);
+    }
+    for (index, body) in bodies.iter().enumerate() {
+        let given: Vec<bool> = body.handlers.iter().map(|(_, given)| *given).collect();
+        if given.contains(&false) {
+            let entries = derive_heights(&module, index as u32, &given);
+            if let Some(table) = module.handlers.iter_mut().find(|table| table.function == index as u32) {
+                table.entries = entries;
+            }
+        }
     }
     if !source.no_debug {
         for (names, count) in [

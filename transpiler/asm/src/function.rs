@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
-use dotvm_core::builder::{CodeBuilder, Label};
+use dotvm_core::builder::{Code, CodeBuilder, Label};
 use dotvm_core::decode::{Scratch, decode, immediate_max};
-use dotvm_core::module::{Constant, Function, FunctionDebug};
+use dotvm_core::module::{Constant, Function, FunctionDebug, Handler};
 use dotvm_core::opcode::{Flow, Imm, Op, Prefix};
+use dotvm_core::trap::TrapKind;
 
 use crate::data;
 use crate::diagnostics::{Problem, nearest};
@@ -27,6 +28,8 @@ pub(crate) struct Body {
     pub(crate) labels: Scope,
     /// Code offset of each label in scope; empty if the body has errors.
     pub(crate) offsets: Vec<u32>,
+    /// The handlers, and whether their heights are given; empty if the body has errors.
+    pub(crate) handlers: Vec<(Handler, bool)>,
 }
 
 /// One step of the flattened body.
@@ -47,12 +50,24 @@ enum StepKind<'s> {
     Jump(Op, Label),
     /// The start of a loop: the jump to its test, then its body, which the test leads back to.
     Loop { test: Label, body: Label },
+    /// The start of the range of `.try`, by its number.
+    Try(usize),
 }
 
 /// A structured form that is open.
 enum Open<'s> {
     If { span: Span, otherwise: Label, end: Label, has_else: bool },
     While { span: Span, test: Label, body: Label, test_steps: Option<Vec<Step<'s>>> },
+    Try { span: Span, number: usize },
+}
+
+/// `.try` with its handlers.
+struct Try {
+    from: Label,
+    to: Label,
+    end: Label,
+    /// Each with what it catches and its place.
+    catches: Vec<(Label, u32, Span)>,
 }
 
 /// Encodes a function.
@@ -87,6 +102,7 @@ struct Emitter<'c, 's> {
     spans: Vec<Span>,
     /// Labels that jumps lead to, with the place of one such jump.
     targets: Vec<(Label, Span)>,
+    tries: Vec<Try>,
 }
 
 impl<'c, 's> Emitter<'c, 's> {
@@ -114,6 +130,7 @@ impl<'c, 's> Emitter<'c, 's> {
             builder,
             spans: Vec::new(),
             targets: Vec::new(),
+            tries: Vec::new(),
         }
     }
 
@@ -164,8 +181,34 @@ impl<'c, 's> Emitter<'c, 's> {
                         sink.append(test_steps);
                         open.pop();
                     }
+                    (Form::Try, _) => {
+                        let (from, to, end) =
+                            (self.builder.label(), self.builder.label(), self.builder.label());
+                        let number = self.tries.len();
+                        self.tries.push(Try { from, to, end, catches: Vec::new() });
+                        sink.push(step(StepKind::Try(number)));
+                        open.push(Open::Try { span: item.span.clone(), number });
+                    }
+                    (Form::Catch(kinds), Some(Open::Try { number, .. })) => {
+                        let handler = self.builder.label();
+                        let Try { to, end, catches, .. } = &mut self.tries[*number];
+                        if catches.is_empty() {
+                            sink.push(step(StepKind::Bind(*to, None)));
+                        }
+                        catches.push((handler, *kinds, item.span.clone()));
+                        sink.push(step(StepKind::Jump(Op::Jmp, *end)));
+                        sink.push(step(StepKind::Bind(handler, None)));
+                    }
+                    (Form::EndTry, Some(Open::Try { number, .. }))
+                        if !self.tries[*number].catches.is_empty() =>
+                    {
+                        sink.push(step(StepKind::Bind(self.tries[*number].end, None)));
+                        open.pop();
+                    }
                     (form, _) => {
                         let (name, needs) = match form {
+                            Form::Catch(_) => (".catch", "an open `.try`"),
+                            Form::EndTry => (".end_try", "an open `.try` with its `.catch`"),
                             Form::Else => (".else", "an open `.if` without `.else`"),
                             Form::EndIf => (".end_if", "an open `.if`"),
                             Form::Do => (".do", "an open `.while` without `.do`"),
@@ -182,6 +225,10 @@ impl<'c, 's> Emitter<'c, 's> {
                 Open::If { span, .. } => (span, "this `.if` has no `.end_if`"),
                 Open::While { span, test_steps: None, .. } => (span, "this `.while` has no `.do`"),
                 Open::While { span, .. } => (span, "this `.while` has no `.end_while`"),
+                Open::Try { span, number } if self.tries[number].catches.is_empty() => {
+                    (span, "this `.try` has no `.catch`")
+                }
+                Open::Try { span, .. } => (span, "this `.try` has no `.end_try`"),
             };
             self.context.problem(Problem::new(span, message));
         }
@@ -211,6 +258,15 @@ impl<'c, 's> Emitter<'c, 's> {
                         self.form_jump(Op::Jmp, *test, &step.span);
                     }
                     self.builder.bind(*body);
+                }
+                StepKind::Try(number) => {
+                    let Try { from, catches, .. } = &self.tries[*number];
+                    self.builder.bind(*from);
+                    if reachable {
+                        form_targets.extend(catches.iter().map(|(handler, ..)| *handler));
+                        self.targets
+                            .extend(catches.iter().map(|(handler, _, span)| (*handler, span.clone())));
+                    }
                 }
                 StepKind::Inst(prefix, op, operands) => {
                     self.instruction(*prefix, *op, operands, &step.span);
@@ -429,6 +485,45 @@ impl<'c, 's> Emitter<'c, 's> {
         })
     }
 
+    /// The handlers of `.try` and `.handler` by their labels, outer ranges before inner ones that equal them.
+    fn handler_labels(&mut self, source: &FunctionSource) -> Vec<LabelledHandler> {
+        let mut handlers = Vec::new();
+        for handler in &source.handlers {
+            let mut label = |operand: &Operand| {
+                let OperandKind::Name(name) = &operand.kind else {
+                    self.context.problem(Problem::new(operand.span.clone(), "a label is expected"));
+                    return None;
+                };
+                let found = self.labels.get(name).map(|index| self.scope_labels[index as usize]);
+                if found.is_none() {
+                    self.context.problem(self.labels.unknown(name, &operand.span, []));
+                }
+                found
+            };
+            let places = (label(&handler.from), label(&handler.to), label(&handler.target));
+            let (Some(from), Some(to), Some(target)) = places else { continue };
+            self.targets.push((target, handler.span.clone()));
+            handlers.push(LabelledHandler {
+                places: (from, to, target),
+                kinds: handler.kinds,
+                heights: Some((handler.words, handler.refs)),
+                span: handler.span.clone(),
+            });
+        }
+        for Try { from, to, catches, .. } in &self.tries {
+            // The first `.catch` goes first, as the innermost.
+            for (handler, kinds, span) in catches.iter().rev() {
+                handlers.push(LabelledHandler {
+                    places: (*from, *to, *handler),
+                    kinds: *kinds,
+                    heights: None,
+                    span: span.clone(),
+                });
+            }
+        }
+        handlers
+    }
+
     fn unknown(&self, op: Op, imm: Imm, name: &str, span: &Span) -> Problem {
         let others = [&self.words, &self.refs].into_iter().chain(self.context.scopes()).chain([&self.labels]);
         let problem = match self.scope(imm) {
@@ -460,8 +555,10 @@ impl<'c, 's> Emitter<'c, 's> {
         }
     }
 
-    fn finish(self, source: &FunctionSource, problems_before: usize) -> Body {
+    fn finish(mut self, source: &FunctionSource, problems_before: usize) -> Body {
         let signature = source.signature;
+        let is_right = self.context.problems.len() == problems_before;
+        let labelled = if is_right { self.handler_labels(source) } else { Vec::new() };
         let mut body = Body {
             function: Function {
                 signature: 0,
@@ -480,6 +577,7 @@ impl<'c, 's> Emitter<'c, 's> {
             spans: Vec::new(),
             labels: self.labels,
             offsets: Vec::new(),
+            handlers: Vec::new(),
         };
         // A line that did not parse is reported, but not part of the body: its labels may be missing.
         if self.context.problems.len() > problems_before {
@@ -498,6 +596,7 @@ impl<'c, 's> Emitter<'c, 's> {
             return body;
         }
         let code = self.builder.finish();
+        let handlers = handlers(self.context, labelled, &code);
         let end = code.bytes.len() as u32;
         for (label, span) in self.targets.iter().filter(|(label, _)| code.offset_of(*label) == end) {
             let label =
@@ -521,6 +620,7 @@ impl<'c, 's> Emitter<'c, 's> {
                 self.context.problem(Problem::new(source.decl.span.clone(), message));
             }
         }
+        body.handlers = handlers;
         body.offsets = self.scope_labels.iter().map(|label| code.offset_of(*label)).collect();
         let recorded =
             self.source_labels.iter().filter_map(|(label, name)| Some((code.offset_of(*label), (*name)?)));
@@ -531,6 +631,44 @@ impl<'c, 's> Emitter<'c, 's> {
         body.debug.lines = code.lines;
         body
     }
+}
+
+/// A handler whose offsets are not known yet.
+struct LabelledHandler {
+    /// Start and end of the range, and the code.
+    places: (Label, Label, Label),
+    kinds: u32,
+    /// Words and references kept, if given.
+    heights: Option<(u16, u16)>,
+    span: Span,
+}
+
+/// The handlers of a function in the order of the module, and whether their heights are given.
+fn handlers(context: &mut Context, labelled: Vec<LabelledHandler>, code: &Code) -> Vec<(Handler, bool)> {
+    let mut handlers = Vec::with_capacity(labelled.len());
+    for LabelledHandler { places, kinds, heights, span } in labelled {
+        let (from, to, target) =
+            (code.offset_of(places.0), code.offset_of(places.1), code.offset_of(places.2));
+        let user = TrapKind::User.bit();
+        if from >= to {
+            context.problem(Problem::new(span, "there is no instruction whose traps this could catch"));
+        } else if kinds & !TrapKind::CATCHABLE != 0 {
+            let names: Vec<&str> = TrapKind::ALL
+                .iter()
+                .filter(|kind| kinds & kind.bit() != 0 && !kind.is_catchable())
+                .map(|kind| kind.name())
+                .collect();
+            context.problem(Problem::new(span, format!("{} cannot be caught", names.join(", "))));
+        } else if kinds & user != 0 && kinds != user {
+            let problem = Problem::new(span, "User cannot be caught together with other traps");
+            context.problem(problem.hint("its codes could not be told from theirs: write another `.catch`"));
+        } else {
+            let (words, refs) = heights.unwrap_or_default();
+            handlers.push((Handler { from, to, target, kinds, words, refs }, heights.is_some()));
+        }
+    }
+    handlers.sort_by_key(|(handler, _)| (handler.from, std::cmp::Reverse(handler.to)));
+    handlers
 }
 
 /// The words an immediate knows, if they are few enough to list.

@@ -4,6 +4,7 @@
 use dotvm_arch::{ParseWordError, W512, Width, Word};
 use dotvm_core::limits;
 use dotvm_core::opcode::{OPS, Op, Prefix};
+use dotvm_core::trap::TrapKind;
 use num_bigint::{BigInt, BigUint, Sign};
 
 use crate::diagnostics::{Lines, Problem, nearest};
@@ -143,6 +144,10 @@ impl<'a> Parser<'a> {
                 let span = self.span.clone();
                 if let Some(form) = Form::from_name(&name) {
                     self.advance();
+                    let form = match form {
+                        Form::Catch(_) => Form::Catch(self.trap_kinds()),
+                        form => form,
+                    };
                     return self.push_item(ItemKind::Form(form), span);
                 }
                 let Some((_, parse)) = DIRECTIVES.iter().find(|(known, _)| *known == name) else {
@@ -160,6 +165,18 @@ impl<'a> Parser<'a> {
             Token::Word(_) | Token::Quoted(_) | Token::Punct('~') => self.label_or_instruction(),
             _ => self.expected("an instruction, a label or a directive"),
         }
+    }
+
+    /// Names of trap kinds, or none, which means all but User; as the mask of a handler.
+    pub(crate) fn trap_kinds(&mut self) -> u32 {
+        let mut kinds = 0;
+        while let Token::Word(word) = &self.token
+            && let Some(kind) = TrapKind::from_name(word)
+        {
+            kinds |= kind.bit();
+            self.advance();
+        }
+        if kinds == 0 { TrapKind::CATCHABLE & !TrapKind::User.bit() } else { kinds }
     }
 
     fn label_or_instruction(&mut self) -> Parse<()> {

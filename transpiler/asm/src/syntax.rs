@@ -64,7 +64,7 @@ pub(crate) enum ItemKind {
     Label { decl: Decl, recorded: bool },
     /// An instruction.
     Inst { prefix: Option<Prefix>, op: Op, operands: Vec<Operand> },
-    /// `.if`, `.else`, `.end_if`, `.while`, `.do`, `.end_while`.
+    /// `.if`, `.else`, `.end_if`, `.while`, `.do`, `.end_while`, `.try`, `.catch`, `.end_try`.
     Form(Form),
 }
 
@@ -77,16 +77,23 @@ pub(crate) enum Form {
     While,
     Do,
     EndWhile,
+    Try,
+    /// With the bits of the trap kinds that are caught.
+    Catch(u32),
+    EndTry,
 }
 
 impl Form {
-    const ALL: [(Form, &'static str); 6] = [
+    const ALL: [(Form, &'static str); 9] = [
         (Form::If, "if"),
         (Form::Else, "else"),
         (Form::EndIf, "end_if"),
         (Form::While, "while"),
         (Form::Do, "do"),
         (Form::EndWhile, "end_while"),
+        (Form::Try, "try"),
+        (Form::Catch(0), "catch"),
+        (Form::EndTry, "end_try"),
     ];
 
     pub(crate) fn from_name(name: &str) -> Option<Form> {
@@ -112,6 +119,20 @@ pub(crate) struct FunctionSource {
     /// Reference parameters, then locals.
     pub(crate) refs: Vec<Decl>,
     pub(crate) body: Vec<Item>,
+    /// `.handler`.
+    pub(crate) handlers: Vec<HandlerSource>,
+}
+
+/// A handler with its labels and heights.
+#[derive(Clone, Debug)]
+pub(crate) struct HandlerSource {
+    pub(crate) from: Operand,
+    pub(crate) to: Operand,
+    pub(crate) target: Operand,
+    pub(crate) words: u16,
+    pub(crate) refs: u16,
+    pub(crate) kinds: u32,
+    pub(crate) span: Span,
 }
 
 /// A data segment.

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use dotvm_core::decode::{Decoded, Inst};
 use dotvm_core::module::{Module, Signature};
 use dotvm_core::opcode::{Flow, Imm, Op, Prefix};
+use dotvm_core::trap::TrapKind;
 
 use super::{ModuleNames, NameList, is_inline, text};
 use crate::keywords::keyword_of;
@@ -56,6 +57,10 @@ impl Labels {
             needed.extend(
                 map.entries.iter().map(|entry| entry.1).filter(|&offset| code.index_of(offset).is_some()),
             );
+        }
+        for handler in module.handlers_of(function) {
+            let known = |offset: &u32| *offset == end || code.index_of(*offset).is_some();
+            needed.extend([handler.from, handler.to, handler.target].into_iter().filter(known));
         }
         for offset in needed {
             let (decls, reference) = at.entry(offset).or_default();
@@ -144,6 +149,15 @@ pub(crate) fn function(
         for chunk in decls.chunks(LOCALS_PER_LINE) {
             let _ = writeln!(out, "  {directive} {}", chunk.join(" "));
         }
+    }
+    for handler in module.handlers_of(index) {
+        let label = |offset| labels.at(offset).unwrap_or("?");
+        let (from, to, target) = (label(handler.from), label(handler.to), label(handler.target));
+        let _ = write!(out, "  .handler {from} {to} {target} {} {}", handler.words, handler.refs);
+        for kind in TrapKind::ALL.iter().filter(|kind| handler.kinds & kind.bit() != 0) {
+            let _ = write!(out, " {kind}");
+        }
+        out.push('\n');
     }
     let mut lines = debug.as_ref().map(|debug| debug.lines.iter().peekable());
     for inst in &code.insts {

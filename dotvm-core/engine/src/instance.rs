@@ -1,0 +1,202 @@
+//! Instances that run in steps: a run can stop and go on later as if nothing had happened.
+
+use std::sync::Arc;
+
+use dotvm_arch::with_arch;
+use dotvm_core::call::{CallAnswer, CallRequest};
+use dotvm_core::gas::Gas;
+use dotvm_core::host::Host;
+use dotvm_core::limits::Limits;
+use dotvm_core::outcome::{End, FinalState, Invocation};
+use dotvm_core::trap::{Trap, TrapKind};
+
+use crate::interp::{drive, enter_first};
+use crate::machine::{Machine, State, Stop};
+use crate::program::{Program, Wrap};
+
+/// What a step came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The run is at its end.
+    Ended(End),
+    /// What comes next cannot be paid, which is how the run ends (the trap Gas) unless it is given more gas.
+    OutOfGas(Trap),
+    /// The quantum is used up.
+    Quantum,
+    /// Another contract is to be called: the run goes on when the call was answered or refused.
+    Calls(Box<CallRequest>),
+}
+
+/// A run of a program: it goes on with each [`Instance::resume`] and stops where control is transferred, so that its
+/// result, gas and state do not depend on where it was stopped.
+pub struct Instance {
+    program: Arc<Program>,
+    running: Box<dyn Running>,
+}
+
+impl Instance {
+    /// An instance that begins with a function.
+    ///
+    /// # Errors
+    /// A sentence, if the invocation does not fit the function or memory starts larger than the limit.
+    pub fn new(program: Arc<Program>, invocation: Invocation, limits: &Limits) -> Result<Instance, String> {
+        fn at_width<W: Wrap>(
+            program: &Program,
+            invocation: Invocation,
+            limits: &Limits,
+        ) -> Result<Box<dyn Running>, String> {
+            let state = State::<W>::new(program.verified().module(), limits)?;
+            let function = invocation.function;
+            Ok(Box::new(Run { state: Some(state), function, begin: Some(invocation), reply: None }))
+        }
+        invocation.check(program.verified())?;
+        let running =
+            with_arch!(program.verified().module().width, W => at_width::<W>(&program, invocation, limits))?;
+        Ok(Instance { program, running })
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Arc<Program> {
+        &self.program
+    }
+
+    /// Goes on until the run ends or has to wait, or until a transfer of control does not fit into what is left of
+    /// `quantum`. Each step makes headway, whatever the quantum; operations that charge by what they do may use more.
+    ///
+    /// # Errors
+    /// A sentence, if the machine underneath has no memory left. The run has no outcome then.
+    ///
+    /// # Panics
+    /// If the run is at its end.
+    pub fn resume(&mut self, host: &mut dyn Host, quantum: u64) -> Result<Step, String> {
+        self.running.resume(&self.program, host, quantum)
+    }
+
+    /// Gas left.
+    pub fn gas_left(&self) -> u64 {
+        self.running.gas().left()
+    }
+
+    /// Sets the gas left, at most [`Gas::MAX`].
+    pub fn set_gas(&mut self, gas: u64) {
+        self.running.set_gas(Gas::new(gas));
+    }
+
+    /// Guest gas left.
+    pub fn guest_gas_left(&self) -> u64 {
+        self.running.guest_gas()
+    }
+
+    /// Answers the call that the last step asked for; what it used is taken from the gas left.
+    pub fn answer(&mut self, answer: CallAnswer) {
+        self.running.answer(answer);
+    }
+
+    /// Refuses the call that the last step asked for: the call traps.
+    pub fn refuse(&mut self, kind: TrapKind, detail: String) {
+        self.running.refuse(Stop::Trap(kind, Some(detail.into_boxed_str())));
+    }
+
+    /// What is left in the instance.
+    pub fn into_final_state(self) -> FinalState {
+        self.running.into_final_state()
+    }
+}
+
+/// An instance whose width is known.
+trait Running: Send {
+    fn resume(&mut self, program: &Program, host: &mut dyn Host, quantum: u64) -> Result<Step, String>;
+    fn gas(&self) -> Gas;
+    fn set_gas(&mut self, gas: Gas);
+    fn guest_gas(&self) -> u64;
+    fn answer(&mut self, answer: CallAnswer);
+    fn refuse(&mut self, stop: Stop);
+    fn into_final_state(self: Box<Self>) -> FinalState;
+}
+
+struct Run<W> {
+    /// Nothing while it runs.
+    state: Option<State<W>>,
+    /// The function that it began with.
+    function: u32,
+    /// What it is to begin with.
+    begin: Option<Invocation>,
+    /// What becomes of the call that it waits for.
+    reply: Option<Reply>,
+}
+
+enum Reply {
+    Answer(CallAnswer),
+    Refusal(Stop),
+}
+
+impl<W> Run<W> {
+    fn state(&self) -> &State<W> {
+        self.state.as_ref().expect("the state is back after each step")
+    }
+}
+
+impl<W: Wrap> Running for Run<W> {
+    fn resume(&mut self, program: &Program, host: &mut dyn Host, quantum: u64) -> Result<Step, String> {
+        let lowered = W::unwrap(&program.lowered).expect("an instance has its program's width");
+        let state = self.state.take().expect("the state is back after each step");
+        let mut machine = Machine::new(program.verified(), lowered, host, state);
+        let stopped = match self.begin.take() {
+            Some(invocation) => match enter_first(&mut machine, &invocation) {
+                Ok(()) => drive(&mut machine, quantum, None),
+                Err(stop) => (Some(stop), machine.entry_of(invocation.function)),
+            },
+            None => {
+                assert!(!machine.has_ended, "the run is at its end");
+                let refusal = match self.reply.take() {
+                    Some(Reply::Answer(answer)) => machine.answer_call(answer),
+                    Some(Reply::Refusal(stop)) => Some(stop),
+                    None => None,
+                };
+                drive(&mut machine, quantum, refusal)
+            }
+        };
+        let step = match stopped {
+            (Some(Stop::Quantum), _) => Ok(Step::Quantum),
+            (Some(Stop::Call(request)), _) => Ok(Step::Calls(request)),
+            (Some(Stop::Trap(TrapKind::Gas, detail)), place) => {
+                match machine.end_of((Some(Stop::Trap(TrapKind::Gas, detail)), place), self.function) {
+                    Ok(End::Trap(trap)) => Ok(Step::OutOfGas(trap)),
+                    other => other.map(Step::Ended),
+                }
+            }
+            stopped => {
+                machine.has_ended = true;
+                machine.end_of(stopped, self.function).map(Step::Ended)
+            }
+        };
+        self.state = Some(machine.into_state());
+        step
+    }
+
+    fn gas(&self) -> Gas {
+        self.state().gas
+    }
+
+    fn set_gas(&mut self, gas: Gas) {
+        if let Some(state) = &mut self.state {
+            state.gas = gas;
+        }
+    }
+
+    fn guest_gas(&self) -> u64 {
+        self.state().guest_gas
+    }
+
+    fn answer(&mut self, answer: CallAnswer) {
+        self.reply = Some(Reply::Answer(answer));
+    }
+
+    fn refuse(&mut self, stop: Stop) {
+        self.reply = Some(Reply::Refusal(stop));
+    }
+
+    fn into_final_state(self: Box<Self>) -> FinalState {
+        self.state.expect("the state is back after each step").into_final_state()
+    }
+}

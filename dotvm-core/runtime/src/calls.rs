@@ -1,0 +1,208 @@
+//! Contracts calling contracts: a stack of instances over one transaction, each call a savepoint.
+
+use dotdb::CodeHash;
+use dotvm_arch::W512;
+use dotvm_core::call::{CallAnswer, CallRequest, CallStatus, entry_invocation};
+use dotvm_core::env::Env;
+use dotvm_core::host::{Host, HostError, HostResult};
+use dotvm_core::limits::Limits;
+use dotvm_core::outcome::{End, Invocation, Outcome};
+use dotvm_core::trap::TrapKind;
+use dotvm_engine::{Instance, Step};
+
+use crate::args::ArgumentError;
+use crate::error::RuntimeError;
+use crate::execute::Options;
+use crate::host::{Callee, Caller, TxHost};
+use crate::program::Program;
+
+/// Programs kept ready to run.
+pub(crate) trait Programs {
+    /// The program with this code, if it is kept.
+    fn recall(&self, hash: &CodeHash) -> Option<Program>;
+    /// Keeps a program.
+    fn remember(&self, program: Program);
+}
+
+/// Keeps none.
+pub(crate) struct NoPrograms;
+
+impl Programs for NoPrograms {
+    fn recall(&self, _: &CodeHash) -> Option<Program> {
+        None
+    }
+
+    fn remember(&self, _: Program) {}
+}
+
+/// An instance that runs or waits for the one above it.
+struct Running<'a> {
+    instance: Instance,
+    limits: Limits,
+    /// What its end goes back to; nothing for the first.
+    caller: Option<Caller<'a>>,
+}
+
+impl<'a> Running<'a> {
+    fn begin(
+        program: &Program,
+        invocation: Invocation,
+        limits: Limits,
+        caller: Option<Caller<'a>>,
+    ) -> Result<Running<'a>, Box<(String, Option<Caller<'a>>)>> {
+        match Instance::new(program.shared().clone(), invocation, &limits) {
+            Ok(instance) => Ok(Running { instance, limits, caller }),
+            Err(sentence) => Err(Box::new((sentence, caller))),
+        }
+    }
+
+    fn gas_used(&self) -> u64 {
+        self.limits.gas - self.instance.gas_left()
+    }
+
+    fn guest_gas_used(&self) -> u64 {
+        self.limits.guest_gas - self.instance.guest_gas_left()
+    }
+}
+
+/// Runs an invocation of `program` on a host that is linked to its contract, with all the contracts that it calls.
+pub(crate) fn run(
+    host: &mut TxHost<'_>,
+    programs: &dyn Programs,
+    program: &Program,
+    invocation: &Invocation,
+    options: &Options,
+) -> Result<Outcome, RuntimeError> {
+    let refuse = |sentence: String| RuntimeError::from(ArgumentError::new(sentence));
+    let calls = Calls { programs, program, first: host.contract_name().to_owned(), options };
+    let first = Running::begin(program, invocation.clone(), options.limits, None);
+    let mut stack = vec![first.map_err(|refused| refuse(refused.0))?];
+    loop {
+        let depth = stack.len() as u32;
+        let running = stack.last_mut().expect("the loop ends with the first instance");
+        let end = match running.instance.resume(host, u64::MAX).map_err(refuse)? {
+            Step::Quantum => continue,
+            Step::Calls(request) => {
+                match calls.begin(host, &request, &running.limits, depth) {
+                    Ok(Some(callee)) => stack.push(callee),
+                    Ok(None) => running.instance.answer(CallAnswer::NOT_CALLED),
+                    Err(HostError::Trap(kind, detail)) => running.instance.refuse(kind, detail),
+                    Err(HostError::OutOfGas) => running.instance.refuse(TrapKind::Gas, String::new()),
+                }
+                continue;
+            }
+            Step::Ended(end) => end,
+            Step::OutOfGas(trap) => End::Trap(trap),
+        };
+        let Some(Running { caller, .. }) = stack.last_mut() else { continue };
+        let caller = caller.take();
+        let (gas_used, guest_gas_used) = match stack.pop() {
+            Some(ended) => (ended.gas_used(), ended.guest_gas_used()),
+            None => (0, 0),
+        };
+        let (Some(caller), Some(below)) = (caller, stack.last_mut()) else {
+            return Ok(Outcome { end, gas_used, guest_gas_used });
+        };
+        let answer = CallAnswer::of_end(end, gas_used, guest_gas_used);
+        match host.leave(caller, answer.status == CallStatus::Success) {
+            Ok(()) => below.instance.answer(answer),
+            Err(HostError::Trap(kind, detail)) => below.instance.refuse(kind, detail),
+            Err(HostError::OutOfGas) => below.instance.refuse(TrapKind::Gas, String::new()),
+        }
+    }
+}
+
+/// What does not change while contracts call each other.
+struct Calls<'a> {
+    programs: &'a dyn Programs,
+    /// The program that the execution began with, and its contract's name, which runs that program also where other
+    /// code or none is deployed under it.
+    program: &'a Program,
+    first: String,
+    options: &'a Options,
+}
+
+impl Calls<'_> {
+    /// Begins a call; `None` if there is no such contract, or its entry cannot be called.
+    fn begin<'h>(
+        &self,
+        host: &mut TxHost<'h>,
+        request: &CallRequest,
+        limits: &Limits,
+        depth: u32,
+    ) -> HostResult<Option<Running<'h>>> {
+        let is_static = host.is_static()? || request.is_static();
+        if is_static && !request.is_delegate() && request.value != W512::ZERO {
+            let sentence = "a value cannot be sent where nothing may be written".to_owned();
+            return Err(HostError::Trap(TrapKind::ReadOnly, sentence));
+        }
+        if depth >= limits.contract_depth {
+            return Err(HostError::Trap(TrapKind::Depth, String::new()));
+        }
+        let Ok(name) = std::str::from_utf8(&request.contract) else { return Ok(None) };
+        let caller = host.contract()?;
+        let (contract, program) = match host.code_of(name)? {
+            found if name == self.first => {
+                // The first contract's number may be as young as this transaction.
+                let contract = match found {
+                    Some((contract, _)) => contract,
+                    None => host.number_of(name)?,
+                };
+                (contract, self.program.clone())
+            }
+            Some((contract, hash)) => match self.program_of(host, &hash)? {
+                Some(program) => (contract, program),
+                None => return Ok(None),
+            },
+            None => return Ok(None),
+        };
+        let module = program.module();
+        let is_granted = |capability| self.options.granted.contains(capability);
+        if !module.capabilities.iter().all(is_granted) {
+            return Ok(None);
+        }
+        let Some(invocation) = entry_invocation(module, &request.input) else { return Ok(None) };
+        let env = host.env().clone();
+        let (contract, name, env) = if request.is_delegate() {
+            (caller, host.contract_name().to_owned(), Env { input: request.input.clone(), ..env })
+        } else {
+            let env = Env {
+                caller: W512::from(caller.0),
+                value: request.value,
+                contract: request.contract.clone(),
+                input: request.input.clone(),
+                ..env
+            };
+            (contract, name.to_owned(), env)
+        };
+        let collections = module.collections.clone();
+        let entered = host.enter(Callee { contract, name, collections, env, is_static })?;
+        let Some(caller) = entered else { return Ok(None) };
+        let limits = Limits {
+            gas: request.gas,
+            guest_gas: request.guest_gas,
+            memory_pages: limits.memory_pages.saturating_sub(request.pages),
+            heap_bytes: limits.heap_bytes.saturating_sub(request.heap_bytes),
+            ..*limits
+        };
+        match Running::begin(&program, invocation, limits, Some(caller)) {
+            Ok(running) => Ok(Some(running)),
+            Err(refused) => {
+                if let Some(caller) = refused.1 {
+                    host.leave(caller, false)?;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// The program with a hash, kept or loaded; `None` if this version of the machine refuses its code.
+    fn program_of(&self, host: &mut TxHost<'_>, hash: &CodeHash) -> HostResult<Option<Program>> {
+        if let Some(program) = self.programs.recall(hash) {
+            return Ok(Some(program));
+        }
+        let Ok(program) = Program::load(&host.module(hash)?) else { return Ok(None) };
+        self.programs.remember(program.clone());
+        Ok(Some(program))
+    }
+}
