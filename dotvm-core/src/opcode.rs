@@ -776,7 +776,8 @@ impl Op {
         );
         let is_halved = self == Op::VNarrow && lane == Lane::I8;
         let is_doubled = widest > lane.bits() && lane.bits() == 64;
-        widest <= word_bits && !(is_for_integers && lane.is_float()) && !is_halved && !is_doubled
+        let is_kind_wrong = is_for_integers && lane.is_float();
+        widest <= word_bits && !is_kind_wrong && !is_halved && !is_doubled
     }
 
     /// The operation with this name, in upper case.

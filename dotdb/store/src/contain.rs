@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn panics_of_who_is_called_back_go_on() {
-        let call = || contain::<()>(|| Ok(call_out(|| panic!("mine"))));
+        let call = || contain(|| Ok(call_out(|| -> u8 { panic!("mine") })));
         let payload = panic::catch_unwind(call).unwrap_err();
         assert_eq!(payload.downcast_ref::<&str>(), Some(&"mine"));
         assert!(!CONTAINED.get());
