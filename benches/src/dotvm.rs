@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use dotvm_arch::{W256, W512, Width, Word};
-use dotvm_core::env::Env;
+use dotvm_core::env::{Env, RandomStream};
 use dotvm_core::gas::Gas;
 use dotvm_core::host::{Host, HostError, HostResult, SlotValue};
 use dotvm_core::limits::Limits;
@@ -75,6 +75,7 @@ impl Contender for Call {
 #[derive(Default)]
 struct NoState {
     env: Env,
+    random: RandomStream,
 }
 
 fn refuse<T>() -> HostResult<T> {
@@ -82,6 +83,10 @@ fn refuse<T>() -> HostResult<T> {
 }
 
 impl Host for NoState {
+    fn random(&mut self, bytes: &mut [u8]) {
+        self.random.fill(&self.env.seed, bytes);
+    }
+
     fn env(&self) -> &Env {
         &self.env
     }

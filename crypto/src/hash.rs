@@ -69,13 +69,16 @@ macro_rules! hash_algs {
     };
 }
 
+// The weights are ratios to a 64-bit ADD, which is about a quarter of a nanosecond. Measured, a block of a long and of a
+// short message, in nanoseconds: sha2-256 35 and 60, sha2-512 207 and 256, sha3-256 and keccak-256 343 and 347, sha3-512 374
+// and 351, blake3 10 (sixteen at a time) and 81.
 hash_algs! {
-    0 Sha2_256 "sha2-256" 32 64 20 "FIPS 180-4 section 6.2" |data| Digest::new(&sha2::Sha256::digest(data));
-    1 Sha2_512 "sha2-512" 64 128 30 "FIPS 180-4 section 6.4" |data| Digest::new(&sha2::Sha512::digest(data));
-    2 Sha3_256 "sha3-256" 32 136 60 "FIPS 202 section 6.1" |data| Digest::new(&sha3::Sha3_256::digest(data));
-    3 Sha3_512 "sha3-512" 64 72 60 "FIPS 202 section 6.1" |data| Digest::new(&sha3::Sha3_512::digest(data));
-    4 Keccak256 "keccak-256" 32 136 60 "Keccak submission version 3, as Ethereum uses it" |data| Digest::new(&sha3::Keccak256::digest(data));
-    5 Blake3 "blake3" 32 64 12 "BLAKE3 specification, 2021-11-05" |data| Digest::new(blake3::hash(data).as_bytes());
+    0 Sha2_256 "sha2-256" 32 64 200 "FIPS 180-4 section 6.2" |data| Digest::new(&sha2::Sha256::digest(data));
+    1 Sha2_512 "sha2-512" 64 128 1000 "FIPS 180-4 section 6.4" |data| Digest::new(&sha2::Sha512::digest(data));
+    2 Sha3_256 "sha3-256" 32 136 1400 "FIPS 202 section 6.1" |data| Digest::new(&sha3::Sha3_256::digest(data));
+    3 Sha3_512 "sha3-512" 64 72 1400 "FIPS 202 section 6.1" |data| Digest::new(&sha3::Sha3_512::digest(data));
+    4 Keccak256 "keccak-256" 32 136 1400 "Keccak submission version 3, as Ethereum uses it" |data| Digest::new(&sha3::Keccak256::digest(data));
+    5 Blake3 "blake3" 32 64 80 "BLAKE3 specification, 2021-11-05" |data| Digest::new(blake3::hash(data).as_bytes());
 }
 
 impl HashAlg {

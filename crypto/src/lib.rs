@@ -67,7 +67,7 @@ macro_rules! algorithms {
             pub const ALL: &'static [$name] = &[$($name::$variant),*];
 
             /// The algorithm with a code.
-            pub const fn from_code(code: u8) -> Option<$name> {
+            pub const fn from_code(code: u64) -> Option<$name> {
                 match code { $($code => Some($name::$variant),)* _ => None }
             }
 

@@ -79,6 +79,21 @@ pub struct Env {
     pub seed: [u8; 32],
 }
 
+/// A place in the random stream of a seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct RandomStream {
+    place: u64,
+}
+
+impl RandomStream {
+    /// Fills `bytes` with the next ones of the seed's stream: BLAKE3's extended output of nothing under the seed as a key.
+    pub fn fill(&mut self, seed: &[u8; 32], bytes: &mut [u8]) {
+        crate::crypto::random(seed, self.place, bytes);
+        // Nobody has the gas for 2^64 bytes.
+        self.place = self.place.wrapping_add(bytes.len() as u64);
+    }
+}
+
 /// A value of the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EnvValue {

@@ -4,6 +4,8 @@
 //! start. Costs that depend on lengths or on storage are taken before their effect. Weights are initial: they
 //! have the right shape and are not yet calibrated.
 
+pub mod crypto;
+
 /// Number of this schedule, kept with each module.
 pub const SCHEDULE: u16 = 1;
 
@@ -72,6 +74,8 @@ pub enum Class {
     /// Hash: 20, and the algorithm's weight per block; proofs: 20, and SHA-256 of them and of their siblings; events:
     /// 20, and 1 per 8 bytes.
     H,
+    /// Keys and signatures: 20, and what the algorithm takes.
+    K,
     /// Call: 3, and 1 per 8 word locals of the callee.
     Call,
     /// Indirect call: 5, and 1 per 8 word locals of the callee.
@@ -114,6 +118,7 @@ impl Class {
             Class::Q => "q",
             Class::T => "t",
             Class::H => "h",
+            Class::K => "k",
             Class::Call => "call",
             Class::Calli => "call+2",
             Class::Xc => "xc",
@@ -146,7 +151,7 @@ impl Class {
             Class::Q => 300,
             Class::T => 100,
             Class::Zn => 2,
-            Class::H | Class::Zf => 20,
+            Class::H | Class::K | Class::Zf => 20,
             Class::Call => 3,
             Class::Calli => 5,
             Class::Xc => 500,
@@ -224,7 +229,8 @@ pub const fn tree(changed_keys: u64) -> u64 {
 /// Cost of verifying a proof beyond the static part: SHA-256 of its bytes, and of two blocks for each sibling. What is
 /// no proof has no siblings.
 pub const fn proof(bytes: u64, siblings: u64) -> u64 {
-    hash(bytes, 64, 20) + siblings * 2 * 20
+    const BLOCK: u64 = crate::hash::HashAlg::Sha2_256.block_weight();
+    hash(bytes, 64, BLOCK) + siblings * 2 * BLOCK
 }
 
 /// Cost of an event beyond the static part.

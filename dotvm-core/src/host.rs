@@ -165,6 +165,11 @@ pub trait Host {
         Ok(CallAnswer::NOT_CALLED)
     }
 
+    /// Fills `bytes` with the next ones of the execution's random stream, which follows from the environment's seed (see
+    /// [`crate::env::RandomStream`]). There is one stream however many instances an execution has, and no rollback
+    /// goes back in it: no program meets the same bytes twice.
+    fn random(&mut self, bytes: &mut [u8]);
+
     /// Records an event. Charges [`crate::gas::event`].
     fn emit(&mut self, topics: &[SlotValue], data: &Bytes, gas: &mut Gas) -> HostResult<()>;
 }

@@ -23,6 +23,11 @@ pub mod trap;
 pub mod value;
 pub mod verify;
 
+/// Algorithms of MACs, key derivation, ciphers and signatures, the immediates of rows 0xA3 to 0xAB.
+pub mod crypto {
+    pub use dotvm_crypto::{AeadAlg, CryptoError, KdfAlg, MAX_DERIVED_BYTES, MacAlg, SignatureAlg, random};
+}
+
 /// Hash algorithms, the immediates of HASH, HASHW and HASHM.
 pub mod hash {
     pub use dotvm_crypto::{Digest, HashAlg};

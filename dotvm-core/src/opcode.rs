@@ -66,6 +66,14 @@ pub enum Imm {
     Hash,
     /// A field of the environment, see [`EnvField`](crate::env::EnvField).
     Env,
+    /// A message authentication code, see [`MacAlg`](crate::crypto::MacAlg).
+    Mac,
+    /// A key derivation function, see [`KdfAlg`](crate::crypto::KdfAlg).
+    Kdf,
+    /// An authenticated cipher, see [`AeadAlg`](crate::crypto::AeadAlg).
+    Aead,
+    /// A signature scheme, see [`SignatureAlg`](crate::crypto::SignatureAlg).
+    Signature,
     /// How to round to an integer, see [`Rounding`](dotvm_arch::float::Rounding).
     Rounding,
     /// A conversion of a number, see [`Conversion`](dotvm_arch::float::Conversion).
@@ -123,7 +131,7 @@ impl Imm {
             Imm::FuncTable => "table",
             Imm::JumpMap => "map",
             Imm::Coll => "coll",
-            Imm::Hash => "alg",
+            Imm::Hash | Imm::Mac | Imm::Kdf | Imm::Aead | Imm::Signature => "alg",
             Imm::Env => "field",
             Imm::Rounding => "mode",
             Imm::Conversion => "kind",
@@ -437,6 +445,17 @@ macro_rules! for_each_op {
             0xA0 Hash "HASH" (Hash) "{b} → {digest}" (Kind OutOfMemory) H Next () "digest of a byte string";
             0xA1 Hashw "HASHW" (Hash) "{b} → [digest]" (Kind) H Next () "digest as a word, read as a big-endian number; the word is at least as wide as the digest";
             0xA2 Hashm "HASHM" (Hash) "[p n] → [digest]" (Bounds Protect) H Next () "digest of memory as a word, no copy";
+
+            0xA3 Hmac "HMAC" (Mac) "{key b} → {tag}" (Kind Crypto OutOfMemory) H Next () "authentication code of a byte string under a key";
+            0xA4 Kdf "KDF" (Kdf) "[n]{secret salt info} → {b}" (Kind Range OutOfMemory) H Next () "n bytes derived from a secret, at most 8160";
+            0xA5 Encrypt "ENCRYPT" (Aead) "{key nonce aad text} → {ct}" (Kind Size Crypto OutOfMemory) H Next () "authenticated encryption with associated data: the ciphertext and its tag of 16 bytes; keys have 32 bytes, nonces 12, and no nonce may serve twice under a key";
+            0xA6 Decrypt "DECRYPT" (Aead) "{key nonce aad ct} → [ok]{text}" (Kind Crypto OutOfMemory) H Next () "1 and the text, or 0 and null if ciphertext or associated data are not what was encrypted";
+            0xA7 Sign "SIGN" (Signature) "{sk msg} → {sig}" (Kind Crypto OutOfMemory) K Next () "signature of a message (secp256k1: of a digest of 32 bytes), always the same";
+            0xA8 Verify "VERIFY" (Signature) "{pk msg sig} → [ok]" (Kind) K Next () "1 if the signature is one of the message under the public key; 0 also for what is malformed";
+            0xA9 Recover "RECOVER" (Signature) "{digest sig} → {pk}" (Kind OutOfMemory) K Next () "the public key that made the signature, 65 bytes, null if there is none; secp256k1 only";
+            0xAA Pubkey "PUBKEY" (Signature) "{sk} → {pk}" (Kind Crypto OutOfMemory) K Next () "public key of a secret key of 32 bytes: 32 bytes, or for secp256k1 65";
+            0xAB Keygen "KEYGEN" (Signature) "{seed} → {sk}" (Kind Crypto OutOfMemory) K Next () "secret key that belongs to a seed of at least 16 bytes, always the same";
+            0xAC Random "RANDOM" () "[n] → {b}" (Range OutOfMemory) H Next () "the next n bytes of this execution's stream, which its seed determines";
 
             // 0xB0–0xBF Floating point
             0xB0 Fadd "FADD" () "[a b] → [r]" () F Next (float) "a + b";

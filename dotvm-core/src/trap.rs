@@ -62,6 +62,7 @@ traps! {
     20 Gas false "Out of gas.";
     21 Depth false "The call depth limit is reached.";
     22 Stack false "The stack limit is reached.";
+    23 Crypto true "A key, a nonce or a seed is none for the algorithm.";
 }
 
 impl TrapKind {

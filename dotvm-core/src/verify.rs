@@ -16,6 +16,7 @@ use std::fmt;
 use dotvm_arch::Lane;
 use dotvm_arch::float::{Conversion, Rounding};
 
+use crate::crypto::{AeadAlg, KdfAlg, MacAlg, SignatureAlg};
 use crate::decode::{self, Decoded, Inst, Scratch};
 use crate::env::EnvField;
 use crate::hash::HashAlg;
@@ -743,6 +744,10 @@ impl<'a> FunctionVerifier<'a> {
                 Imm::Coll => self.module.collections.len(),
                 Imm::Data => self.module.data.len(),
                 Imm::Hash => HashAlg::ALL.len(),
+                Imm::Mac => MacAlg::ALL.len(),
+                Imm::Kdf => KdfAlg::ALL.len(),
+                Imm::Aead => AeadAlg::ALL.len(),
+                Imm::Signature => SignatureAlg::ALL.len(),
                 Imm::Env => EnvField::ALL.len(),
                 Imm::Rounding => Rounding::ALL.len(),
                 Imm::Conversion => Conversion::ALL.len(),
@@ -762,6 +767,10 @@ impl<'a> FunctionVerifier<'a> {
         let bits = self.module.width.bits();
         match inst.op {
             Op::Fcvt => self.check_conversion(inst),
+            Op::Recover if inst.a != SignatureAlg::Secp256k1 as u64 => {
+                let name = SignatureAlg::from_code(inst.a).map_or("", SignatureAlg::name);
+                Err(self.error(inst, format!("no public key can be recovered from a signature of {name}")))
+            }
             Op::Load64 | Op::Store64 if bits < 64 => {
                 Err(self.error(inst, format!("{} does not exist in a 32-bit module", info.mnemonic)))
             }

@@ -35,7 +35,7 @@ const HEAP_BASE: u64 = 0x8000;
 /// Limits that generated programs run under: small enough to be met now and then.
 pub fn limits() -> Limits {
     Limits {
-        gas: 500_000,
+        gas: 2_000_000,
         memory_pages: 16,
         call_depth: 100,
         stack_words: 2_000,
@@ -115,6 +115,8 @@ const FIRST_QUERY: u64 = 7;
 const COUNT_QUERY: &str = "SELECT COUNT(*) AS n FROM first";
 /// A query that reads them.
 const ALL_QUERY: &str = "SELECT * FROM first";
+/// Number of the reference constant that is a key, a digest and a seed of 32 bytes; a nonce of 12 bytes follows.
+const FIRST_KEY: u64 = FIRST_QUERY + 9;
 /// A document: `{"a": 1, "b": null}`.
 const PATCH: &[u8] = &[0xa2, 0x61, b'a', 0x01, 0x61, b'b', 0xf6];
 
@@ -142,6 +144,8 @@ fn skeleton(rng: &mut Rng, width: Width) -> Module {
     // `[1, "x"]`, and paths.
     let rest: [&[u8]; 6] = [b"{\"a\": [1, \"x\", -5.5]}", &[0x82, 1, 0x61, b'x'], b"/0", b"/-", b"/a", b"/b"];
     module.ref_constants.extend(rest.map(|bytes| Bytes::from_static(bytes).into()));
+    module.ref_constants.push(Bytes::from(vec![rng.u8(1..); 32]).into());
+    module.ref_constants.push(Bytes::from(vec![rng.u8(..); 12]).into());
     module.ref_constants.extend(integers(rng).map(Constant::Integer));
     module.data = vec![
         DataSegment {
@@ -159,7 +163,7 @@ fn skeleton(rng: &mut Rng, width: Width) -> Module {
 }
 
 /// Reference constants that are byte strings; the integers follow.
-const BYTE_STRINGS: u64 = FIRST_QUERY + 9;
+const BYTE_STRINGS: u64 = FIRST_QUERY + 11;
 /// Integer constants that are natural numbers; as many that may be negative follow.
 const NATURALS: u64 = 4;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dotvm_arch::W512;
 use dotvm_core::call::{CallAnswer, CallRequest, CallStatus, entry_invocation};
-use dotvm_core::env::Env;
+use dotvm_core::env::{Env, RandomStream};
 use dotvm_core::gas::{self, Gas};
 use dotvm_core::host::{Host, HostError, HostResult, SlotValue};
 use dotvm_core::limits::Limits;
@@ -111,6 +111,8 @@ pub struct Transaction {
 pub struct MockHost {
     /// What ENV reads.
     pub env: Env,
+    /// Where RANDOM reads.
+    pub random: RandomStream,
     /// The module's collections. Where none are given, every collection takes what both kinds do.
     pub collections: Vec<Collection>,
     /// The committed state.
@@ -182,6 +184,7 @@ impl MockHost {
     pub fn with_state(env: Env, committed: State) -> MockHost {
         let mut host = MockHost {
             env,
+            random: RandomStream::default(),
             collections: Vec::new(),
             committed,
             versions: Vec::new(),
@@ -317,6 +320,10 @@ impl Transaction {
 }
 
 impl Host for MockHost {
+    fn random(&mut self, bytes: &mut [u8]) {
+        self.random.fill(&self.env.seed, bytes);
+    }
+
     fn env(&self) -> &Env {
         &self.env
     }

@@ -33,7 +33,7 @@ fn generated_programs_cover_the_table() {
     let mut ends: BTreeMap<String, u32> = BTreeMap::new();
     let (mut instructions, mut runs) = (0u64, 0u64);
     for width in Width::ALL {
-        for seed in 0..150 {
+        for seed in 0..250 {
             let (module, invocation) = generate(seed, width, 40);
             let verified = verify(module).unwrap_or_else(|error| panic!("seed {seed} at {width}: {error}"));
             let mut host = MockHost::new(env(seed, width));

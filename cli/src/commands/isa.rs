@@ -5,6 +5,7 @@ use std::fmt::Write;
 use dotvm_arch::Width;
 use dotvm_arch::float::{Conversion, Rounding};
 use dotvm_core::capability::Capability;
+use dotvm_core::crypto::{AeadAlg, KdfAlg, MacAlg, SignatureAlg};
 use dotvm_core::env::EnvField;
 use dotvm_core::gas::{self, Class};
 use dotvm_core::hash::HashAlg;
@@ -207,8 +208,9 @@ fn dynamic_gas(class: Class) -> Option<&'static str> {
         Class::Q => "20 per row given or examined, 1 per 8 bytes of keys and documents",
         Class::T => "at a commit 50 per changed key, for roots and proofs 2000 and 5000 per changed key",
         Class::H => {
-            "for digests the algorithm's weight per block, for events 10 per topic and 1 per 8 bytes, for proofs SHA-256 of their bytes and 40 per sibling"
+            "for digests the algorithm's weight per block, for events 10 per topic and 1 per 8 bytes, for proofs SHA-256 of their bytes and two blocks of it per sibling"
         }
+        Class::K => "what the algorithm takes",
         Class::Call | Class::Calli => "1 per 8 word locals of the callee",
         Class::Xc => "1 per 32 bytes of name and input, and what the callee uses",
         Class::Z
@@ -277,6 +279,20 @@ pub fn markdown() -> String {
             alg.source()
         );
     }
+    let mut algorithms = |title: &str, rows: Vec<(u8, &str, &str)>| {
+        let _ = writeln!(text, "\n## {title}\n\n| code | name | source |\n|---|---|---|");
+        for (code, name, source) in rows {
+            let _ = writeln!(text, "| {code} | {name} | {source} |");
+        }
+    };
+    let rows = MacAlg::ALL.iter().map(|alg| (*alg as u8, alg.name(), alg.source())).collect();
+    algorithms("Message authentication codes", rows);
+    let rows = KdfAlg::ALL.iter().map(|alg| (*alg as u8, alg.name(), alg.source())).collect();
+    algorithms("Key derivation functions", rows);
+    let rows = AeadAlg::ALL.iter().map(|alg| (*alg as u8, alg.name(), alg.source())).collect();
+    algorithms("Ciphers", rows);
+    let rows = SignatureAlg::ALL.iter().map(|alg| (*alg as u8, alg.name(), alg.source())).collect();
+    algorithms("Signature schemes", rows);
     text.push_str("\n## Rounding\n\n| code | name | rounds |\n|---|---|---|\n");
     for mode in Rounding::ALL {
         let _ = writeln!(text, "| {} | {} | {} |", *mode as u8, mode.name(), mode.meaning());

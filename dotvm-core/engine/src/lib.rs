@@ -10,6 +10,7 @@
 mod cells;
 mod ext;
 mod ext_bytes;
+mod ext_crypto;
 mod ext_documents;
 mod ext_memory;
 mod float;

@@ -20,6 +20,7 @@ impl<W: Word> Machine<'_, W> {
     pub fn operation(&mut self, operation: Operation, w: usize, r: usize) -> Result<(), Stop> {
         let Operation { a, b, op } = operation;
         match op.page() {
+            0 if (0xA3..0xB0).contains(&(op as u16)) => self.crypto(op, w, r, a),
             _ if is_cell_op(op) => self.cell_op(op, w, r, a),
             _ if matches!(op as u16, 0xD0..=0xDF) => self.integer_op(op, w, r, a),
             0 => self.ext(op, w, r, [a, b.into()]),

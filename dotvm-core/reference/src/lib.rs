@@ -7,6 +7,7 @@
 mod arithmetic;
 mod bytes;
 mod cells;
+mod crypto;
 mod documents;
 mod float;
 mod integers;

@@ -51,6 +51,13 @@ pub struct Fault {
     exception: Option<(BigUint, Value)>,
 }
 
+impl Fault {
+    /// With a detail.
+    pub fn new(kind: TrapKind, detail: String) -> Fault {
+        Fault { kind, detail: Some(detail), exception: None }
+    }
+}
+
 impl From<TrapKind> for Fault {
     fn from(kind: TrapKind) -> Fault {
         Fault { kind, detail: None, exception: None }
@@ -613,6 +620,10 @@ impl Machine<'_> {
             Op::Hash => self.hash(a)?,
             Op::Hashw => self.hashw(a)?,
             Op::Hashm => self.hashm(a)?,
+
+            Op::Hmac | Op::Kdf | Op::Random => self.derive(inst.op, a)?,
+            Op::Encrypt | Op::Decrypt => self.cipher(inst.op, a)?,
+            Op::Sign | Op::Verify | Op::Recover | Op::Pubkey | Op::Keygen => self.signature(inst.op, a)?,
 
             // 0xB0–0xBF Floating point
             Op::Fadd | Op::Fsub | Op::Fmul | Op::Fdiv | Op::Fsqrt | Op::Fabs | Op::Fneg | Op::Fmin => {

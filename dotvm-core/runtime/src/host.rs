@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use dotdb::{CodeHash, ContractId, CursorId, Database, DbError, Durability, Mode, Tx};
 use dotvm_arch::W512;
-use dotvm_core::env::Env;
+use dotvm_core::env::{Env, RandomStream};
 use dotvm_core::gas::{self, Gas};
 use dotvm_core::host::{Host, HostError, HostResult, SlotValue};
 use dotvm_core::module::Collection;
@@ -34,6 +34,7 @@ pub struct TxHost<'a> {
     contract_name: Cow<'a, str>,
     collections: Cow<'a, [Collection]>,
     env: Env,
+    random: RandomStream,
     open: Option<OpenTx>,
     /// Contract calls that are not over.
     depth: u32,
@@ -83,6 +84,7 @@ impl<'a> TxHost<'a> {
             contract_name: Cow::Borrowed(place.name),
             collections: Cow::Borrowed(collections),
             env,
+            random: RandomStream::default(),
             open: Some(open),
             depth: 0,
             events: Vec::new(),
@@ -173,6 +175,10 @@ macro_rules! with_open {
 }
 
 impl Host for TxHost<'_> {
+    fn random(&mut self, bytes: &mut [u8]) {
+        self.random.fill(&self.env.seed, bytes);
+    }
+
     fn env(&self) -> &Env {
         &self.env
     }

@@ -2,6 +2,7 @@
 
 use dotvm_arch::Lane;
 use dotvm_arch::float::{Conversion, Rounding};
+use dotvm_core::crypto::{AeadAlg, KdfAlg, MacAlg, SignatureAlg};
 use dotvm_core::env::EnvField;
 use dotvm_core::opcode::{Effect, Imm, Op, OpInfo, Prefix};
 use fastrand::Rng;
@@ -50,6 +51,7 @@ fn roles(op: Op, count: u32) -> Vec<Role> {
         Op::Mgrow => vec![Below(3)],
         Op::Alloc => vec![Length],
         Op::Bload | Op::Hashm => vec![Source, Length],
+        Op::Kdf | Op::Random => vec![Length],
         Op::Meterd => vec![Below(50)],
         Op::Sload | Op::Sdelete | Op::Sexists | Op::Tload => vec![Key],
         Op::Sstore | Op::Tstore => vec![Key, Any],
@@ -285,6 +287,11 @@ impl FunctionGenerator<'_> {
             Imm::Axis => return Some(1 + (self.rng.u64(..) >> self.rng.u32(58..64))),
             Imm::ByteCount => return Some(if self.one_in(100) { 3 } else { 64 * self.rng.u64(..2) }),
             Imm::Rounding => Rounding::ALL.len() as u64,
+            Imm::Mac => MacAlg::ALL.len() as u64,
+            Imm::Kdf => KdfAlg::ALL.len() as u64,
+            Imm::Aead => AeadAlg::ALL.len() as u64,
+            Imm::Signature if info.op == Op::Recover => return Some(SignatureAlg::Secp256k1 as u64),
+            Imm::Signature => SignatureAlg::ALL.len() as u64,
             // Bits depend on the prefix; the others belong to statements of their own.
             Imm::Lane | Imm::LaneIndex => return None,
             Imm::Bits | Imm::Conversion | Imm::Count | Imm::Env | Imm::TxFlags => return None,
@@ -357,6 +364,7 @@ impl FunctionGenerator<'_> {
             Op::Rconst | Op::Hash | Op::Bload | Op::DbInsert => self.top_is_bytes(),
             Op::StateRoot | Op::StateProve | Op::DbProve => self.top_is_bytes(),
             Op::RCat | Op::RW2b | Op::RHex => self.top_is_bytes(),
+            Op::Hmac | Op::Kdf | Op::Random => self.top_is_bytes(),
             _ => {}
         }
         true

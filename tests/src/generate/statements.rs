@@ -7,7 +7,7 @@ use dotvm_core::trap::TrapKind;
 
 use super::function::{Catch, FunctionGenerator};
 use super::operands::env_effect;
-use super::{BYTE_STRINGS, DOCUMENTS, FIRST_QUERY};
+use super::{BYTE_STRINGS, DOCUMENTS, FIRST_KEY, FIRST_QUERY};
 
 /// Deepest nesting of statements.
 const MAX_DEPTH: u32 = 3;
@@ -190,6 +190,13 @@ impl FunctionGenerator<'_> {
                 true
             }
             Op::DbPatch => self.patch(),
+            // A signature costs as much as all the rest of a program.
+            Op::Sign | Op::Verify | Op::Recover | Op::Pubkey | Op::Keygen if !self.one_in(16) => false,
+            // Keys of the wrong length trap.
+            Op::Hmac if !self.one_in(100) => self.keyed(op, 1),
+            Op::Encrypt | Op::Decrypt if !self.one_in(100) => self.cipher(),
+            Op::Pubkey | Op::Keygen if !self.one_in(100) => self.keyed(op, 0),
+            Op::Sign | Op::Verify | Op::Recover if !self.one_in(100) => self.signature(),
             Op::StateVerify if !self.one_in(4) => self.proof(),
             Op::TxBegin | Op::TxCommit | Op::TxAbort => self.transaction(op),
             Op::Rollback => self.savepoint(),
@@ -808,6 +815,51 @@ impl FunctionGenerator<'_> {
             self.op(Op::Rconst, &[FIRST_QUERY + 2]);
             self.op(op, &[collection]);
         }
+        true
+    }
+
+    /// An operation that takes a key and then this many byte strings.
+    fn keyed(&mut self, op: Op, strings: u32) -> bool {
+        let algorithm = self.rng.u64(..2);
+        self.op(Op::Rconst, &[FIRST_KEY]);
+        for _ in 0..strings {
+            self.push_bytes();
+        }
+        self.op(op, &[algorithm]);
+        self.top_is_bytes();
+        true
+    }
+
+    /// A text encrypted, and decrypted with the same or other associated data.
+    fn cipher(&mut self) -> bool {
+        let algorithm = self.rng.u64(..2);
+        let aad = self.rng.u64(..4);
+        let other = if self.one_in(4) { self.rng.u64(..4) } else { aad };
+        for aad in [other, aad] {
+            self.op(Op::Rconst, &[FIRST_KEY]);
+            self.op(Op::Rconst, &[FIRST_KEY + 1]);
+            self.op(Op::Rconst, &[aad]);
+        }
+        self.push_bytes();
+        self.op(Op::Encrypt, &[algorithm]);
+        self.op(Op::Decrypt, &[algorithm]);
+        true
+    }
+
+    /// A digest signed, and the signature verified, or the key recovered from it.
+    fn signature(&mut self) -> bool {
+        let algorithm = self.rng.u64(..2);
+        let recovers = algorithm == 1 && self.one_in(2);
+        self.op(Op::Rconst, &[FIRST_KEY]);
+        if !recovers {
+            self.op(Op::Pubkey, &[algorithm]);
+            let signed = FIRST_KEY - u64::from(self.one_in(4));
+            self.op(Op::Rconst, &[signed]);
+        }
+        self.op(Op::Rconst, &[FIRST_KEY]);
+        self.op(Op::Rconst, &[FIRST_KEY]);
+        self.op(Op::Sign, &[algorithm]);
+        self.op(if recovers { Op::Recover } else { Op::Verify }, &[algorithm]);
         true
     }
 

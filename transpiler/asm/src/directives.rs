@@ -503,6 +503,7 @@ fn end(p: &mut Parser, span: Span) -> Parse<()> {
 
 #[cfg(test)]
 mod tests {
+    use dotvm_core::crypto::{AeadAlg, KdfAlg, MacAlg, SignatureAlg};
     use dotvm_core::env::EnvField;
     use dotvm_core::hash::HashAlg;
 
@@ -518,6 +519,10 @@ mod tests {
             assert!(text.contains(&format!(".{form}")), ".{form}");
         }
         let algs = HashAlg::ALL.iter().map(|alg| alg.name());
+        let algs = algs.chain(MacAlg::ALL.iter().map(|alg| alg.name()));
+        let algs = algs.chain(KdfAlg::ALL.iter().map(|alg| alg.name()));
+        let algs = algs.chain(AeadAlg::ALL.iter().map(|alg| alg.name()));
+        let algs = algs.chain(SignatureAlg::ALL.iter().map(|alg| alg.name()));
         for name in algs.chain(EnvField::ALL.iter().map(|field| field.name())) {
             assert!(text.contains(&format!("`{name}`")), "{name}");
         }

@@ -2,6 +2,7 @@
 
 use dotvm_arch::Lane;
 use dotvm_arch::float::{Conversion, Rounding};
+use dotvm_core::crypto::{AeadAlg, KdfAlg, MacAlg, SignatureAlg};
 use dotvm_core::env::EnvField;
 use dotvm_core::hash::HashAlg;
 use dotvm_core::integer::{IntegerFn, Narrowing};
@@ -15,6 +16,10 @@ pub(crate) fn keywords(imm: Imm) -> Vec<(String, u64)> {
     match imm {
         Imm::Hash => HashAlg::ALL.iter().map(|&alg| (alg.name().to_owned(), alg as u64)).collect(),
         Imm::Env => EnvField::ALL.iter().map(|&field| (field.name().to_owned(), field as u64)).collect(),
+        Imm::Mac => MacAlg::ALL.iter().map(|&alg| (alg.name().to_owned(), alg as u64)).collect(),
+        Imm::Kdf => KdfAlg::ALL.iter().map(|&alg| (alg.name().to_owned(), alg as u64)).collect(),
+        Imm::Aead => AeadAlg::ALL.iter().map(|&alg| (alg.name().to_owned(), alg as u64)).collect(),
+        Imm::Signature => SignatureAlg::ALL.iter().map(|&alg| (alg.name().to_owned(), alg as u64)).collect(),
         Imm::Rounding => Rounding::ALL.iter().map(|&mode| (mode.name().to_owned(), mode as u64)).collect(),
         Imm::Conversion => {
             Conversion::ALL.iter().map(|&kind| (kind.name().to_owned(), kind as u64)).collect()
