@@ -6,4 +6,5 @@ pub mod dotdb_model;
 pub mod generate;
 pub mod heap_model;
 pub mod mock_host;
+pub mod pvm;
 pub mod text_test;

@@ -1,0 +1,49 @@
+//! PVM: what the frontend makes of programs runs as its oracle runs them.
+
+use std::collections::BTreeMap;
+
+use dotvm_tests::pvm::{Case, Final, compare, generate};
+
+/// How many programs: hundreds, or as many as the environment's DOTVM_LONG says.
+fn programs(usual: u64) -> u64 {
+    std::env::var("DOTVM_LONG").ok().and_then(|number| number.parse().ok()).unwrap_or(usual)
+}
+
+/// Runs cases; answers how they ended.
+fn all(cases: impl Iterator<Item = (u64, Case)>) -> BTreeMap<String, u64> {
+    let mut ends = BTreeMap::new();
+    for (seed, case) in cases {
+        let Final { status, .. } =
+            compare(&case).unwrap_or_else(|difference| panic!("seed {seed}: {difference}\n{case:?}"));
+        *ends.entry(status).or_default() += 1;
+    }
+    ends
+}
+
+#[test]
+fn random_programs_run_as_under_the_oracle() {
+    let count = programs(2_000);
+    let ends = all((0..count).map(|seed| (seed, generate::case(seed, 8 + seed as usize % 120))));
+    println!("{ends:?}");
+    for status in ["end", "exception 0", "exception 1", "exception 2", "exception 4", "interrupt 32", "limit"] {
+        assert!(ends.contains_key(status), "no program ended with {status}: {ends:?}");
+    }
+}
+
+#[test]
+fn noise_runs_as_under_the_oracle() {
+    let ends = all((0..programs(1_000)).map(|seed| (seed, generate::noise(seed))));
+    println!("{ends:?}");
+}
+
+/// Every limit ends a program where it says, whatever the instruction there is.
+#[test]
+fn every_limit_ends_a_program_where_it_says() {
+    for seed in 0..programs(20).min(500) {
+        let whole = Case { budget: 150, ..generate::case(seed, 60) };
+        for budget in 0..150 {
+            let case = Case { budget, ..whole.clone() };
+            compare(&case).unwrap_or_else(|difference| panic!("seed {seed}, limit {budget}: {difference}"));
+        }
+    }
+}
