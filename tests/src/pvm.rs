@@ -96,15 +96,14 @@ pub fn translate(case: &Case) -> Program {
     dotvm_engine::compile(translation.module).expect("translations verify")
 }
 
-/// The case as translated code.
-pub fn translated(case: &Case) -> Final {
-    let program = translate(case);
+/// The case as translated code, which [`translate`] made of its image.
+pub fn translated(program: &Program, case: &Case) -> Final {
     let limits = Limits { gas: Gas::MAX, guest_gas: case.budget, ..Limits::default() };
     let mut host = MockHost::new(env(0, Width::W64));
     host.env.input = case.input.clone().into();
     let function = program.verified().module().export("inspect").expect("the export");
     let invocation = Invocation { function, words: Vec::new(), refs: Vec::new() };
-    let outcome = dotvm_engine::run(&program, &invocation, &limits, &mut host).expect("a run");
+    let outcome = dotvm_engine::run(program, &invocation, &limits, &mut host).expect("a run");
     let ending = Pvm.ending(&outcome).unwrap_or_else(|error| panic!("{error}"));
     let End::Return { words, refs } = &outcome.end else { panic!("{:?}", outcome.end) };
     let word = |index: usize| W512::as_limbs(&words[index])[0];
@@ -122,8 +121,13 @@ pub fn translated(case: &Case) -> Final {
 
 /// Runs a case both ways; the differences, if there are any.
 pub fn compare(case: &Case) -> Result<Final, String> {
+    compare_translated(&translate(case), case)
+}
+
+/// The same if the image is translated already.
+pub fn compare_translated(program: &Program, case: &Case) -> Result<Final, String> {
     let expected = oracle(case);
-    let found = translated(case);
+    let found = translated(program, case);
     if expected == found {
         return Ok(found);
     }

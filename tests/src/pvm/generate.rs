@@ -77,14 +77,14 @@ fn number(rng: &mut Rng) -> u64 {
 }
 
 /// A register, mostly one that can be written.
-fn register(rng: &mut Rng) -> u16 {
-    if rng.u8(..12) == 0 { rng.u16(..16) } else { rng.u16(..8) }
+fn register(rng: &mut Rng, careful: bool) -> u16 {
+    if !careful && rng.u8(..12) == 0 { rng.u16(..16) } else { rng.u16(..8) }
 }
 
 /// A size, mostly one that the register takes.
 fn size_of(register: u16, rng: &mut Rng) -> u16 {
     match register {
-        _ if rng.u8(..30) == 0 => rng.u16(..4),
+        _ if rng.u8(..60) == 0 => rng.u16(..4),
         0 | 3 => rng.u16(..4),
         1 | 2 | 4 | 5 | 11 => rng.u16(..3),
         _ => 3,
@@ -95,7 +95,15 @@ fn size_of(register: u16, rng: &mut Rng) -> u16 {
 pub fn case(seed: u64, length: usize) -> Case {
     let rng = &mut Rng::with_seed(seed);
     let mut program = Program { bytes: Vec::new(), starts: Vec::new(), addresses: Vec::new() };
+    // Programs that run long, or meet every mistake soon.
+    let careful = rng.u8(..4) != 0;
     let handlers = rng.u8(..4) == 0;
+    if careful {
+        // Something to pop.
+        for _ in 0..rng.u8(..30) {
+            program.immediate(0xD, 3, 0, number(rng));
+        }
+    }
     if handlers {
         for _ in 0..rng.u8(1..4) {
             let vector = [0, 1, 2, 3, 4, 0x20, 0x86, 0x88][rng.usize(..8)];
@@ -109,14 +117,16 @@ pub fn case(seed: u64, length: usize) -> Case {
     while program.starts.len() < length {
         match rng.u8(..40) {
             0..=10 => {
-                let destination = register(rng);
+                let destination = register(rng, careful);
                 program.immediate(rng.u16(..12), rng.u16(..4), destination, number(rng));
             }
             11..=17 => {
-                let source = register(rng);
+                let source = register(rng, careful);
                 let size = size_of(source, rng);
                 program.start();
-                program.word(word(rng.u16(..12), 0, size, source, register(rng)));
+                // A division by a register is often one by 0.
+                let operation = if careful && rng.bool() { rng.u16(..3) } else { rng.u16(..12) };
+                program.word(word(operation, 0, size, source, register(rng, careful)));
             }
             18..=20 => {
                 // An address, then an operation on what lies there.
@@ -127,17 +137,17 @@ pub fn case(seed: u64, length: usize) -> Case {
                     program.load(size, pointer, address);
                 }
                 program.start();
-                program.word(word(rng.u16(..12), RAM, rng.u16(..4), pointer, register(rng)));
+                program.word(word(rng.u16(..12), RAM, rng.u16(..4), pointer, register(rng, careful)));
             }
             21..=24 => {
-                let source = register(rng);
+                let source = register(rng, careful);
                 let size = size_of(source, rng);
                 program.start();
-                program.word(word(0xD, rng.u16(..10) / 9, size, source, 0));
+                program.word(word(0xD, if careful { 0 } else { rng.u16(..10) / 9 }, size, source, 0));
             }
             25 | 26 => program.immediate(0xD, rng.u16(..4), 0, number(rng)),
             27..=30 => {
-                let destination = register(rng);
+                let destination = register(rng, careful);
                 let size = size_of(destination, rng);
                 program.start();
                 program.word(word(0xC, [0, 0, 0, 3][rng.usize(..4)], size, 0, destination));
@@ -157,10 +167,19 @@ pub fn case(seed: u64, length: usize) -> Case {
                 program.service(rng.u64(0x84..0x8A));
             }
             36 => program.service(if rng.bool() { rng.u64(0x81..0x8B) } else { 0x20 }),
+            37..39 if careful => {
+                let destination = rng.u16(..8);
+                program.immediate(rng.u16(..12), 0, destination, rng.u64(1..9));
+            }
             37 => program.immediate(if rng.bool() { 5 } else { 0 }, 0, 11, rng.u64(..16)),
             38 => {
                 program.start();
                 program.word(0xFFFF);
+            }
+            _ if careful => {
+                let source = rng.u16(..8);
+                program.start();
+                program.word(word(0xD, 0, if matches!(source, 6 | 7) { 3 } else { 2 }, source, 0));
             }
             _ => {
                 program.start();

@@ -107,6 +107,11 @@ pub trait Parsed {
     /// # Errors
     /// Where parsing alone does not find everything that is wrong: names that nothing defines, for example.
     fn translate(&self, options: &Options) -> Result<Translation, FrontendError>;
+
+    /// The image that it is, or that its text assembles to, on machines that have images.
+    fn image(&self) -> Option<&[u8]> {
+        None
+    }
 }
 
 /// An instruction word taken apart.

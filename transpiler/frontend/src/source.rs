@@ -62,7 +62,10 @@ mod tests {
     #[test]
     fn names_come_from_the_path() {
         let source = Source::new("folder/sort.pvm", &[]);
-        assert_eq!((source.extension(), source.file_name(), source.module_name()), (Some("pvm"), "sort.pvm", "sort"));
+        assert_eq!(
+            (source.extension(), source.file_name(), source.module_name()),
+            (Some("pvm"), "sort.pvm", "sort")
+        );
         assert_eq!(Source::new("", &[]).module_name(), "module");
     }
 }

@@ -95,13 +95,8 @@ const START: u8 = 2;
 
 /// Finds the blocks of an image.
 pub(crate) fn find(image: &[u8], services: bool) -> Blocks {
-    let mut walk = Walk {
-        image,
-        services,
-        marks: vec![0; image.len() + 1],
-        work: Vec::new(),
-        names_vectors: false,
-    };
+    let mut walk =
+        Walk { image, services, marks: vec![0; image.len() + 1], work: Vec::new(), names_vectors: false };
     walk.lead(0);
     while let Some(start) = walk.work.pop() {
         walk.line(start);
@@ -168,7 +163,9 @@ impl Walk<'_> {
             if word.load() == Load::Immediate {
                 let number = instruction.immediate;
                 self.names_vectors |= (STACK_BASE - 7..STACK_BASE + 0x800).contains(&number);
-                if word.operation() == 0xD || matches!(word.operation(), 0x0 | 0x5 | 0x8) && word.destination() == 7 {
+                if word.operation() == 0xD
+                    || matches!(word.operation(), 0x0 | 0x5 | 0x8) && word.destination() == 7
+                {
                     self.lead(number);
                 }
             } else {
@@ -208,7 +205,8 @@ impl Summary {
             d_out: Known::Same,
         };
         loop {
-            if block.end as usize >= image.len() || block.count > 0 && marks[block.end as usize] & LEADER != 0 {
+            if block.end as usize >= image.len() || block.count > 0 && marks[block.end as usize] & LEADER != 0
+            {
                 break;
             }
             let Some(instruction) = Instruction::decode(image, block.end) else {

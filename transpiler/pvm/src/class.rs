@@ -51,7 +51,9 @@ impl fmt::Display for Why {
             Why::Truncated => f.write_str("gpf (exception 2): the image ends within the instruction"),
             Why::ReadsFlags => f.write_str("reads FL, which is kept in parts"),
             Why::WritesFlags => f.write_str("writes FL: a change of the ring or a return from an interrupt"),
-            Why::StoresAtRegister => f.write_str("stores at PC, which is in the image, or at SB, the vector table"),
+            Why::StoresAtRegister => {
+                f.write_str("stores at PC, which is in the image, or at SB, the vector table")
+            }
             Why::Service(0x80) => f.write_str("ends the run"),
             Why::Service(vector) => write!(f, "service {vector:02X} asks the host"),
             Why::Interrupt(vector) => write!(f, "vector {vector:02X} has no default service"),
@@ -152,7 +154,8 @@ pub(crate) fn is_checked(instruction: &Instruction, class: Class) -> bool {
     match class {
         Class::Arithmetic => {
             word.load() == Load::Ram && !is_free(word.source())
-                || word.operation() == 3 && (word.load() != Load::Immediate || instruction.immediate as u32 == 0)
+                || word.operation() == 3
+                    && (word.load() != Load::Immediate || instruction.immediate as u32 == 0)
         }
         Class::Push => word.load() == Load::Ram && !is_free(word.source()),
         Class::PopRam => !is_free(word.destination()),

@@ -143,7 +143,8 @@ impl<'a> Direct<'a> {
 
     /// Sets the locals that never change.
     pub fn set_limits(&mut self) {
-        let mut limits: Vec<(Local, u64)> = self.limits.iter().map(|(&limit, &local)| (local, limit)).collect();
+        let mut limits: Vec<(Local, u64)> =
+            self.limits.iter().map(|(&limit, &local)| (local, limit)).collect();
         limits.sort_unstable();
         for (local, limit) in limits {
             self.push(limit);
@@ -164,6 +165,7 @@ impl<'a> Direct<'a> {
     /// Goes on where the machine starts.
     pub fn start(&mut self) {
         self.flags = Flags::Kept;
+        self.tracker.start(Some(0));
         self.go_to(0);
     }
 
@@ -263,6 +265,16 @@ impl<'a> Direct<'a> {
             return;
         };
         let block = self.blocks.list[index];
+        if let Known::Constant(d) = block.d_in
+            && self.tracker.constants[3] != Some(d)
+        {
+            // A return to a known address is no path that D was followed along.
+            self.flags.keep(self.code);
+            self.push(address);
+            self.set(PC);
+            self.code.jump(Op::Jmp, self.entries[index]);
+            return;
+        }
         if !block.sets_flags {
             self.flags.keep(self.code);
         }

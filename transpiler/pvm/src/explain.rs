@@ -60,7 +60,9 @@ pub(crate) fn program(image: &[u8], blocks: &Blocks) -> Explanation {
     let jumping = blocks.list.iter().filter(|block| jumps(block)).count();
     explanation.remarks = vec![
         format!("{} bytes: {instructions} instructions in {direct} blocks of direct code", image.len()),
-        format!("{known} of {jumping} jumps and calls have a target that is known; the others and returns go by a table"),
+        format!(
+            "{known} of {jumping} jumps and calls have a target that is known; the others and returns go by a table"
+        ),
         "the image is not writable and nothing else is executable: no code changes while it runs".to_owned(),
         if blocks.names_vectors {
             "the program names the vector table: services look for handlers once one may be set".to_owned()

@@ -89,7 +89,8 @@ const NUMBERS: &[(&str, u64)] = &[
     ("input", EnvField::Input as u64),
 ];
 
-const _: () = assert!(MEMORY_BYTES == 0x10_0000 && STACK_BASE == 0xF_F800, "the texts write these numbers out");
+const _: () =
+    assert!(MEMORY_BYTES == 0x10_0000 && STACK_BASE == 0xF_F800, "the texts write these numbers out");
 
 struct Parser {
     text: Text,

@@ -123,4 +123,8 @@ impl Parsed for Image<'_> {
         let explanation = explain::program(image, &blocks);
         Ok(Translation { module, run: "run", inspect: "inspect", explanation })
     }
+
+    fn image(&self) -> Option<&[u8]> {
+        Some(self.source.bytes)
+    }
 }

@@ -32,14 +32,8 @@ pub enum Status {
 
 impl Status {
     /// All of them, by number.
-    pub const ALL: [Status; 6] = [
-        Status::End,
-        Status::Exit,
-        Status::Exception,
-        Status::Interrupt,
-        Status::DoubleFault,
-        Status::Limit,
-    ];
+    pub const ALL: [Status; 6] =
+        [Status::End, Status::Exit, Status::Exception, Status::Interrupt, Status::DoubleFault, Status::Limit];
 
     /// The name in results.
     pub fn name(self) -> &'static str {

@@ -17,15 +17,31 @@ const LOW_HALF: u64 = 0xFFFF_FFFF;
 enum Operand {
     Constant(u64),
     /// A local, its bits from `shift` on, as many as the mask has.
-    Bits { local: Local, shift: u64, mask: u64 },
+    Bits {
+        local: Local,
+        shift: u64,
+        mask: u64,
+    },
     /// The stack pointer.
     StackPointer,
     /// Memory at the address in a local.
-    Memory { address: Local, size: u8, mask: u64 },
+    Memory {
+        address: Local,
+        size: u8,
+        mask: u64,
+    },
     /// Memory at an offset from `s`.
-    Stack { offset: u64, size: u8, mask: u64 },
+    Stack {
+        offset: u64,
+        size: u8,
+        mask: u64,
+    },
     /// Memory at a constant address.
-    Fixed { address: u64, size: u8, mask: u64 },
+    Fixed {
+        address: u64,
+        size: u8,
+        mask: u64,
+    },
 }
 
 fn load_op(size: u8) -> Op {

@@ -70,7 +70,8 @@ impl Tracker {
 
     /// What the next `size` bytes on the stack are.
     pub fn popped(&self, size: u8) -> Option<Value> {
-        let slot = self.slots.iter().rev().find(|slot| slot.at == self.delta && slot.size == i32::from(size))?;
+        let slot =
+            self.slots.iter().rev().find(|slot| slot.at == self.delta && slot.size == i32::from(size))?;
         match slot.value {
             Value::Register(register) if slot.version != self.versions[register] => None,
             value => Some(value),
@@ -119,8 +120,10 @@ impl Tracker {
                     && (word.source(), word.size()) == (word.destination(), 8);
                 let result = match (self.constants[register], self.operand(instruction)) {
                     _ if is_cleared => Some(0),
-                    (Some(whole), Some(operand)) => compute(word.operation(), part.of(whole), operand, part.bits())
-                        .map(|result| part.put(whole, result)),
+                    (Some(whole), Some(operand)) => {
+                        compute(word.operation(), part.of(whole), operand, part.bits())
+                            .map(|result| part.put(whole, result))
+                    }
                     _ => None,
                 };
                 self.write(register, result);

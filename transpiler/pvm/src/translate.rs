@@ -3,9 +3,7 @@
 use dotvm_arch::{W512, Width};
 use dotvm_core::builder::CodeBuilder;
 use dotvm_core::limits::PAGE_BYTES;
-use dotvm_core::module::{
-    DataSegment, Debug, Export, Function, FunctionDebug, Memory, Module, Signature,
-};
+use dotvm_core::module::{DataSegment, Debug, Export, Function, FunctionDebug, Memory, Module, Signature};
 use dotvm_core::opcode::Op;
 
 use crate::blocks::Blocks;
@@ -41,14 +39,20 @@ pub(crate) fn module(name: &str, source_name: &str, image: &[u8], blocks: &Block
     if !image.is_empty() {
         module.data = vec![DataSegment { address: 0, read_only: true, bytes: image.to_vec() }];
     }
-    let words = NAMES.iter().map(|name| (*name).to_owned()).chain(
-        (0..usize::from(locals) - NAMES.len()).map(|limit| format!("limit{limit}")),
-    );
+    let words = NAMES
+        .iter()
+        .map(|name| (*name).to_owned())
+        .chain((0..usize::from(locals) - NAMES.len()).map(|limit| format!("limit{limit}")));
     module.debug = Some(Debug {
         source_name: source_name.to_owned(),
         source_hash: *blake3::hash(image).as_bytes(),
         functions: vec![
-            FunctionDebug { name: "run".to_owned(), words: words.collect(), lines, ..FunctionDebug::default() },
+            FunctionDebug {
+                name: "run".to_owned(),
+                words: words.collect(),
+                lines,
+                ..FunctionDebug::default()
+            },
             FunctionDebug { name: "inspect".to_owned(), ..FunctionDebug::default() },
         ],
         ..Debug::default()
@@ -72,7 +76,9 @@ fn run_function(image: &[u8], blocks: &Blocks, services: bool) -> (Vec<u8>, u16,
     direct.op(Op::Meterq);
     direct.code.op(Op::Ltee, &[START]);
     direct.set(LEFT);
-    for (size, (limit, room)) in [(1, (LIM1, ROOM1)), (2, (LIM2, ROOM2)), (4, (LIM4, ROOM4)), (8, (LIM8, ROOM8))] {
+    for (size, (limit, room)) in
+        [(1, (LIM1, ROOM1)), (2, (LIM2, ROOM2)), (4, (LIM4, ROOM4)), (8, (LIM8, ROOM8))]
+    {
         direct.push(MEMORY_BYTES - size);
         direct.set(limit);
         direct.push(STACK_BASE - image_len - size);

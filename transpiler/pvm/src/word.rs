@@ -156,7 +156,9 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Fault::AllZero => "invalid instruction (exception 1): the word is 0",
-            Fault::LoadType => "invalid instruction (exception 1): the operation does not take this load type",
+            Fault::LoadType => {
+                "invalid instruction (exception 1): the operation does not take this load type"
+            }
             Fault::ReservedSource => "invalid instruction (exception 1): the source register is reserved",
             Fault::SourceSize => "invalid instruction (exception 1): the source register has another size",
             Fault::ReservedDestination => {
@@ -218,8 +220,9 @@ impl fmt::Display for Instruction {
         if word.operation() == 0xF {
             return f.write_str(name);
         }
-        let register =
-            |code: u8| REGISTERS.get(code as usize).map_or_else(|| format!("?{code:X}"), |name| (*name).to_owned());
+        let register = |code: u8| {
+            REGISTERS.get(code as usize).map_or_else(|| format!("?{code:X}"), |name| (*name).to_owned())
+        };
         let size = ["b", "w", "d", "q"][word.load_size() as usize];
         let operand = match word.load() {
             Load::Register => register(word.source()),
