@@ -119,7 +119,7 @@ fn refused(path: &Path, why: &str) -> Failure {
 }
 
 /// Reads a file of at most the size of a module.
-fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+pub fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let limit = FILE_BYTES as u64 + 1;
     let read = if path == Path::new("-") {

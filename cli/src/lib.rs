@@ -7,6 +7,7 @@ pub mod commands;
 pub mod docs;
 pub mod exit;
 mod failure;
+mod guest;
 mod input;
 mod options;
 mod output;

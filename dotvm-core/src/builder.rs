@@ -7,18 +7,35 @@ use crate::opcode::{Imm, Op, Prefix};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Label(u32);
 
-enum Item {
-    Bytes { start: usize, end: usize, line: u32 },
-    Jump { op: Op, targets: Vec<Label>, line: u32 },
+/// A place between instructions: bytes of operations without jumps before it, and jumps before it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place {
+    bytes: u32,
+    jumps: u32,
+}
+
+const UNBOUND: Place = Place { bytes: u32::MAX, jumps: u32::MAX };
+
+/// A jump, or a table of them.
+struct Jump {
+    place: Place,
+    op: Op,
+    /// Its targets in [`CodeBuilder::targets`].
+    first: u32,
+    count: u32,
 }
 
 /// Collects the instructions of one function.
 #[derive(Default)]
 pub struct CodeBuilder {
-    items: Vec<Item>,
+    /// The operations without jumps, encoded.
     bytes: Vec<u8>,
-    /// For each label the number of items before it, or `usize::MAX` while it is unbound.
-    labels: Vec<usize>,
+    jumps: Vec<Jump>,
+    targets: Vec<Label>,
+    /// Where each label is bound.
+    labels: Vec<Place>,
+    /// Where the line changes.
+    lines: Vec<(Place, u32)>,
     line: u32,
 }
 
@@ -53,13 +70,13 @@ impl CodeBuilder {
 
     /// A new label, not yet bound to a place.
     pub fn label(&mut self) -> Label {
-        self.labels.push(usize::MAX);
+        self.labels.push(UNBOUND);
         Label(self.labels.len() as u32 - 1)
     }
 
     /// Binds a label to the next instruction.
     pub fn bind(&mut self, label: Label) {
-        self.labels[label.0 as usize] = self.items.len();
+        self.labels[label.0 as usize] = self.here();
     }
 
     /// Appends an operation without jumps. Signed immediates are given as the bits of an `i64`.
@@ -74,7 +91,7 @@ impl CodeBuilder {
     pub fn prefixed(&mut self, prefix: Option<Prefix>, op: Op, imms: &[u64]) {
         let info = op.info();
         assert_eq!(info.imms.len(), imms.len(), "{} takes {} immediates", info.mnemonic, info.imms.len());
-        let start = self.bytes.len();
+        self.note_line();
         if let Some(prefix) = prefix {
             self.bytes.push(prefix as u8);
         }
@@ -90,29 +107,40 @@ impl CodeBuilder {
                 leb::write_unsigned(&mut self.bytes, value);
             }
         }
-        self.items.push(Item::Bytes { start, end: self.bytes.len(), line: self.line });
+    }
+
+    fn here(&self) -> Place {
+        Place { bytes: self.bytes.len() as u32, jumps: self.jumps.len() as u32 }
+    }
+
+    fn note_line(&mut self) {
+        if self.line != 0 && self.lines.last().is_none_or(|last| last.1 != self.line) {
+            self.lines.push((self.here(), self.line));
+        }
+    }
+
+    fn push_jump(&mut self, op: Op, targets: &[Label]) {
+        self.note_line();
+        let place = self.here();
+        self.jumps.push(Jump { place, op, first: self.targets.len() as u32, count: targets.len() as u32 });
+        self.targets.extend_from_slice(targets);
     }
 
     /// Appends JMP, JZ or JNZ.
     pub fn jump(&mut self, op: Op, target: Label) {
         assert_eq!(op.info().imms, [Imm::Rel], "{} is no jump", op.mnemonic());
-        self.items.push(Item::Jump { op, targets: vec![target], line: self.line });
+        self.push_jump(op, &[target]);
     }
 
     /// Appends JTAB; `targets` are the entries, the last one is the default.
     pub fn table(&mut self, targets: &[Label]) {
         assert!(!targets.is_empty(), "JTAB has at least its default target");
-        self.items.push(Item::Jump { op: Op::Jtab, targets: targets.to_vec(), line: self.line });
+        self.push_jump(Op::Jtab, targets);
     }
 
     /// Whether every label that a jump uses is bound, as [`CodeBuilder::finish`] needs it.
     pub fn is_complete(&self) -> bool {
-        self.items.iter().all(|item| match item {
-            Item::Bytes { .. } => true,
-            Item::Jump { targets, .. } => {
-                targets.iter().all(|target| self.labels[target.0 as usize] != usize::MAX)
-            }
-        })
+        self.targets.iter().all(|target| self.labels[target.0 as usize] != UNBOUND)
     }
 
     /// Encodes the function with the shortest form of each jump.
@@ -122,32 +150,22 @@ impl CodeBuilder {
     pub fn finish(self) -> Code {
         // Jumps start short and grow until all distances fit: a distance never shrinks while others grow, so the
         // lengths found are minimal, as the decoder demands.
-        let mut jump_lens: Vec<Vec<usize>> = self
-            .items
-            .iter()
-            .map(|item| match item {
-                Item::Bytes { .. } => Vec::new(),
-                Item::Jump { targets, .. } => vec![1; targets.len()],
-            })
-            .collect();
-        let mut offsets = vec![0usize; self.items.len() + 1];
+        let mut lens = vec![1u8; self.targets.len()];
+        // Bytes of all jumps before each, and of all.
+        let mut before = vec![0u32; self.jumps.len() + 1];
         loop {
-            for (index, item) in self.items.iter().enumerate() {
-                offsets[index + 1] = offsets[index]
-                    + match item {
-                        Item::Bytes { start, end, .. } => end - start,
-                        Item::Jump { op, targets, .. } => {
-                            1 + table_header_len(*op, targets.len()) + jump_lens[index].iter().sum::<usize>()
-                        }
-                    };
+            for (index, jump) in self.jumps.iter().enumerate() {
+                let lens = &lens[jump.targets()];
+                let distances: u32 = lens.iter().map(|len| u32::from(*len)).sum();
+                before[index + 1] = before[index] + 1 + jump.header_len() + distances;
             }
             let mut grew = false;
-            for (index, item) in self.items.iter().enumerate() {
-                let Item::Jump { targets, .. } = item else { continue };
-                for (len, target) in jump_lens[index].iter_mut().zip(targets) {
-                    let needed = leb::signed_len(self.distance(&offsets, index, *target));
-                    if needed > *len {
-                        *len = needed;
+            for (index, jump) in self.jumps.iter().enumerate() {
+                let end = jump.place.bytes + before[index + 1];
+                for target in jump.targets() {
+                    let needed = leb::signed_len(self.distance(&before, end, self.targets[target])) as u8;
+                    if needed > lens[target] {
+                        lens[target] = needed;
                         grew = true;
                     }
                 }
@@ -156,44 +174,49 @@ impl CodeBuilder {
                 break;
             }
         }
-        let mut bytes = Vec::with_capacity(offsets[self.items.len()]);
-        let mut lines: Vec<(u32, u32)> = Vec::new();
-        for (index, item) in self.items.iter().enumerate() {
-            let (Item::Bytes { line, .. } | Item::Jump { line, .. }) = item;
-            if *line != 0 && lines.last().is_none_or(|last| last.1 != *line) {
-                lines.push((bytes.len() as u32, *line));
+        let total = self.bytes.len() + before.last().map_or(0, |jumps| *jumps as usize);
+        let mut bytes = Vec::with_capacity(total);
+        let mut copied = 0;
+        for (index, jump) in self.jumps.iter().enumerate() {
+            bytes.extend_from_slice(&self.bytes[copied..jump.place.bytes as usize]);
+            copied = jump.place.bytes as usize;
+            let end = jump.place.bytes + before[index + 1];
+            bytes.push(jump.op.info().code as u8);
+            if jump.op == Op::Jtab {
+                leb::write_unsigned(&mut bytes, u64::from(jump.count) - 1);
             }
-            match item {
-                Item::Bytes { start, end, .. } => bytes.extend_from_slice(&self.bytes[*start..*end]),
-                Item::Jump { op, targets, .. } => {
-                    bytes.push(op.info().code as u8);
-                    if *op == Op::Jtab {
-                        leb::write_unsigned(&mut bytes, targets.len() as u64 - 1);
-                    }
-                    for target in targets {
-                        leb::write_signed(&mut bytes, self.distance(&offsets, index, *target));
-                    }
-                }
+            for target in jump.targets() {
+                leb::write_signed(&mut bytes, self.distance(&before, end, self.targets[target]));
             }
         }
-        let labels = self.labels.iter().map(|&item| offsets.get(item).copied().unwrap_or(0) as u32).collect();
+        bytes.extend_from_slice(&self.bytes[copied..]);
+        let offset = |place: Place| before.get(place.jumps as usize).map_or(0, |jumps| place.bytes + jumps);
+        let lines = self.lines.iter().map(|&(place, line)| (offset(place), line)).collect();
+        let labels = self.labels.iter().map(|&place| offset(place)).collect();
         Code { bytes, lines, labels }
     }
 
-    fn distance(&self, offsets: &[usize], item: usize, target: Label) -> i64 {
+    /// The distance to a label from the offset `end`.
+    fn distance(&self, before: &[u32], end: u32, target: Label) -> i64 {
         let place = self.labels[target.0 as usize];
-        assert!(place != usize::MAX, "label {} was never bound", target.0);
-        offsets[place] as i64 - offsets[item + 1] as i64
+        assert!(place != UNBOUND, "label {} was never bound", target.0);
+        i64::from(place.bytes + before[place.jumps as usize]) - i64::from(end)
     }
 }
 
-fn table_header_len(op: Op, targets: usize) -> usize {
-    if op != Op::Jtab {
-        return 0;
+impl Jump {
+    fn targets(&self) -> std::ops::Range<usize> {
+        self.first as usize..self.first as usize + self.count as usize
     }
-    let mut header = Vec::new();
-    leb::write_unsigned(&mut header, targets as u64 - 1);
-    header.len()
+
+    /// Bytes of a table's count.
+    fn header_len(&self) -> u32 {
+        if self.op != Op::Jtab {
+            return 0;
+        }
+        let count = self.count - 1;
+        (u32::BITS - count.leading_zeros()).div_ceil(7).max(1)
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! PVM: programs under its oracle and as translated code, compared in everything that the reference defines.
 
+pub mod asm;
 pub mod generate;
+pub mod programs;
 
 use dotvm_arch::{W512, Width};
 use dotvm_core::gas::Gas;

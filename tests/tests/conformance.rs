@@ -8,7 +8,8 @@ use dotvm_core::limits::Limits;
 use dotvm_core::outcome::Invocation;
 use dotvm_tests::generate::env;
 use dotvm_tests::mock_host::MockHost;
-use dotvm_tests::pvm::{Case, compare};
+use dotvm_tests::pvm::asm::assemble;
+use dotvm_tests::pvm::{Case, compare, hex};
 use dotvm_transpiler::conformance::{Suite, suites};
 use dotvm_transpiler::frontend::Translation;
 use dotvm_transpiler::{Executor, Inputs, Ran};
@@ -91,6 +92,26 @@ fn the_oracle_runs_the_cases_alike() {
                 services: case["services"].as_bool().unwrap_or(true),
             };
             compare(&case).unwrap_or_else(|difference| panic!("{name}: {difference}"));
+        }
+    }
+}
+
+/// What the listings say is what the images are.
+#[test]
+fn listings_and_images_agree() {
+    for name in ["pvm", "pvm-more"] {
+        let folder = folder().join(name);
+        let text = std::fs::read_to_string(folder.join("expected.json")).expect("a list of cases");
+        let list: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        for case in list["cases"].as_array().expect("cases") {
+            let listing = match case["listing"].as_str() {
+                Some(file) => std::fs::read_to_string(folder.join(file)).expect("a listing"),
+                None => {
+                    let lines = case["lines"].as_array().expect("a listing").iter();
+                    lines.map(|line| format!("{}\n", line.as_str().expect("text"))).collect()
+                }
+            };
+            assert_eq!(hex(&assemble(&listing)), case["hex"].as_str().expect("an image"), "{}", case["name"]);
         }
     }
 }

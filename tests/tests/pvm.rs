@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use dotvm_tests::pvm::asm::assemble;
+use dotvm_tests::pvm::programs::PROGRAMS;
 use dotvm_tests::pvm::{Case, Final, compare, compare_translated, generate, translate};
 
 /// How many programs: hundreds, or as many as the environment's DOTVM_LONG says.
@@ -59,4 +61,14 @@ fn a_known_return_does_not_assume_what_jumps_prove() {
     let case = Case { image: image.to_vec(), input: Vec::new(), budget: 32, services: true };
     let end = compare(&case).unwrap_or_else(|difference| panic!("{difference}"));
     assert_eq!(end.status, "exception 2", "the second return leads outside the image");
+}
+
+#[test]
+fn the_measured_programs_answer_what_arithmetic_says() {
+    for program in PROGRAMS {
+        let case =
+            Case { image: assemble(program.listing), input: Vec::new(), budget: u64::MAX, services: true };
+        let end = compare(&case).unwrap_or_else(|difference| panic!("{}: {difference}", program.name));
+        assert_eq!((end.status.as_str(), end.registers[0]), ("exit", program.exit_code), "{}", program.name);
+    }
 }

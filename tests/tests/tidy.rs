@@ -26,6 +26,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dotdb-sled", &["dotdb-store"]),
     ("dotdb-stores", &["dotdb-store", "dotdb-memory", "dotdb-redb", "dotdb-rocksdb", "dotdb-sled"]),
     ("dotdb", &["dotdb-commitment", "dotdb-document", "dotdb-query", "dotdb-store"]),
+    ("dotvm-frontend", &["dotvm-core"]),
+    ("dotvm-pvm", &["dotvm-arch", "dotvm-core", "dotvm-frontend"]),
+    ("dotvm-pvm-oracle", &[]),
+    ("dotvm-transpiler", &["dotvm-core", "dotvm-frontend", "dotvm-pvm"]),
     ("dotvm-asm", &["dotvm-arch", "dotvm-core", "dotdb-document", "dotdb-query"]),
 ];
 

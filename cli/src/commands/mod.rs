@@ -3,11 +3,14 @@
 mod asm;
 mod call;
 mod completions;
+mod conformance;
 mod db;
+mod decode;
 mod deploy;
 mod disasm;
 pub mod isa;
 mod run;
+mod transpile;
 mod verify;
 
 use clap::Subcommand;
@@ -27,6 +30,9 @@ pub(crate) enum Command {
     Call(call::Args),
     Db(db::Args),
     Isa(isa::Args),
+    Transpile(transpile::Args),
+    Decode(decode::Args),
+    Conformance(conformance::Args),
     Completions(completions::Args),
 }
 
@@ -41,6 +47,9 @@ impl Command {
             Command::Call(args) => args.json,
             Command::Db(args) => args.json,
             Command::Isa(args) => args.json,
+            Command::Transpile(args) => args.json,
+            Command::Decode(args) => args.json,
+            Command::Conformance(args) => args.json,
             Command::Disasm(_) | Command::Completions(_) => false,
         }
     }
@@ -56,6 +65,9 @@ impl Command {
             Command::Call(args) => call::run(args, output),
             Command::Db(args) => db::run(args, output),
             Command::Isa(args) => isa::run(args, output),
+            Command::Transpile(args) => transpile::run(args, output),
+            Command::Decode(args) => decode::run(args, output),
+            Command::Conformance(args) => conformance::run(args, output),
             Command::Completions(args) => completions::run(args, output),
         }
     }

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use clap::ValueHint;
 use dotvm_core::module::Module;
 use dotvm_runtime::args::{find_function, parse_invocation};
-use dotvm_runtime::{Runtime, RuntimeError};
+use dotvm_runtime::{Options, Runtime, RuntimeError};
+use dotvm_transpiler::Inputs;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::guest::{self, Guest, GuestOptions};
 use crate::input::Input;
 use crate::options::{ArchOption, ExecutionOptions, WaitOption};
 use crate::output::Output;
@@ -22,7 +24,7 @@ use crate::store::{self, Access, StoreUrl};
 #[derive(clap::Args)]
 #[command(after_help = crate::docs::ARGUMENTS_HELP)]
 pub(crate) struct Args {
-    /// Source text (.dasm) or module (.dotvm); - is standard input
+    /// Source text (.dasm), module (.dotvm), or a program of another machine; - is standard input
     #[arg(value_hint = ValueHint::FilePath)]
     file: PathBuf,
 
@@ -49,6 +51,13 @@ pub(crate) struct Args {
     #[command(flatten)]
     arch: ArchOption,
 
+    #[command(flatten)]
+    guest: GuestOptions,
+
+    /// Most instructions that a program of another machine may take [default: no limit but gas]
+    #[arg(long, value_name = "N", help_heading = "Other machines")]
+    budget: Option<u64>,
+
     /// Answer with one JSON object
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,
@@ -59,6 +68,9 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     let options = args.execution.runtime()?;
+    if let Some(guest) = args.guest.read(&args.file, false)? {
+        return run_guest(args, &guest, options, output);
+    }
     let input = Input::read(&args.file, args.arch.arch)?;
     let program = input.program(&args.file)?;
     let function = find_function(program.module(), args.function.as_deref())?;
@@ -80,6 +92,27 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
         output.remark("nothing is kept: the state was in memory (--db PATH keeps it)");
     }
     Ok(exit)
+}
+
+/// Runs a program of another machine.
+fn run_guest(args: &Args, guest: &Guest, options: Options, output: &Output) -> Result<Exit, Failure> {
+    let Guest { frontend, translation, .. } = guest;
+    if args.function.is_some() || !args.arguments.is_empty() {
+        let sentence =
+            format!("a program of {} has no functions to choose from: no --fn, no --arg", frontend.name());
+        return Err(Failure::new(Exit::Usage, sentence));
+    }
+    let url = args.db.as_ref().unwrap_or(&StoreUrl::Memory);
+    let runtime = Runtime::new(store::open(url, Access::Create, args.wait.wait)?);
+    let name = args.name.clone().unwrap_or_else(|| contract_name(&translation.module));
+    let inputs = Inputs {
+        stdin: options.env.input.to_vec(),
+        budget: args.budget,
+        inspect: args.json,
+        ..Inputs::default()
+    };
+    let ran = guest::execute(&runtime, &name, translation, &inputs, options)?;
+    guest::print(guest, &ran, args.json, output)
 }
 
 /// The name of a module as the name of a contract: in lower case, other characters than a-z 0-9 _ - . becoming

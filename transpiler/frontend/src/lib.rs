@@ -96,8 +96,6 @@ pub struct Translation {
     pub run: &'static str,
     /// The export that does the same and also answers what memory holds then.
     pub inspect: &'static str,
-    /// What was translated how.
-    pub explanation: Explanation,
 }
 
 /// A program of a source machine, parsed.
@@ -107,6 +105,12 @@ pub trait Parsed {
     /// # Errors
     /// Where parsing alone does not find everything that is wrong: names that nothing defines, for example.
     fn translate(&self, options: &Options) -> Result<Translation, FrontendError>;
+
+    /// What [`Parsed::translate`] does with these options, and why.
+    ///
+    /// # Errors
+    /// Those of [`Parsed::translate`].
+    fn explain(&self, options: &Options) -> Result<Explanation, FrontendError>;
 
     /// The image that it is, or that its text assembles to, on machines that have images.
     fn image(&self) -> Option<&[u8]> {

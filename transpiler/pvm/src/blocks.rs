@@ -163,7 +163,8 @@ impl Walk<'_> {
             if word.load() == Load::Immediate {
                 let number = instruction.immediate;
                 self.names_vectors |= (STACK_BASE - 7..STACK_BASE + 0x800).contains(&number);
-                if word.operation() == 0xD
+                // Only numbers of eight bytes can be popped into D, or into a vector.
+                if word.operation() == 0xD && word.size() == 8
                     || matches!(word.operation(), 0x0 | 0x5 | 0x8) && word.destination() == 7
                 {
                     self.lead(number);

@@ -22,7 +22,7 @@ mod word;
 use dotvm_core::outcome::{End, Outcome, Ref};
 use dotvm_core::trap::TrapKind;
 use dotvm_frontend::{
-    DecodedWord, Ending, Frontend, FrontendError, Options, Parsed, Region, Source, Translation,
+    DecodedWord, Ending, Explanation, Frontend, FrontendError, Options, Parsed, Region, Source, Translation,
 };
 use serde_json::{Map, Value};
 
@@ -120,8 +120,12 @@ impl Parsed for Image<'_> {
         let name = options.module_name.as_deref().unwrap_or(self.source.module_name());
         let blocks = blocks::find(image, options.services);
         let module = translate::module(name, self.source.file_name(), image, &blocks, options.services);
-        let explanation = explain::program(image, &blocks);
-        Ok(Translation { module, run: "run", inspect: "inspect", explanation })
+        Ok(Translation { module, run: "run", inspect: "inspect" })
+    }
+
+    fn explain(&self, options: &Options) -> Result<Explanation, FrontendError> {
+        let image = self.source.bytes;
+        Ok(explain::program(image, &blocks::find(image, options.services)))
     }
 
     fn image(&self) -> Option<&[u8]> {
