@@ -23,7 +23,7 @@ pub(crate) fn word(word: Word) -> Vec<String> {
         format!("load size    {}  {} bytes", word.load_size(), word.size()),
         format!("source       {:X}  {}", word.source(), name(word.source())),
         format!("destination  {:X}  {}", word.destination(), name(word.destination())),
-        format!("length       {} bytes", word.len()),
+        format!("length       {} bytes", word.bytes()),
     ];
     if let Some(fault) = word.fault() {
         lines.push(format!("raises       {fault}"));

@@ -63,7 +63,7 @@ impl Word {
     }
 
     /// Bytes of the instruction.
-    pub fn len(self) -> u32 {
+    pub fn bytes(self) -> u32 {
         2 + if self.load() == Load::Immediate { self.size() as u32 } else { 0 }
     }
 
@@ -205,7 +205,7 @@ impl Instruction {
     /// The address behind it.
     #[inline]
     pub fn next(&self) -> u32 {
-        self.address + self.word.len()
+        self.address + self.word.bytes()
     }
 }
 
