@@ -6,7 +6,7 @@ use std::path::Path;
 
 use dotvm_arch::Width;
 use dotvm_asm::{AssembleError, Diagnostic, Options, explain_verify_error, locate_verify_error};
-use dotvm_core::container::{self, MAGIC};
+use dotvm_core::container::{self, KEY_BYTES, MAGIC};
 use dotvm_core::limits::module::FILE_BYTES;
 use dotvm_core::module::Module;
 use dotvm_core::outcome::End;
@@ -17,6 +17,7 @@ use dotvm_runtime::RuntimeError;
 
 use crate::exit::Exit;
 use crate::failure::{Failure, SourceError};
+use crate::keys::TrustOptions;
 
 /// Longest source text, bytes.
 const SOURCE_BYTES: usize = 64 << 20;
@@ -29,12 +30,21 @@ pub struct Input {
     pub module: Module,
     /// The source text it was assembled from, if it is at hand.
     pub source: Option<String>,
+    /// The public key of who signed it.
+    pub signer: Option<[u8; KEY_BYTES]>,
 }
 
 impl Input {
     /// Reads `.dasm` or `.dotvm`, `-` being standard input. Other names are told apart by how they begin. `width`
-    /// is the one a neutral source is assembled for, and must be a module's own.
-    pub fn read(path: &Path, width: Option<Width>) -> Result<Input, Failure> {
+    /// is the one a neutral source is assembled for, and must be a module's own. Sealed modules are opened, and only
+    /// who is trusted is taken.
+    pub fn read_trusted(path: &Path, width: Option<Width>, trust: &TrustOptions) -> Result<Input, Failure> {
+        let input = Input::read(path, width, trust)?;
+        trust.check(path, input.signer.as_ref())?;
+        Ok(input)
+    }
+
+    fn read(path: &Path, width: Option<Width>, trust: &TrustOptions) -> Result<Input, Failure> {
         let bytes = read_file(path)?;
         let extension = path.extension().and_then(|extension| extension.to_str());
         let is_module = match extension {
@@ -45,6 +55,11 @@ impl Input {
         if !is_module {
             return Input::assemble(path, bytes, width);
         }
+        let opened =
+            container::open(&bytes, &trust.keys()?).map_err(|error| refused(path, &error.to_string()))?;
+        // Nothing of a module is looked at before its signature is.
+        trust.check(path, opened.signer.as_ref())?;
+        let (bytes, signer) = (opened.module, opened.signer);
         let module = container::read(&bytes).map_err(|error| refused(path, &error.to_string()))?;
         match width {
             Some(width) if width != module.width => Err(Failure::new(
@@ -53,7 +68,7 @@ impl Input {
             )),
             _ => {
                 let source = source_of(&module, path.parent());
-                Ok(Input { bytes, module, source })
+                Ok(Input { bytes, module, source, signer })
             }
         }
     }
@@ -82,7 +97,7 @@ impl Input {
         let options = Options { width, ..Options::for_file(&path.display().to_string()) };
         let module = dotvm_asm::assemble(&source, &options)?.module;
         let bytes = container::write(&module).map_err(|error| refused(path, &error.to_string()))?;
-        Ok(Input { bytes, module, source: Some(source) })
+        Ok(Input { bytes, module, source: Some(source), signer: None })
     }
 
     /// Verifies the module.

@@ -9,6 +9,7 @@ pub mod exit;
 mod failure;
 mod guest;
 mod input;
+mod keys;
 mod options;
 mod output;
 mod progress;

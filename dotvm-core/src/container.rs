@@ -5,11 +5,13 @@
 //! implies `write(&module) == Ok(bytes)`. It checks the form alone; whether indices name something, orders hold
 //! and code is sound is up to [`crate::verify`].
 
+mod envelope;
 mod error;
 mod layout;
 mod reader;
 mod writer;
 
+pub use envelope::{KEY_BYTES, KEY_ID_BYTES, OpenError, Opened, Wrapping, key_id, open, wrap};
 pub use error::{ReadError, ReadErrorKind, WriteError, WriteErrorKind};
 pub use layout::{
     DEBUG_NAMES, HASH_OFFSET, HEADER_BYTES, MAGIC, SECTION_ENTRY_BYTES, Section, VERSION_MAJOR,

@@ -10,6 +10,7 @@ use super::run::contract_name;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input::Input;
+use crate::keys::TrustOptions;
 use crate::options::{ArchOption, StoreOption};
 use crate::output::Output;
 use crate::store::Access;
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     arch: ArchOption,
 
+    #[command(flatten)]
+    trust: TrustOptions,
+
     /// Answer with one JSON object
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,
@@ -55,7 +59,7 @@ struct Report {
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
-    let input = Input::read(&args.file, args.arch.arch)?;
+    let input = Input::read_trusted(&args.file, args.arch.arch, &args.trust)?;
     // Before the store is opened, or made.
     input.program(&args.file)?;
     let name = args.name.clone().unwrap_or_else(|| contract_name(&input.module));

@@ -9,7 +9,9 @@ mod decode;
 mod deploy;
 mod disasm;
 pub mod isa;
+mod keygen;
 mod run;
+mod seal;
 mod transpile;
 mod verify;
 
@@ -29,6 +31,9 @@ pub(crate) enum Command {
     Deploy(deploy::Args),
     Call(call::Args),
     Db(db::Args),
+    Seal(seal::Args),
+    Unseal(seal::UnsealArgs),
+    Keygen(keygen::Args),
     Isa(isa::Args),
     Transpile(transpile::Args),
     Decode(decode::Args),
@@ -46,6 +51,9 @@ impl Command {
             Command::Deploy(args) => args.json,
             Command::Call(args) => args.json,
             Command::Db(args) => args.json,
+            Command::Seal(args) => args.json,
+            Command::Unseal(args) => args.json,
+            Command::Keygen(args) => args.json,
             Command::Isa(args) => args.json,
             Command::Transpile(args) => args.json,
             Command::Decode(args) => args.json,
@@ -64,6 +72,9 @@ impl Command {
             Command::Deploy(args) => deploy::run(args, output),
             Command::Call(args) => call::run(args, output),
             Command::Db(args) => db::run(args, output),
+            Command::Seal(args) => seal::run(args, output),
+            Command::Unseal(args) => seal::unseal(args, output),
+            Command::Keygen(args) => keygen::run(args, output),
             Command::Isa(args) => isa::run(args, output),
             Command::Transpile(args) => transpile::run(args, output),
             Command::Decode(args) => decode::run(args, output),

@@ -12,6 +12,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::guest::{self, Guest, GuestOptions};
 use crate::input::Input;
+use crate::keys::TrustOptions;
 use crate::options::{ArchOption, ExecutionOptions, WaitOption};
 use crate::output::Output;
 use crate::report;
@@ -58,6 +59,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", help_heading = "Other machines")]
     budget: Option<u64>,
 
+    #[command(flatten)]
+    trust: TrustOptions,
+
     /// Answer with one JSON object
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,
@@ -69,9 +73,11 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     let options = args.execution.runtime()?;
     if let Some(guest) = args.guest.read(&args.file, false)? {
+        // No image of another machine is signed.
+        args.trust.check(&args.file, None)?;
         return run_guest(args, &guest, options, output);
     }
-    let input = Input::read(&args.file, args.arch.arch)?;
+    let input = Input::read_trusted(&args.file, args.arch.arch, &args.trust)?;
     let program = input.program(&args.file)?;
     let function = find_function(program.module(), args.function.as_deref())?;
     let invocation = parse_invocation(program.verified(), function, &args.arguments)?;

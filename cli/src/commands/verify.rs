@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input::Input;
+use crate::keys::TrustOptions;
 use crate::options::ArchOption;
 use crate::output::Output;
 
@@ -24,6 +25,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     arch: ArchOption,
 
+    #[command(flatten)]
+    trust: TrustOptions,
+
     /// Answer with one JSON object
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,
@@ -35,6 +39,8 @@ struct Report {
     module: String,
     width: u32,
     hash: String,
+    /// Public key of who signed it.
+    signer: Option<String>,
     capabilities: Vec<&'static str>,
     functions: Vec<FunctionReport>,
 }
@@ -52,9 +58,9 @@ struct FunctionReport {
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
-    let input = Input::read(&args.file, args.arch.arch)?;
+    let input = Input::read_trusted(&args.file, args.arch.arch, &args.trust)?;
     let verified = input.verify(&args.file)?;
-    let report = report(&verified, &input.bytes);
+    let report = report(&verified, &input);
     if args.json {
         output.print_json(&report)?;
     } else {
@@ -63,7 +69,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-fn report(verified: &Verified, bytes: &[u8]) -> Report {
+fn report(verified: &Verified, input: &Input) -> Report {
     let module = verified.module();
     let functions = verified.functions().iter().enumerate().map(|(index, function)| FunctionReport {
         name: module.function_name(index as u32),
@@ -82,7 +88,8 @@ fn report(verified: &Verified, bytes: &[u8]) -> Report {
         status: "ok",
         module: module.name.clone(),
         width: module.width.bits(),
-        hash: hex(&content_hash(bytes)),
+        hash: hex(&content_hash(&input.bytes)),
+        signer: input.signer.map(|key| hex(&key)),
         capabilities: module.capabilities.iter().map(|capability| capability.name()).collect(),
         functions: functions.collect(),
     }
@@ -102,6 +109,9 @@ fn text(report: &Report) -> String {
         counted(blocks, "block"),
         report.hash
     );
+    if let Some(signer) = &report.signer {
+        text.push_str(&format!("signed with the key {signer}\n"));
+    }
     let width = report.functions.iter().map(|function| function.name.chars().count()).max().unwrap_or(0);
     for function in &report.functions {
         text.push_str(&format!(

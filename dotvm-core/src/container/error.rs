@@ -53,8 +53,8 @@ pub enum ReadErrorKind {
         /// Minor version of the file.
         minor: u16,
     },
-    /// The header sets flags.
-    #[error("the module needs what this build does not support: {}", Flags(*flags))]
+    /// The header sets flags: the module is in an envelope, see [`open`](super::open).
+    #[error("the module is sealed and must be opened first: it has {}", Flags(*flags))]
     Flags {
         /// The flags, see [`flags`].
         flags: u16,

@@ -46,11 +46,11 @@ pub(super) mod constant_kind {
     pub const NEGATIVE: u8 = 2;
 }
 
-/// Bits of the header's flags. They are reserved: this version of the format sets and accepts none.
+/// Bits of the header's flags: how a module travels (see [`wrap`](super::wrap)). A module that is read has none.
 pub mod flags {
-    /// Sections are compressed.
+    /// What is behind the header is compressed.
     pub const COMPRESSED: u16 = 1;
-    /// Sections are encrypted.
+    /// What is behind the header is encrypted.
     pub const ENCRYPTED: u16 = 1 << 1;
     /// The file is signed.
     pub const SIGNED: u16 = 1 << 2;

@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod description;
+mod envelope;
 mod limits;
 mod mutations;
 mod refusals;

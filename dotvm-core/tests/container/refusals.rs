@@ -80,11 +80,11 @@ fn files_of_another_version() {
 fn flags() {
     assert_eq!(
         patched_refusal(10, &[3, 0]),
-        "the module needs what this build does not support: compression, encryption (at byte 10)"
+        "the module is sealed and must be opened first: it has compression, encryption (at byte 10)"
     );
     assert_eq!(
         patched_refusal(10, &[4, 0x80]),
-        "the module needs what this build does not support: signatures, unknown flags 0x8000 (at byte 10)"
+        "the module is sealed and must be opened first: it has signatures, unknown flags 0x8000 (at byte 10)"
     );
 }
 
