@@ -176,7 +176,7 @@ fn functions_and_arguments() {
     call(&["add", "-9223372036854775809"], &["does not fit", "64 bits"]);
     call(&["echo", "1", "2", "0x123"], &["3 hexadecimal digits"]);
     call(&["echo", "1", "2", "@missing"], &["the argument file missing cannot be read"]);
-    call(&["hello", "--input", "null"], &["cannot be null"]);
+    call(&["hello", "--input", "null"], &["the input is bytes, not null"]);
     let run = |args: &[&str], words: &[&str]| {
         place.fails(USAGE, &[&["run", "bank.dasm"], args].concat(), words);
     };
