@@ -1,15 +1,12 @@
 //! DotVM, in forms that workloads can fill with a program.
 
 use anyhow::{Context, Result, bail};
-use bytes::Bytes;
 use dotvm_arch::{W256, W512, Width, Word};
-use dotvm_core::env::{Env, RandomStream};
 use dotvm_core::gas::Gas;
-use dotvm_core::host::{Host, HostError, HostResult, SlotValue};
+use dotvm_core::host::NoState;
 use dotvm_core::limits::Limits;
 use dotvm_core::module::Module;
 use dotvm_core::outcome::{End, Invocation, Outcome};
-use dotvm_core::trap::TrapKind;
 
 use crate::harness::{Contender, OURS};
 use crate::workloads::fold;
@@ -68,154 +65,6 @@ impl Contender for Call {
         let outcome = dotvm_engine::run(&self.program, &self.invocation, &self.limits, &mut self.host)
             .map_err(anyhow::Error::msg)?;
         Ok(fold(returned_word(&outcome)?.resize::<W256>()))
-    }
-}
-
-/// The host of programs that have no state: every operation traps.
-#[derive(Default)]
-struct NoState {
-    env: Env,
-    random: RandomStream,
-}
-
-fn refuse<T>() -> HostResult<T> {
-    Err(HostError::Trap(TrapKind::Tx, "this program runs without state".to_owned()))
-}
-
-impl Host for NoState {
-    fn random(&mut self, bytes: &mut [u8]) {
-        self.random.fill(&self.env.seed, bytes);
-    }
-
-    fn env(&self) -> &Env {
-        &self.env
-    }
-
-    fn slot_load(&mut self, _: &[u8], _: &mut Gas) -> HostResult<SlotValue> {
-        refuse()
-    }
-
-    fn slot_store(&mut self, _: &[u8], _: &[u8], _: &mut Gas) -> HostResult<()> {
-        refuse()
-    }
-
-    fn slot_delete(&mut self, _: &[u8], _: &mut Gas) -> HostResult<bool> {
-        refuse()
-    }
-
-    fn slot_exists(&mut self, _: &[u8], _: &mut Gas) -> HostResult<bool> {
-        refuse()
-    }
-
-    fn scratch_load(&mut self, _: &[u8]) -> HostResult<SlotValue> {
-        refuse()
-    }
-
-    fn scratch_store(&mut self, _: &[u8], _: &[u8]) -> HostResult<()> {
-        refuse()
-    }
-
-    fn db_get(&mut self, _: u32, _: &[u8], _: &mut Gas) -> HostResult<Option<Bytes>> {
-        refuse()
-    }
-
-    fn db_put(&mut self, _: u32, _: &[u8], _: &Bytes, _: &mut Gas) -> HostResult<bool> {
-        refuse()
-    }
-
-    fn db_delete(&mut self, _: u32, _: &[u8], _: &mut Gas) -> HostResult<bool> {
-        refuse()
-    }
-
-    fn db_exists(&mut self, _: u32, _: &[u8], _: &mut Gas) -> HostResult<bool> {
-        refuse()
-    }
-
-    fn db_insert(&mut self, _: u32, _: &Bytes, _: &mut Gas) -> HostResult<Bytes> {
-        refuse()
-    }
-
-    fn db_patch(&mut self, _: u32, _: &[u8], _: &[u8], _: &mut Gas) -> HostResult<bool> {
-        refuse()
-    }
-
-    fn db_get_at(&mut self, _: u32, _: u64, _: &[u8], _: &mut Gas) -> HostResult<Option<Bytes>> {
-        refuse()
-    }
-
-    fn db_query(&mut self, _: u32, _: &[u8], _: Option<&[u8]>, _: &mut Gas) -> HostResult<u64> {
-        refuse()
-    }
-
-    fn db_query_count(&mut self, _: u32, _: &[u8], _: Option<&[u8]>, _: &mut Gas) -> HostResult<u64> {
-        refuse()
-    }
-
-    fn slot_load_at(&mut self, _: u64, _: &[u8], _: &mut Gas) -> HostResult<SlotValue> {
-        refuse()
-    }
-
-    fn state_root(&mut self, _: &mut Gas) -> HostResult<Bytes> {
-        refuse()
-    }
-
-    fn state_prove(&mut self, _: &[u8], _: &mut Gas) -> HostResult<Bytes> {
-        refuse()
-    }
-
-    fn db_prove(&mut self, _: u32, _: &[u8], _: &mut Gas) -> HostResult<Bytes> {
-        refuse()
-    }
-
-    fn state_verify(&mut self, _: &[u8], _: &[u8], _: &[u8], _: &[u8], _: &mut Gas) -> HostResult<bool> {
-        refuse()
-    }
-
-    fn db_count(&mut self, _: u32, _: &mut Gas) -> HostResult<u64> {
-        refuse()
-    }
-
-    fn db_scan(
-        &mut self,
-        _: u32,
-        _: Option<&[u8]>,
-        _: Option<&[u8]>,
-        _: bool,
-        _: &mut Gas,
-    ) -> HostResult<u64> {
-        refuse()
-    }
-
-    fn db_next(&mut self, _: u64, _: &mut Gas) -> HostResult<Option<(Bytes, Bytes)>> {
-        refuse()
-    }
-
-    fn db_close(&mut self, _: u64) -> HostResult<()> {
-        refuse()
-    }
-
-    fn tx_begin(&mut self, _: bool) -> HostResult<()> {
-        refuse()
-    }
-
-    fn tx_commit(&mut self, _: &mut Gas) -> HostResult<bool> {
-        refuse()
-    }
-
-    fn tx_abort(&mut self) -> HostResult<()> {
-        refuse()
-    }
-
-    fn savepoint(&mut self) -> HostResult<u64> {
-        refuse()
-    }
-
-    fn rollback(&mut self, _: u64) -> HostResult<()> {
-        refuse()
-    }
-
-    fn emit(&mut self, _: &[SlotValue], _: &Bytes, _: &mut Gas) -> HostResult<()> {
-        refuse()
     }
 }
 

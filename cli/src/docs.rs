@@ -44,6 +44,7 @@ With `--json` standard output is exactly one object, errors before a run include
 | `state_root` | 64 hexadecimal digits: the root of the state, if the database keeps one and the changes were kept; else null |
 | `committed`, `changed_keys` | whether the changes were kept, and how many keys they are |
 | `events` | each with `topics`, decimal texts, and `data`, `hex` and `text` |
+| `stdout`, `stderr` | what the program wrote there, `hex` and `text`, or null |
 | `trap` | null, or `kind`, `function`, `offset`, `file`, `line`, `detail`, `sentence` |
 | `error` | null, or one sentence; `diagnostics` then lists the errors of a source text one by one |
 

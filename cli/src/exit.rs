@@ -26,6 +26,7 @@ exits! {
     4 Database "the database: missing, in use, damaged, too new; or no such contract in it";
     5 Output "the output cannot be written";
     6 Conflict "other transactions were in the way each time: it may succeed if tried again";
+    7 Outside "what the program read or wrote outside failed, or a replay came apart from what was recorded";
 }
 
 impl From<Exit> for ExitCode {

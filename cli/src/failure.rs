@@ -11,6 +11,7 @@ use dotvm_runtime::args::ArgumentError;
 use serde::Serialize;
 
 use crate::exit::Exit;
+use crate::output::Output;
 
 /// A failed command: an exit code and one sentence.
 #[derive(Debug)]
@@ -62,6 +63,12 @@ impl Failure {
         Failure { told: true, ..self }
     }
 
+    /// The failure told on standard error, because the JSON answer was given before it.
+    pub fn told_with(self, output: &Output) -> Failure {
+        output.complain(&format!("error: {}", self.sentence));
+        self.told()
+    }
+
     /// An output that cannot be written.
     pub fn unwritable(what: impl Display, error: &io::Error) -> Failure {
         Failure::new(Exit::Output, format!("{what} cannot be written: {error}"))
@@ -104,13 +111,20 @@ impl From<RuntimeError> for Failure {
             | RuntimeError::Lower(_)
             | RuntimeError::NotGranted { .. } => Exit::Input,
             RuntimeError::Argument(_) => Exit::Usage,
+            RuntimeError::System(_) => Exit::Outside,
             RuntimeError::Db(error) => exit_of(error),
-            RuntimeError::Conflict { .. } | RuntimeError::LateConflict(_) => Exit::Conflict,
+            RuntimeError::Conflict { .. }
+            | RuntimeError::LateConflict(_)
+            | RuntimeError::OutsideConflict(_) => Exit::Conflict,
             RuntimeError::UnknownContract { .. }
             | RuntimeError::StoredCode { .. }
             | RuntimeError::NameTaken { .. } => Exit::Database,
         };
-        Failure::new(exit, error)
+        let mut failure = Failure::new(exit, &error);
+        if let RuntimeError::NotGranted { capability, .. } = error {
+            failure.sentence.push_str(&format!(": --cap {capability} grants it"));
+        }
+        failure
     }
 }
 

@@ -3,8 +3,10 @@
 //! This crate is the composition root: here, and in the tests, storage backends, source languages and word widths
 //! have names.
 
+pub mod audit;
 pub mod commands;
 pub mod docs;
+mod ended;
 pub mod exit;
 mod failure;
 mod guest;
@@ -12,17 +14,21 @@ mod input;
 mod keys;
 mod options;
 mod output;
+mod outside;
 mod progress;
+mod receipt;
+mod record;
 mod report;
 mod store;
 mod table;
 
 use std::backtrace::Backtrace;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum, ValueHint};
 
 use commands::Command;
 use exit::Exit;
@@ -39,6 +45,10 @@ struct Cli {
     /// Leave out remarks: only results and errors
     #[arg(long, short, global = true, help_heading = "Output")]
     quiet: bool,
+
+    /// Append what matters for security to a file, a JSON line each (docs/audit.md)
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    audit: Option<PathBuf>,
 
     /// When to use colour; auto is on a terminal, unless NO_COLOR is in the environment
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Output")]
@@ -72,9 +82,15 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let output = Output::new(color, cli.quiet);
     let json = cli.command.json();
-    match cli.command.run(&output) {
-        Ok(exit) => exit.into(),
-        Err(failure) => report_failure(&failure, json, &output).into(),
+    let done = cli.audit.as_deref().map_or(Ok(()), audit::open).and_then(|()| cli.command.run(&output));
+    let exit = match done {
+        Ok(exit) => exit,
+        Err(failure) => report_failure(&failure, json, &output),
+    };
+    match audit::finish() {
+        Ok(()) => exit.into(),
+        // The answer is given already.
+        Err(failure) => report_failure(&failure, false, &output).into(),
     }
 }
 

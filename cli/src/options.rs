@@ -8,7 +8,7 @@ use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum, ValueHint};
 use dotdb::{Database, Durability, Store};
 use dotvm_arch::{W512, Width};
-use dotvm_core::capability::Capability;
+use dotvm_core::capability::{Capability, CapabilitySet};
 use dotvm_core::env::Env;
 use dotvm_core::gas::Gas;
 use dotvm_core::limits::{Limits, heap};
@@ -18,6 +18,8 @@ use dotvm_runtime::args::{parse_hex, parse_reference, parse_word};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::outside::OutsideOptions;
+use crate::receipt::RecordOptions;
 use crate::store::{self, Access, StoreUrl};
 
 /// `--arch`.
@@ -129,9 +131,20 @@ pub struct ExecutionOptions {
     #[arg(long, value_name = "N", default_value_t = Limits::default().call_depth, help_heading = "Limits")]
     depth: u32,
 
+    /// Grant a capability besides the default ones (can be repeated); all grants every one, none takes the default
+    /// ones back [default: all but clock and entropy, which make runs differ]
+    #[arg(long, value_name = "CAP", value_parser = grant(), help_heading = "Capabilities")]
+    cap: Vec<Grant>,
+
     /// Do not grant a capability (can be repeated)
-    #[arg(long, value_name = "CAP", value_parser = capability(), help_heading = "Limits")]
+    #[arg(long, value_name = "CAP", value_parser = capability(), help_heading = "Capabilities")]
     deny: Vec<Capability>,
+
+    #[command(flatten)]
+    pub outside: OutsideOptions,
+
+    #[command(flatten)]
+    pub records: RecordOptions,
 
     /// Who calls, as a number
     #[arg(long, value_name = "WORD", default_value = "0", value_parser = parse_wide, help_heading = "Environment")]
@@ -178,12 +191,29 @@ pub struct ExecutionOptions {
 }
 
 impl ExecutionOptions {
+    /// The capabilities granted. The order of the options has no meaning.
+    fn granted(&self) -> CapabilitySet {
+        let mut granted = match (self.cap.contains(&Grant::All), self.cap.contains(&Grant::None)) {
+            (true, _) => CapabilitySet::all(),
+            (false, true) => CapabilitySet::NONE,
+            (false, false) => CapabilitySet::defaults(),
+        };
+        for grant in &self.cap {
+            if let Grant::One(capability) = grant {
+                granted.insert(*capability);
+            }
+        }
+        for &capability in &self.deny {
+            granted.remove(capability);
+        }
+        granted
+    }
+
     /// The options as the runtime takes them.
     pub fn runtime(&self) -> Result<Options, Failure> {
         let Ref::Bytes(input) = parse_reference(&self.input)? else {
             return Err(Failure::new(Exit::Usage, "the input is bytes, not null, an integer or a cell"));
         };
-        let granted = Capability::ALL.iter().copied().filter(|capability| !self.deny.contains(capability));
         Ok(Options {
             limits: Limits {
                 gas: self.gas,
@@ -203,11 +233,32 @@ impl ExecutionOptions {
                 seed: self.seed.unwrap_or_default(),
                 ..Env::default()
             },
-            granted: granted.collect(),
+            granted: self.granted(),
+            files: self.outside.files()?,
             durability: self.durability.into(),
             retries: self.retries,
+            ..Options::default()
         })
     }
+}
+
+/// A value of `--cap`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grant {
+    All,
+    None,
+    One(Capability),
+}
+
+fn grant() -> impl TypedValueParser<Value = Grant> {
+    let names = Capability::ALL.iter().map(|capability| capability.name());
+    PossibleValuesParser::new(["all", "none"].into_iter().chain(names)).try_map(|name| match &*name {
+        "all" => Ok(Grant::All),
+        "none" => Ok(Grant::None),
+        name => Capability::from_name(name)
+            .map(Grant::One)
+            .ok_or_else(|| format!("there is no capability {name}")),
+    })
 }
 
 fn capability() -> impl TypedValueParser<Value = Capability> {

@@ -28,6 +28,9 @@ pub struct ExecutionReport {
     committed: bool,
     changed_keys: u64,
     events: Vec<EventReport>,
+    /// What the program wrote, if it wrote anything.
+    stdout: Option<BytesReport>,
+    stderr: Option<BytesReport>,
     trap: Option<TrapReport>,
     error: Option<String>,
 }
@@ -101,7 +104,12 @@ struct TrapReport {
 }
 
 impl ExecutionReport {
-    fn new(module: &Module, execution: &Execution, root: Option<Root>) -> ExecutionReport {
+    fn new(report: &Report<'_>) -> ExecutionReport {
+        let Report { module, execution, root, .. } = *report;
+        let written = |stream: usize| {
+            let written = report.console.as_ref().map(|streams| &streams[stream]);
+            written.filter(|written| !written.is_empty()).map(|written| BytesReport::new(written))
+        };
         let results = |words: &[dotvm_arch::W512], refs: &[Ref]| Results {
             words: words.iter().map(ToString::to_string).collect(),
             refs: refs.iter().map(RefReport::new).collect(),
@@ -137,6 +145,8 @@ impl ExecutionReport {
             committed: execution.committed,
             changed_keys: execution.changed_keys,
             events: execution.events.iter().map(EventReport::new).collect(),
+            stdout: written(0),
+            stderr: written(1),
             trap,
             error,
         }
@@ -199,53 +209,63 @@ pub fn root_after(database: &Database, execution: &Execution) -> Result<Option<R
     Ok(Some(database.state_root(database.version())?))
 }
 
-/// Prints how an execution ended: results on standard output, a line each; events, gas and what went wrong on
-/// standard error.
-pub fn print(
-    module: &Module,
-    source: Option<&str>,
-    execution: &Execution,
-    root: Option<Root>,
-    json: bool,
-    output: &Output,
-) -> Result<Exit, Failure> {
-    let end = &execution.outcome.end;
-    if json {
-        output.print_json(&ExecutionReport::new(module, execution, root))?;
-        return Ok(exit_of(end));
-    }
-    match end {
-        End::Return { words, refs } => {
-            let words = words.iter().map(ToString::to_string);
-            let refs = refs.iter().map(show::reference);
-            let lines: String = words.chain(refs).map(|line| line + "\n").collect();
-            output.print(&lines)?;
+/// An execution that is to be shown.
+pub struct Report<'a> {
+    /// What ran.
+    pub module: &'a Module,
+    /// Its source text, if it is at hand.
+    pub source: Option<&'a str>,
+    /// How it went.
+    pub execution: &'a Execution,
+    /// The root of the state after it.
+    pub root: Option<Root>,
+    /// What it wrote to standard output and standard error, where that was kept.
+    pub console: Option<[Vec<u8>; 2]>,
+}
+
+impl Report<'_> {
+    /// Prints how an execution ended: results on standard output, a line each; events, gas and what went wrong on
+    /// standard error.
+    pub fn print(&self, json: bool, output: &Output) -> Result<Exit, Failure> {
+        let Report { module, source, execution, root, .. } = *self;
+        let end = &execution.outcome.end;
+        if json {
+            output.print_json(&ExecutionReport::new(self))?;
+            return Ok(exit_of(end));
         }
-        End::Halt { result: Ref::Null, .. } | End::Trap(_) => {}
-        End::Halt { result, .. } => output.print(&format!("{}\n", show::reference(result)))?,
-    }
-    match end {
-        End::Trap(trap) => output.complain(&explain_trap(module, source, trap)),
-        _ => {
-            if let Some(sentence) = halt_sentence(end) {
-                let style = crate::input::ERROR;
-                output.complain(&format!("{}error{}: {sentence}", style.render(), style.render_reset()));
+        match end {
+            End::Return { words, refs } => {
+                let words = words.iter().map(ToString::to_string);
+                let refs = refs.iter().map(show::reference);
+                let lines: String = words.chain(refs).map(|line| line + "\n").collect();
+                output.print(&lines)?;
+            }
+            End::Halt { result: Ref::Null, .. } | End::Trap(_) => {}
+            End::Halt { result, .. } => output.print(&format!("{}\n", show::reference(result)))?,
+        }
+        match end {
+            End::Trap(trap) => output.complain(&explain_trap(module, source, trap)),
+            _ => {
+                if let Some(sentence) = halt_sentence(end) {
+                    let style = crate::input::ERROR;
+                    output.complain(&format!("{}error{}: {sentence}", style.render(), style.render_reset()));
+                }
             }
         }
-    }
-    for event in &execution.events {
-        let mut line = "event".to_owned();
-        for topic in &event.topics {
-            line.push_str(&format!(" {topic}"));
+        for event in &execution.events {
+            let mut line = "event".to_owned();
+            for topic in &event.topics {
+                line.push_str(&format!(" {topic}"));
+            }
+            output.remark(&format!("{line} {}", show::bytes(&event.data)));
         }
-        output.remark(&format!("{line} {}", show::bytes(&event.data)));
+        output.remark(&format!("gas {}", execution.outcome.gas_used));
+        if execution.outcome.guest_gas_used > 0 {
+            output.remark(&format!("guest gas {}", execution.outcome.guest_gas_used));
+        }
+        if let Some(root) = root.filter(|_| execution.changed_keys > 0) {
+            output.remark(&format!("state root {root}"));
+        }
+        Ok(exit_of(end))
     }
-    output.remark(&format!("gas {}", execution.outcome.gas_used));
-    if execution.outcome.guest_gas_used > 0 {
-        output.remark(&format!("guest gas {}", execution.outcome.guest_gas_used));
-    }
-    if let Some(root) = root.filter(|_| execution.changed_keys > 0) {
-        output.remark(&format!("state root {root}"));
-    }
-    Ok(exit_of(end))
 }

@@ -22,6 +22,11 @@ fn opcodes_are_up_to_date() {
 }
 
 #[test]
+fn the_audit_log_is_described_as_it_is() {
+    check("audit.md", &dotvm_cli::audit::markdown());
+}
+
+#[test]
 fn the_command_line_reference_is_up_to_date() {
     check("cli.md", &dotvm_cli::docs::cli_markdown());
 }

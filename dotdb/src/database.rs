@@ -139,6 +139,17 @@ impl Database {
         Ok(Tx::new(Arc::clone(&self.shared), snapshot, Some(version), None))
     }
 
+    /// Begins a transaction on the state as it was at a version that may write, and cannot be committed: to do again
+    /// what was done then, and see what would become of the state.
+    ///
+    /// # Errors
+    /// Those of [`begin_at`](Database::begin_at).
+    pub fn begin_again(&self, version: u64) -> Result<Tx, DbError> {
+        let snapshot = self.snapshot_at(version)?;
+        let (_, registration) = self.shared.pipeline.begin()?;
+        Ok(Tx::new(Arc::clone(&self.shared), snapshot, Some(version), Some(registration)))
+    }
+
     /// The state as of a version.
     pub(crate) fn snapshot_at(&self, version: u64) -> Result<Arc<dyn Snapshot>, DbError> {
         let snapshot = self.shared.snapshot_with_history()?;

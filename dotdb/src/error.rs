@@ -41,6 +41,12 @@ pub enum DbError {
         /// The version of the state.
         last: u64,
     },
+    /// A transaction on the state of a version that was there to do something again.
+    #[error("a transaction on version {version} of the state cannot be committed")]
+    Again {
+        /// The version.
+        version: u64,
+    },
     /// A version whose state is not kept any more.
     #[error("version {version} is not kept any more: the oldest is {oldest}")]
     PrunedVersion {

@@ -401,6 +401,10 @@ impl Tx {
         if changes.is_empty() {
             return ask(&tree, version, &[]);
         }
+        if self.at.is_some() {
+            let end = dotdb_commitment::end_at(&tree, version)?;
+            tree.apply(vec![end]);
+        }
         let writes = dotdb_commitment::update(&tree, version + 1, &changes)?.writes;
         tree.apply(writes);
         ask(&tree, version + 1, &changes)

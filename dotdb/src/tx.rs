@@ -135,10 +135,13 @@ impl Tx {
     /// that the state has then, or if nothing was written, the one that was read.
     ///
     /// # Errors
-    /// [`DbError::Conflict`] if another transaction has changed what this one has read; the store's. Then nothing of
-    /// the transaction is in the state.
+    /// [`DbError::Conflict`] if another transaction has changed what this one has read; [`DbError::Again`]; the store's.
+    /// Then nothing of the transaction is in the state.
     pub fn commit(mut self, durability: Durability) -> Result<u64, DbError> {
         self.cursors_end(|_| true);
+        if let Some(version) = self.at.filter(|_| self.registration.is_some()) {
+            return Err(DbError::Again { version });
+        }
         let Some(registration) = self.registration.take().filter(|_| self.changed_keys() > 0) else {
             return self.version();
         };

@@ -76,6 +76,8 @@ pub enum Class {
     H,
     /// Keys and signatures: 20, and what the algorithm takes.
     K,
+    /// Host call: 50, and what the call itself costs.
+    X,
     /// Call: 3, and 1 per 8 word locals of the callee.
     Call,
     /// Indirect call: 5, and 1 per 8 word locals of the callee.
@@ -119,6 +121,7 @@ impl Class {
             Class::T => "t",
             Class::H => "h",
             Class::K => "k",
+            Class::X => "x",
             Class::Call => "call",
             Class::Calli => "call+2",
             Class::Xc => "xc",
@@ -152,6 +155,7 @@ impl Class {
             Class::T => 100,
             Class::Zn => 2,
             Class::H | Class::K | Class::Zf => 20,
+            Class::X => 50,
             Class::Call => 3,
             Class::Calli => 5,
             Class::Xc => 500,
@@ -236,6 +240,11 @@ pub const fn proof(bytes: u64, siblings: u64) -> u64 {
 /// Cost of an event beyond the static part.
 pub const fn event(topics: u64, topic_and_data_bytes: u64) -> u64 {
     topics * 10 + topic_and_data_bytes / 8
+}
+
+/// Cost of bytes that a host call hands over, beyond the static part.
+pub const fn system(bytes: u64) -> u64 {
+    bytes / 8
 }
 
 /// Cost of a digest beyond the static part: the weight of each block of the algorithm.

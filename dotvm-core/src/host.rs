@@ -4,12 +4,18 @@
 //! on storage take the gas meter and charge before their effect, so that an execution that runs out of gas
 //! stops at the same point in every tier.
 
+mod no_state;
+
 use bytes::Bytes;
 
 use crate::call::{CallAnswer, CallRequest};
+use crate::capability::Capability;
 use crate::env::Env;
 use crate::gas::{Gas, OutOfGas};
+use crate::host_call::{Answer, HostCall};
 use crate::trap::TrapKind;
+
+pub use no_state::NoState;
 
 /// Why a host operation did not happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,6 +170,11 @@ pub trait Host {
     fn call(&mut self, _request: &CallRequest) -> HostResult<CallAnswer> {
         Ok(CallAnswer::NOT_CALLED)
     }
+    /// Does a host call: with as many words and references as its signature says, all of them bytes. What each does
+    /// stands in [`HostCall`], how it traps in `SEMANTICS.md`.
+    fn system(&mut self, call: HostCall, words: &[u64], refs: &[Bytes], gas: &mut Gas) -> HostResult<Answer>;
+    /// The program gave up a capability that it held, for good. Hosts that keep an audit log note it.
+    fn capability_dropped(&mut self, _capability: Capability) {}
 
     /// Fills `bytes` with the next ones of the execution's random stream, which follows from the environment's seed (see
     /// [`crate::env::RandomStream`]). There is one stream however many instances an execution has, and no rollback

@@ -13,6 +13,7 @@ pub mod env;
 pub mod gas;
 pub mod heap;
 pub mod host;
+pub mod host_call;
 pub mod integer;
 pub mod leb;
 pub mod limits;

@@ -5,6 +5,7 @@ use dotvm_arch::{W512, Width};
 use num_bigint::BigInt;
 
 use crate::capability::Capability;
+use crate::host_call::HostCall;
 
 /// A module. [`crate::container`] reads and writes its bytes, [`crate::verify`] checks it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct Module {
     pub collections: Vec<Collection>,
     /// Capabilities the module needs, ascending, each once.
     pub capabilities: Vec<Capability>,
+    /// Host calls that SYS names by index, each once.
+    pub host_calls: Vec<HostCall>,
     /// Functions that can be called from outside, ascending by name.
     pub exports: Vec<Export>,
     /// Names and lines for people; without influence on execution.
@@ -67,6 +70,7 @@ impl Module {
             handlers: Vec::new(),
             collections: Vec::new(),
             capabilities: Vec::new(),
+            host_calls: Vec::new(),
             exports: Vec::new(),
             debug: None,
         }
@@ -241,6 +245,9 @@ impl CollectionKind {
         }
     }
 }
+
+/// How the names of collections begin that the machine itself keeps, such as those of files.
+pub const RESERVED_COLLECTIONS: &str = "dotvm.";
 
 /// A collection.
 #[derive(Clone, Debug, PartialEq, Eq)]

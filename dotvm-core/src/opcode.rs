@@ -108,6 +108,8 @@ pub enum Imm {
     Data,
     /// What a string is as a document: 0 text, 1 bytes.
     StringKind,
+    /// Index of a host call.
+    HostCall,
 }
 
 impl Imm {
@@ -148,6 +150,7 @@ impl Imm {
             Imm::LaneNarrowing => "how",
             Imm::Widening => "half",
             Imm::StringKind => "kind",
+            Imm::HostCall => "call",
         }
     }
 
@@ -510,6 +513,9 @@ macro_rules! for_each_op {
             0xDF Zfn "ZFN" (IntegerFn) "by function" (Kind Range Size DivZero OutOfMemory) Zf Next (by_imm) "a function of unbounded integers";
 
             // 0xE0–0xEF System, processes, contracts
+            0xE0 Sys "SYS" (HostCall) "per call" (Cap Kind Range Index Size Overflow OutOfMemory ReadOnly Tx Db) X Next (by_imm) "host call of the module's table, see Host calls";
+            0xE8 CapTest "CAP_TEST" () "[cap] → [r]" () B Next () "1 if the instance holds the capability with this number";
+            0xEA CapDrop "CAP_DROP" () "[cap] → []" () B Next () "give up a capability for good: what needs it traps from now on";
             0xEB Env "ENV" (Env) "[] → [w] or {x}" (Overflow OutOfMemory) B Next (by_imm) "a field of the environment";
             0xEC Emit "EMIT" (Count) "[topics×n]{data} → []" (Kind ReadOnly Tx) H Next (by_imm) "record an event, undone with its transaction";
             0xED Xcall "XCALL" (CallFlags) "[gas value]{contract input} → [status]{output}" (Kind Depth ReadOnly Tx OutOfMemory) Xc NextBlock () "call the entry function of the contract with this name, of any word width, with at most so much gas; flag 1 = static, 2 = delegate; status 0 = success, 1 = halted, 2 = trapped, 3 = not called";

@@ -659,12 +659,18 @@ impl<'a> FunctionVerifier<'a> {
     fn look_closer(&self, inst: &Inst, heights: Heights) -> Result<Effect, Box<FunctionError>> {
         let info = inst.op.info();
         self.check_immediates(inst)?;
-        if let Some(capability) =
-            info.capability.filter(|&capability| !self.rules.granted[capability as usize])
-        {
+        let capability = match inst.op {
+            // Its index is checked.
+            Op::Sys => self.module.host_calls[inst.a as usize].capability(),
+            _ => info.capability,
+        };
+        if let Some(capability) = capability.filter(|&capability| !self.rules.granted[capability as usize]) {
             let message = format!(
                 "{} needs the capability {}, which the module does not list",
-                info.mnemonic,
+                match inst.op {
+                    Op::Sys => self.module.host_calls[inst.a as usize].name(),
+                    _ => info.mnemonic,
+                },
                 capability.name()
             );
             return Err(self.error(inst, message));
@@ -743,6 +749,7 @@ impl<'a> FunctionVerifier<'a> {
                 Imm::JumpMap => self.module.jump_maps.len(),
                 Imm::Coll => self.module.collections.len(),
                 Imm::Data => self.module.data.len(),
+                Imm::HostCall => self.module.host_calls.len(),
                 Imm::Hash => HashAlg::ALL.len(),
                 Imm::Mac => MacAlg::ALL.len(),
                 Imm::Kdf => KdfAlg::ALL.len(),
@@ -881,6 +888,7 @@ impl<'a> FunctionVerifier<'a> {
                 Some(field) if field.is_word() => words(0, 1),
                 _ => refs(0, 1),
             },
+            Op::Sys => self.module.host_calls[inst.a as usize].effect(),
             Op::Emit => Effect { words_in: n, words_out: 0, refs_in: 1, refs_out: 0 },
             op => {
                 debug_assert!(false, "{op:?} states no effect");

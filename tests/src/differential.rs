@@ -3,7 +3,9 @@
 
 use std::fmt::Write;
 use std::ops::Range;
+use std::time::Duration;
 
+use bytes::Bytes;
 use dotvm_arch::Width;
 use dotvm_core::builder::{CodeBuilder, Label};
 use dotvm_core::decode::{Decoded, Scratch, decode};
@@ -15,6 +17,7 @@ use dotvm_core::verify::{Verified, verify};
 
 use crate::generate::{self, generate};
 use crate::mock_host::MockHost;
+use crate::outside::Script;
 
 /// An implementation: a verified module, a call into it, limits and a host in, everything visible out.
 pub type Run<'a> =
@@ -62,6 +65,12 @@ impl Case {
     fn host(&self) -> MockHost {
         let mut host = MockHost::new(generate::env(self.seed, self.module.width));
         host.conflict_every = self.seed % 4;
+        host.outside = Script {
+            input: Bytes::from_static(b"one line\nand another, longer one\n"),
+            arguments: vec![Bytes::from_static(b"first"), Bytes::new()],
+            clock: Duration::from_secs(self.seed),
+            ..Script::default()
+        };
         host
     }
 

@@ -14,6 +14,7 @@ use dotvm_arch::{W512, Width};
 use dotvm_core::capability::Capability;
 use dotvm_core::env::Env;
 use dotvm_core::hash::HashAlg;
+use dotvm_core::host_call::HostCall;
 use dotvm_core::limits::Limits;
 use dotvm_core::module::{
     Collection, CollectionKind, Constant, DataSegment, Export, Function, HandlerTable, JumpMap, Memory,
@@ -109,6 +110,8 @@ struct Plan {
     ref_locals: u16,
 }
 
+/// Number of the reference constant that is the path of a file.
+const PATH: u64 = 0;
 /// Number of the reference constant that is [`COUNT_QUERY`] compiled; [`ALL_QUERY`] and [`PATCH`] follow.
 const FIRST_QUERY: u64 = 7;
 /// A query that reads no documents, which are any bytes.
@@ -131,8 +134,9 @@ fn skeleton(rng: &mut Rng, width: Width) -> Module {
     module.word_globals = (0..rng.usize(1..4)).map(|_| edge_word(rng, width.bits())).collect();
     module.ref_globals = rng.u32(1..3);
     // The first four are keys; the rest are documents, at least one byte long.
-    module.ref_constants =
-        (0..4).map(|_| Constant::from(vec![b'a' + rng.u8(..4); rng.usize(0..4)])).collect();
+    module.ref_constants = (0..4)
+        .map(|index| Constant::from(vec![b'a' + rng.u8(..4); rng.usize(usize::from(index == PATH)..4)]))
+        .collect();
     for len in [8, 60, 130] {
         let bytes = random_bytes(rng, len);
         module.ref_constants.push(if bytes.is_empty() { "x".into() } else { bytes.into() });
@@ -159,6 +163,7 @@ fn skeleton(rng: &mut Rng, width: Width) -> Module {
         .map(|name| Collection { name: name.to_owned(), kind: CollectionKind::Bytes })
         .to_vec();
     module.capabilities = Capability::ALL.to_vec();
+    module.host_calls = HostCall::ALL.to_vec();
     module
 }
 

@@ -6,5 +6,6 @@ pub mod dotdb_model;
 pub mod generate;
 pub mod heap_model;
 pub mod mock_host;
+pub mod outside;
 pub mod pvm;
 pub mod text_test;

@@ -2,6 +2,7 @@
 
 mod commitment;
 mod query;
+mod system;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -9,13 +10,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dotvm_arch::W512;
 use dotvm_core::call::{CallAnswer, CallRequest, CallStatus, entry_invocation};
+use dotvm_core::capability::Capability;
 use dotvm_core::env::{Env, RandomStream};
 use dotvm_core::gas::{self, Gas};
 use dotvm_core::host::{Host, HostError, HostResult, SlotValue};
+use dotvm_core::host_call::{Answer, HostCall};
 use dotvm_core::limits::Limits;
 use dotvm_core::module::{Collection, CollectionKind};
 use dotvm_core::trap::TrapKind;
 use dotvm_core::verify::Verified;
+
+use crate::outside::Script;
 
 /// The number of the contract, as the first one of a database.
 const CONTRACT_NUMBER: u64 = 1;
@@ -41,6 +46,10 @@ pub struct State {
     pub documents: BTreeMap<u32, BTreeMap<Vec<u8>, Bytes>>,
     /// The greatest key of 8 bytes that each collection ever held, as a number.
     pub counters: BTreeMap<u32, u64>,
+    /// Files by path.
+    pub files: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Blocks of files that are kept.
+    pub blocks: BTreeSet<(Vec<u8>, u64)>,
     /// Events, in order.
     pub events: Vec<Event>,
     /// Whether the contract and its collections are there: made by the first transaction that writes.
@@ -56,6 +65,14 @@ pub enum Place {
     Document(u32, Vec<u8>),
     /// The counters of a collection.
     Counters(u32),
+    /// The size of a file.
+    FileSize(Vec<u8>),
+    /// A block of a file.
+    FileBlock(Vec<u8>, u64),
+    /// The number of files.
+    Files,
+    /// The number of blocks.
+    FileBlocks,
 }
 
 /// What a savepoint brings back.
@@ -104,6 +121,8 @@ pub struct Transaction {
     pub last_savepoint: u64,
     /// Open cursors.
     pub cursors: BTreeMap<u64, Cursor>,
+    /// Open files: path and position.
+    pub open_files: BTreeMap<u64, (Vec<u8>, u64)>,
 }
 
 /// The host. A transaction is open at the start.
@@ -127,6 +146,12 @@ pub struct MockHost {
     pub commits: u64,
     /// Cursors opened so far.
     pub cursors_opened: u64,
+    /// Files opened so far.
+    pub files_opened: u64,
+    /// The outside.
+    pub outside: Script,
+    /// Capabilities given up, in order.
+    pub dropped: Vec<Capability>,
     /// Calls so far, failed ones included: two runs that ask differently differ here.
     pub calls: u64,
     /// The contract's code, if it can be called from itself.
@@ -192,6 +217,9 @@ impl MockHost {
             conflict_every: 0,
             commits: 0,
             cursors_opened: 0,
+            files_opened: 0,
+            outside: Script::default(),
+            dropped: Vec::new(),
             calls: 0,
             code: None,
             limits: Limits::default(),
@@ -624,6 +652,14 @@ impl Host for MockHost {
         Ok(())
     }
 
+    fn system(&mut self, call: HostCall, words: &[u64], refs: &[Bytes], gas: &mut Gas) -> HostResult<Answer> {
+        self.host_call(call, words, refs, gas)
+    }
+
+    fn capability_dropped(&mut self, capability: Capability) {
+        self.dropped.push(capability);
+    }
+
     fn call(&mut self, request: &CallRequest) -> HostResult<CallAnswer> {
         let is_static = self.open()?.read_only || self.frame.is_static || request.is_static();
         if is_static && !request.is_delegate() && request.value != W512::ZERO {
@@ -652,6 +688,7 @@ impl Host for MockHost {
             self.env.value = request.value;
         }
         let limits = self.limits;
+        let files = std::mem::take(&mut self.open()?.open_files);
         let ran = dotvm_reference::run(&code, &invocation, &limits, self);
         (self.env, self.limits, self.frame) = outer;
         let answer = match ran {
@@ -662,6 +699,7 @@ impl Host for MockHost {
             self.rollback(savepoint)?;
         }
         let transaction = self.open()?;
+        transaction.open_files = files;
         transaction.cursors.retain(|&number, _| number <= first);
         transaction.savepoints.retain(|&number, _| number < savepoint);
         Ok(answer)

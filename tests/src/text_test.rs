@@ -7,21 +7,23 @@ mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use dotdb::{Database, Durability, History, Settings};
 use dotdb_memory::MemoryStore;
 use dotvm_arch::{W512, Width};
 use dotvm_asm::Options;
+use dotvm_core::capability::CapabilitySet;
 use dotvm_core::container;
 use dotvm_core::opcode::Op;
 use dotvm_core::outcome::{End, Invocation, Outcome, Ref};
 use dotvm_core::trap::TrapKind;
 use dotvm_core::verify::{Verified, verify};
-use dotvm_runtime::Program;
+use dotvm_runtime::{Outside, Program};
 use num_bigint::BigUint;
 
 use crate::mock_host::{Code, MockHost, State};
+use crate::outside::Script;
 use directive::{Body, Directive, Expected, Step, parse, parse_step};
 
 /// What the reference interpreter executed in text tests.
@@ -203,6 +205,7 @@ fn run_on_mock_hosts(
     let verified = program.verified();
     let mut before = MockHost::with_state(step.env.clone(), std::mem::take(&mut world.mock));
     before.conflict_every = step.conflict_every;
+    before.outside = step.script.clone();
     before.collections.clone_from(&verified.module().collections);
     before.versions = std::mem::take(&mut world.versions);
     before.code = Some(Code(Arc::new(verified.clone())));
@@ -221,6 +224,8 @@ fn run_on_mock_hosts(
     let (engine_outcome, engine_state) =
         dotvm_engine::run_to_state(program.lowered(), invocation, &step.limits, &mut engine_host)?;
 
+    check_written(step, &host.outside).map_err(|error| format!("reference: {error}"))?;
+    check_written(step, &engine_host.outside).map_err(|error| format!("engine: {error}"))?;
     let is_success = outcome.end.is_success();
     let mock_events = finish(&mut host, is_success);
     check(step, verified, &outcome, &mock_events).map_err(|error| format!("reference: {error}"))?;
@@ -249,14 +254,19 @@ fn run_on_runtime(
     coverage: &mut Coverage,
 ) -> Result<(Outcome, Events), String> {
     let contract = std::str::from_utf8(&step.env.contract).map_err(|error| error.to_string())?;
+    let script = Arc::new(Mutex::new(step.script.clone()));
     let options = dotvm_runtime::Options {
         limits: step.limits,
         env: step.env.clone(),
         durability: Durability::None,
+        granted: CapabilitySet::all(),
+        outside: Outside::shared(script.clone()),
         ..dotvm_runtime::Options::default()
     };
     let execution = dotvm_runtime::execute(&world.database, contract, program, invocation, &options)
         .map_err(|error| format!("runtime: {error}"))?;
+    let script = script.lock().map_err(|error| error.to_string())?;
+    check_written(step, &script).map_err(|error| format!("runtime: {error}"))?;
     let events: Events =
         execution.events.into_iter().map(|event| (event.topics, Ref::Bytes(event.data))).collect();
     check(step, program.verified(), &execution.outcome, &events)
@@ -333,6 +343,17 @@ fn check(
         Some(expected) if expected != events => Err(format!("expected events {expected:?}, got {events:?}")),
         _ => Ok(()),
     }
+}
+
+/// Whether what was written to the console is what was expected.
+fn check_written(step: &Step, script: &Script) -> Result<(), String> {
+    for (expected, written) in step.written.iter().zip(&script.written) {
+        if let Some(expected) = expected.as_ref().filter(|expected| expected[..] != written[..]) {
+            let show = dotvm_runtime::show::bytes;
+            return Err(format!("expected {} to be written, got {}", show(expected), show(written)));
+        }
+    }
+    Ok(())
 }
 
 /// The operation at an offset of a function.

@@ -57,8 +57,6 @@ fn widths_of(op: Op) -> Vec<Width> {
 /// Traps of the table that no program can raise here.
 fn is_out_of_reach(op: Op, trap: TrapKind) -> bool {
     match trap {
-        // A module without the capability is refused before it runs.
-        TrapKind::Cap => true,
         // The store would have to fail.
         TrapKind::Db => matches!(
             op,
@@ -71,6 +69,7 @@ fn is_out_of_reach(op: Op, trap: TrapKind) -> bool {
                 | Op::DbCount
                 | Op::DbNext
                 | Op::StateRoot
+                | Op::Sys
                 | Op::StateProve
         ),
         // 2^32 documents.

@@ -1,13 +1,13 @@
 //! `dotvm call`.
 
-use dotvm_runtime::Runtime;
 use dotvm_runtime::args::{find_function, parse_invocation};
+use dotvm_runtime::{Program, Runtime, RuntimeError};
 
+use crate::ended::{Finished, Prepared};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::options::{ExecutionOptions, StoreOption};
 use crate::output::Output;
-use crate::report;
 use crate::store::Access;
 
 /// Call a function of a deployed contract in one transaction
@@ -40,16 +40,20 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
-    let options = args.execution.runtime()?;
+    let prepared = Prepared::new(&args.execution, &[], args.json, false)?;
     let runtime = Runtime::new(args.store.open(Access::Write)?);
-    let (program, execution) = runtime.call(
-        &args.contract,
-        |program| {
-            let function = find_function(program.module(), Some(&args.function))?;
-            Ok(parse_invocation(program.verified(), function, &args.arguments)?)
-        },
-        &options,
-    )?;
-    let root = report::root_after(runtime.database(), &execution)?;
-    report::print(program.module(), None, &execution, root, args.json, output)
+    let invocation_of = |program: &Program| -> Result<_, RuntimeError> {
+        let function = find_function(program.module(), Some(&args.function))?;
+        Ok(parse_invocation(program.verified(), function, &args.arguments)?)
+    };
+    let (program, execution) = runtime.call(&args.contract, invocation_of, &prepared.options)?;
+    let finished = Finished {
+        program: &program,
+        source: None,
+        module: None,
+        contract: &args.contract,
+        invocation: &invocation_of(&program)?,
+        execution: &execution,
+    };
+    prepared.finish(&finished, &runtime, output)
 }

@@ -9,6 +9,7 @@ use dotvm_core::crypto::{AeadAlg, KdfAlg, MacAlg, SignatureAlg};
 use dotvm_core::env::EnvField;
 use dotvm_core::gas::{self, Class};
 use dotvm_core::hash::HashAlg;
+use dotvm_core::host_call::HostCall;
 use dotvm_core::integer::{IntegerFn, Narrowing};
 use dotvm_core::opcode::{OPS, Op, OpInfo, Prefix};
 use dotvm_core::trap::TrapKind;
@@ -211,6 +212,7 @@ fn dynamic_gas(class: Class) -> Option<&'static str> {
             "for digests the algorithm's weight per block, for events 10 per topic and 1 per 8 bytes, for proofs SHA-256 of their bytes and two blocks of it per sibling"
         }
         Class::K => "what the algorithm takes",
+        Class::X => "what the host call costs",
         Class::Call | Class::Calli => "1 per 8 word locals of the callee",
         Class::Xc => "1 per 32 bytes of name and input, and what the callee uses",
         Class::Z
@@ -323,10 +325,33 @@ pub fn markdown() -> String {
     for mode in Narrowing::ALL {
         let _ = writeln!(text, "| {} | `{}` | {} |", *mode as u8, mode.name(), cell(mode.meaning()));
     }
-    text.push_str("\n## Capabilities\n\n| code | name | allows to |\n|---|---|---|\n");
+    text.push_str("\n## Capabilities\n\n| code | name | by default | allows to |\n|---|---|---|---|\n");
     for capability in Capability::ALL {
-        let _ =
-            writeln!(text, "| {} | {} | {} |", *capability as u8, capability.name(), capability.meaning());
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} |",
+            *capability as u8,
+            capability.name(),
+            if capability.is_default() { "yes" } else { "no" },
+            capability.meaning()
+        );
+    }
+    text.push_str(
+        "\nHosts grant the default ones without being told to: they let a program at its own contract's state, and at\n\
+         what its caller hands over. The others make two runs differ, and are granted by name.\n\
+         \n## Host calls\n\nWhat SYS asks for, described in `dotvm-core/src/host_call.rs`.\n\n\
+         | name | stack effect | gas besides SYS | capability | meaning |\n|---|---|---|---|---|\n",
+    );
+    for call in HostCall::ALL {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} |",
+            call.name(),
+            cell(call.effect_text()),
+            call.gas_text(),
+            call.capability().map_or("", Capability::name),
+            cell(call.meaning()),
+        );
     }
     text.push_str("\n## Traps\n\n| code | name | catchable | sentence |\n|---|---|---|---|\n");
     for trap in TrapKind::ALL {

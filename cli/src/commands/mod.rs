@@ -10,10 +10,12 @@ mod deploy;
 mod disasm;
 pub mod isa;
 mod keygen;
+mod replay;
 mod run;
 mod seal;
 mod transpile;
 mod verify;
+mod verify_receipt;
 
 use clap::Subcommand;
 
@@ -30,6 +32,8 @@ pub(crate) enum Command {
     Run(run::Args),
     Deploy(deploy::Args),
     Call(call::Args),
+    Replay(replay::Args),
+    VerifyReceipt(verify_receipt::Args),
     Db(db::Args),
     Seal(seal::Args),
     Unseal(seal::UnsealArgs),
@@ -50,6 +54,8 @@ impl Command {
             Command::Run(args) => args.json,
             Command::Deploy(args) => args.json,
             Command::Call(args) => args.json,
+            Command::Replay(args) => args.json,
+            Command::VerifyReceipt(args) => args.json,
             Command::Db(args) => args.json,
             Command::Seal(args) => args.json,
             Command::Unseal(args) => args.json,
@@ -71,6 +77,8 @@ impl Command {
             Command::Run(args) => run::run(args, output),
             Command::Deploy(args) => deploy::run(args, output),
             Command::Call(args) => call::run(args, output),
+            Command::Replay(args) => replay::run(args, output),
+            Command::VerifyReceipt(args) => verify_receipt::run(args, output),
             Command::Db(args) => db::run(args, output),
             Command::Seal(args) => seal::run(args, output),
             Command::Unseal(args) => seal::unseal(args, output),

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::ValueHint;
 use dotvm_core::module::Module;
 use dotvm_runtime::args::{find_function, parse_invocation};
-use dotvm_runtime::{Options, Runtime, RuntimeError};
+use dotvm_runtime::{Runtime, RuntimeError};
 use dotvm_transpiler::Inputs;
 
+use crate::ended::{Finished, Prepared};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::guest::{self, Guest, GuestOptions};
@@ -15,7 +16,6 @@ use crate::input::Input;
 use crate::keys::TrustOptions;
 use crate::options::{ArchOption, ExecutionOptions, WaitOption};
 use crate::output::Output;
-use crate::report;
 use crate::store::{self, Access, StoreUrl};
 
 /// Run a function of a program in one transaction
@@ -36,6 +36,10 @@ pub(crate) struct Args {
     /// An argument (can be repeated): words first, then references
     #[arg(long = "arg", value_name = "V", allow_hyphen_values = true)]
     arguments: Vec<String>,
+
+    /// Behind --: more arguments for args.get
+    #[arg(last = true, value_name = "ARGV")]
+    program_arguments: Vec<String>,
 
     /// The store (made if nothing is there): a path, redb:PATH, rocksdb:PATH, sled:PATH (weaker: see docs/storage.md)
     /// [default: in memory]
@@ -71,11 +75,12 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
-    let options = args.execution.runtime()?;
+    let taken = args.file.as_os_str() == "-";
+    let prepared = Prepared::new(&args.execution, &args.program_arguments, args.json, taken)?;
     if let Some(guest) = args.guest.read(&args.file, false)? {
         // No image of another machine is signed.
         args.trust.check(&args.file, None)?;
-        return run_guest(args, &guest, options, output);
+        return run_guest(args, &guest, &prepared, output);
     }
     let input = Input::read_trusted(&args.file, args.arch.arch, &args.trust)?;
     let program = input.program(&args.file)?;
@@ -84,7 +89,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     let url = args.db.as_ref().unwrap_or(&StoreUrl::Memory);
     let runtime = Runtime::new(store::open(url, Access::Create, args.wait.wait)?);
     let name = args.name.clone().unwrap_or_else(|| contract_name(program.module()));
-    let execution = runtime.run(&name, &program, &invocation, &options).map_err(|error| {
+    let execution = runtime.run(&name, &program, &invocation, &prepared.options).map_err(|error| {
         let taken = matches!(error, RuntimeError::NameTaken { .. });
         let mut failure = Failure::from(error);
         if taken {
@@ -92,8 +97,15 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
         }
         failure
     })?;
-    let root = report::root_after(runtime.database(), &execution)?;
-    let exit = report::print(program.module(), input.source.as_deref(), &execution, root, args.json, output)?;
+    let finished = Finished {
+        program: &program,
+        source: input.source.as_deref(),
+        module: Some(&input.bytes),
+        contract: &name,
+        invocation: &invocation,
+        execution: &execution,
+    };
+    let exit = prepared.finish(&finished, &runtime, output)?;
     if *url == StoreUrl::Memory && execution.changed_keys > 0 && !args.json {
         output.remark("nothing is kept: the state was in memory (--db PATH keeps it)");
     }
@@ -101,8 +113,16 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
 }
 
 /// Runs a program of another machine.
-fn run_guest(args: &Args, guest: &Guest, options: Options, output: &Output) -> Result<Exit, Failure> {
+fn run_guest(args: &Args, guest: &Guest, prepared: &Prepared<'_>, output: &Output) -> Result<Exit, Failure> {
     let Guest { frontend, translation, .. } = guest;
+    if args.execution.records.is_on() || args.execution.outside.writes_files() {
+        let sentence = format!(
+            "a run of a program of {} is not written down and has no files: no --record, --receipt, --file-out",
+            frontend.name()
+        );
+        return Err(Failure::new(Exit::Usage, sentence));
+    }
+    let options = prepared.options.clone();
     if args.function.is_some() || !args.arguments.is_empty() {
         let sentence =
             format!("a program of {} has no functions to choose from: no --fn, no --arg", frontend.name());

@@ -35,4 +35,4 @@ pub use prove::{check, prove};
 pub use prune::{Pruned, prune};
 pub use reader::{NodeReader, Overlay, SnapshotReader, Write};
 pub use rows::MAX_VERSION;
-pub use tree::{Change, Kept, Update, kept, load, root, update};
+pub use tree::{Change, Kept, Update, end_at, kept, load, root, update};

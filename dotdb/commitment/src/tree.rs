@@ -61,6 +61,18 @@ pub fn update(reader: &dyn NodeReader, version: u64, changes: &[Change]) -> Resu
     apply(reader, head, version, changes)
 }
 
+/// The row over which a tree ends at an earlier version, so that [`update`] makes another one after that: to see what
+/// would have become of it.
+///
+/// # Errors
+/// Those of [`root`].
+pub fn end_at(reader: &dyn NodeReader, version: u64) -> Result<Write, CommitmentError> {
+    let (step, Root(root)) = locate(reader, version)?;
+    let oldest = Head::read(reader)?.map_or(version, |head| head.oldest);
+    let head = Head { oldest, latest: version, step, root };
+    Ok((Bytes::from_static(&HEAD_KEY), Some(head.encode())))
+}
+
 /// Like [`update`], but `version` may be the latest one, whose root is then replaced: builds the tree of a state that
 /// is there already, in as many chunks as memory asks for, up to 32,767 of them.
 ///

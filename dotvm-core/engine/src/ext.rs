@@ -24,7 +24,7 @@ fn word_of<W: Word>(value: &SlotValue) -> Result<W, Stop> {
 }
 
 /// A word from a count, or an Overflow trap.
-fn word_of_count<W: Word>(count: u64) -> Result<W, Stop> {
+pub(crate) fn word_of_count<W: Word>(count: u64) -> Result<W, Stop> {
     let word = W::from_u64(count);
     if word.low_u64() == count { Ok(word) } else { Err(Stop::trap(TrapKind::Overflow)) }
 }
@@ -39,6 +39,9 @@ impl<W: Word> Machine<'_, W> {
     #[inline(never)]
     pub fn ext(&mut self, op: Op, w: usize, r: usize, imms: [u64; 2]) -> Result<(), Stop> {
         let [a, b] = imms;
+        if !self.dropped.is_empty() {
+            self.check_held(op.info().capability)?;
+        }
         let mut key_buffer = [0; 64];
         match op {
             // Control
@@ -339,6 +342,9 @@ impl<W: Word> Machine<'_, W> {
 
             // System
             Op::Xcall => return Err(self.contract_call(w, r, a)?),
+            Op::Sys => self.sys(w, r, a)?,
+            Op::CapTest => self.cap_test(w),
+            Op::CapDrop => self.cap_drop(w),
             Op::Env => {
                 let field = EnvField::from_code(a).expect("the verifier checked the field");
                 match self.host.env().get(field, W::BITS) {

@@ -35,6 +35,7 @@ mod prime;
 mod program;
 mod references;
 mod registers;
+mod system;
 
 pub use instance::{Instance, Step};
 pub use lower::LowerError;

@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use dotvm_arch::{W512, Word};
 use dotvm_core::decode::{Decoded, Inst as Source};
 use dotvm_core::env::EnvField;
+use dotvm_core::host_call::HostCall;
 use dotvm_core::integer::IntegerFn;
 use dotvm_core::module::{Handler, Module, Signature};
 use dotvm_core::opcode::{Flow, Op};
@@ -76,6 +77,7 @@ pub(crate) struct Lowerer<'a, W> {
     interned: Cow<'a, Interned>,
     /// The signature of each function: calls ask for it in no order, and these are close together.
     signature_of: Vec<u16>,
+    host_calls: Vec<HostCall>,
     /// The jump maps of each window function.
     maps_of: HashMap<u32, Vec<usize>>,
     /// Where control is transferred to, ascending, and at what cost.
@@ -164,6 +166,7 @@ impl<'a, W: Word> Lowerer<'a, W> {
             interned,
             // The verifier saw to it that no module has more signatures.
             signature_of: module.functions.iter().map(|function| function.signature as u16).collect(),
+            host_calls: module.host_calls.clone(),
             maps_of: HashMap::new(),
             entries: Vec::new(),
             trace: None,
@@ -635,6 +638,10 @@ impl<'a, W: Word> Lowerer<'a, W> {
             (Op::RUnlist, _) => (0, 0, 1, inst.a as u32),
             (Op::Rswap, _) => (0, 0, inst.a as u32 + 1, inst.a as u32 + 1),
             (Op::Emit, _) => (inst.a as u32, 0, 1, 0),
+            (Op::Sys, _) => {
+                let effect = self.host_calls[inst.a as usize].effect();
+                (effect.words_in, effect.words_out, effect.refs_in, effect.refs_out)
+            }
             (Op::Env, _) => {
                 let is_word = EnvField::from_code(inst.a).is_some_and(|field| field.is_word());
                 (0, is_word as u32, 0, !is_word as u32)

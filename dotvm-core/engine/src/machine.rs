@@ -2,6 +2,7 @@
 
 use dotvm_arch::{W512, Word};
 use dotvm_core::call::{CallAnswer, CallRequest};
+use dotvm_core::capability::CapabilitySet;
 use dotvm_core::gas::{Gas, OutOfGas};
 use dotvm_core::host::{Host, HostError};
 use dotvm_core::limits::Limits;
@@ -137,6 +138,8 @@ state! {
     /// Gas that is there beyond the slice that the interpreter may use before it stops.
     reserve: u64,
     guest_gas: u64,
+    /// Capabilities of the module that the program has given up.
+    dropped: CapabilitySet,
     limits: Limits,
     next: Next,
     /// Index in the word stack of the current frame's slot 0, while the interpreter does not run.
@@ -161,6 +164,7 @@ impl<W: Word> State<W> {
             gas: Gas::new(limits.gas),
             reserve: 0,
             guest_gas: limits.guest_gas,
+            dropped: CapabilitySet::NONE,
             limits: *limits,
             next: Next::Inst(0),
             slots: 0,

@@ -16,6 +16,7 @@ mod machine;
 mod memory;
 mod memory_page;
 mod references;
+mod system;
 mod value;
 
 pub use arithmetic::integer;

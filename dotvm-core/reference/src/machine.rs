@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use dotvm_arch::Lane;
 use dotvm_core::call::CallRequest;
+use dotvm_core::capability::Capability;
 use dotvm_core::decode::{Decoded, Inst};
 use dotvm_core::env::{EnvField, EnvValue};
 use dotvm_core::gas::{self, Gas};
@@ -45,10 +46,10 @@ struct Frame {
 
 /// Why an operation did not happen.
 pub struct Fault {
-    kind: TrapKind,
-    detail: Option<String>,
+    pub kind: TrapKind,
+    pub detail: Option<String>,
     /// What THROW threw.
-    exception: Option<(BigUint, Value)>,
+    pub exception: Option<(BigUint, Value)>,
 }
 
 impl Fault {
@@ -84,6 +85,8 @@ pub struct Machine<'a> {
     pub host: &'a mut dyn Host,
     pub gas: Gas,
     guest_gas: u64,
+    /// Capabilities that the program still has.
+    pub held: Vec<Capability>,
     pub memory: Memory,
     /// Data segments that M.DROP emptied.
     pub dropped: BTreeSet<usize>,
@@ -113,6 +116,7 @@ pub fn run(
         host,
         gas,
         guest_gas: limits.guest_gas,
+        held: module.capabilities.clone(),
         memory: Memory::new(module, limits.memory_pages)?,
         dropped: BTreeSet::new(),
         word_globals: module.word_globals.iter().map(from_w512).collect(),
@@ -344,6 +348,7 @@ impl Machine<'_> {
     fn step(&mut self, code: &Decoded, inst: &Inst) -> Result<Option<End>, Fault> {
         let bits = self.bits;
         let (a, b) = (inst.a, u64::from(inst.b));
+        self.check_capability(inst.op.info().capability)?;
         match inst.op {
             // 0x00–0x0F Control
             Op::Trap => return Err(TrapKind::Unreachable.into()),
@@ -659,6 +664,9 @@ impl Machine<'_> {
 
             // 0xE0–0xEF System, processes, contracts
             Op::Xcall => self.contract_call(a)?,
+            Op::Sys => self.sys(a as usize)?,
+            Op::CapTest => self.cap_test(),
+            Op::CapDrop => self.cap_drop(),
             Op::Env => self.env(a)?,
             Op::Emit => self.emit(a as usize)?,
             Op::Gas => self.push_at_most(self.gas.left()),

@@ -40,16 +40,16 @@ impl Machine<'_> {
         }
     }
 
-    fn push_bytes(&mut self, bytes: Option<Bytes>) -> Result<(), Fault> {
+    pub fn push_bytes(&mut self, bytes: Option<Bytes>) -> Result<(), Fault> {
         self.push_new(bytes.map_or(Value::Null, Value::bytes))
     }
 
-    fn push_flag(&mut self, flag: bool) {
+    pub fn push_flag(&mut self, flag: bool) {
         self.push(u32::from(flag));
     }
 
     /// A number from storage, if it fits the word.
-    fn push_number(&mut self, number: BigUint) -> Result<(), Fault> {
+    pub fn push_number(&mut self, number: BigUint) -> Result<(), Fault> {
         if number.bits() > u64::from(self.bits) {
             return Err(TrapKind::Overflow.into());
         }

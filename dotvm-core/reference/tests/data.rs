@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::{NoHost, Program, line, s};
+use common::{Program, line, s};
 use dotvm_arch::{W512, Width};
 use dotvm_core::env::{Env, EnvField};
 use dotvm_core::hash::HashAlg;
+use dotvm_core::host::NoState;
 use dotvm_core::limits::Limits;
 use dotvm_core::module::DataSegment;
 use dotvm_core::opcode::Op;
@@ -359,7 +360,7 @@ fn environment() {
         let program = line(width, shape, &[(Op::Env, &[field as u64])]);
         let verified = verify(program.0).unwrap();
         let invocation = Invocation { function: 0, words: Vec::new(), refs: Vec::new() };
-        let host = &mut NoHost(env.clone());
+        let host = &mut NoState { env: env.clone(), ..NoState::default() };
         dotvm_reference::run(&verified, &invocation, &Limits::default(), host).unwrap().0.end
     };
     let word = |word| End::Return { words: vec![word], refs: Vec::new() };
@@ -391,7 +392,7 @@ fn an_invocation_that_does_not_fit_is_refused() {
     let run = |function, words: &[u64], refs| {
         let words = words.iter().map(|&word| W512::from(word)).collect();
         let invocation = Invocation { function, words, refs };
-        dotvm_reference::run(&verified, &invocation, &Limits::default(), &mut NoHost(Env::default())).is_ok()
+        dotvm_reference::run(&verified, &invocation, &Limits::default(), &mut NoState::default()).is_ok()
     };
     assert!(run(0, &[7], vec![]));
     assert!(!run(1, &[7], vec![]));

@@ -3,6 +3,7 @@
 use dotdb::CodeHash;
 use dotvm_arch::W512;
 use dotvm_core::call::{CallAnswer, CallRequest, CallStatus, entry_invocation};
+use dotvm_core::capability::Capability;
 use dotvm_core::env::Env;
 use dotvm_core::host::{Host, HostError, HostResult};
 use dotvm_core::limits::Limits;
@@ -11,6 +12,7 @@ use dotvm_core::trap::TrapKind;
 use dotvm_engine::{Instance, Step};
 
 use crate::args::ArgumentError;
+use crate::audit;
 use crate::error::RuntimeError;
 use crate::execute::Options;
 use crate::host::{Callee, Caller, TxHost};
@@ -157,8 +159,9 @@ impl Calls<'_> {
             None => return Ok(None),
         };
         let module = program.module();
-        let is_granted = |capability| self.options.granted.contains(capability);
-        if !module.capabilities.iter().all(is_granted) {
+        let is_denied = |capability: &&Capability| !self.options.granted.contains(**capability);
+        if let Some(&capability) = module.capabilities.iter().find(is_denied) {
+            audit::capability_denied(&module.name, capability);
             return Ok(None);
         }
         let Some(invocation) = entry_invocation(module, &request.input) else { return Ok(None) };
@@ -176,8 +179,11 @@ impl Calls<'_> {
             (contract, name.to_owned(), env)
         };
         let collections = module.collections.clone();
-        let entered = host.enter(Callee { contract, name, collections, env, is_static })?;
+        let has_files = module.host_calls.iter().any(|call| call.is_file());
+        let entered = host.enter(Callee { contract, name, collections, env, has_files, is_static })?;
         let Some(caller) = entered else { return Ok(None) };
+        audit::module_linked(host.contract_name(), module, program.hash());
+        audit::contract_called(host.contract_name(), module, invocation.function, &host.env().caller);
         let limits = Limits {
             gas: request.gas,
             guest_gas: request.guest_gas,

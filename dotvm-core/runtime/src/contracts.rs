@@ -8,9 +8,11 @@ use dotdb::{CodeHash, ContractId, Database, DbError, Durability, Mode, Tx};
 use dotvm_core::outcome::Invocation;
 
 use crate::args::nearest;
+use crate::audit;
 use crate::calls::Programs;
 use crate::error::RuntimeError;
 use crate::execute::{Execution, Options, Place, execute_in, retrying};
+use crate::open_tx::Files;
 use crate::program::Program;
 use crate::show::hex;
 
@@ -86,6 +88,7 @@ impl Runtime {
                 contract
             }
         };
+        audit::contract_deployed(name, contract, &hash, &change);
         self.remember(program);
         Ok(Deployed { contract, hash, change })
     }
@@ -110,7 +113,7 @@ impl Runtime {
             {
                 return Err(RuntimeError::NameTaken { name: name.to_owned(), deployed: hex(&code) });
             }
-            let place = Place { name, contract: contract.map(|(id, _)| id) };
+            let place = Place::of(name, contract.map(|(id, _)| id), program);
             execute_in(&self.database, tx, place, program, invocation, options, self)
         })
     }
@@ -130,10 +133,21 @@ impl Runtime {
             let mut tx = self.database.begin(Mode::ReadWrite)?;
             let (contract, program) = self.program_in(&mut tx, name)?;
             let invocation = invocation(&program)?;
-            let place = Place { name, contract: Some(contract) };
+            let place = Place::of(name, Some(contract), &program);
             let execution = execute_in(&self.database, tx, place, &program, &invocation, options, self)?;
             Ok((program, execution))
         })
+    }
+
+    /// What a file of a contract holds, if it is there.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Db`].
+    pub fn file(&self, name: &str, path: &[u8]) -> Result<Option<Bytes>, RuntimeError> {
+        let mut tx = self.database.begin(Mode::ReadOnly)?;
+        let Some((contract, _)) = tx.find_contract(name)? else { return Ok(None) };
+        let files = Files::open(&mut tx, contract)?;
+        Ok(files.read(&mut tx, path)?)
     }
 
     /// The program of a contract.

@@ -1,6 +1,8 @@
 //! Why a program was not run, a contract not deployed, or a result not kept.
 
 use dotdb::DbError;
+
+use crate::system::SystemError;
 use dotvm_core::capability::Capability;
 use dotvm_core::container::ReadError;
 use dotvm_core::verify::VerifyError;
@@ -67,6 +69,13 @@ pub enum RuntimeError {
     /// that it cannot be tried again as a whole.
     #[error("{0}; earlier transactions of the execution are committed, so it was not repeated")]
     LateConflict(DbError),
+    /// Another transaction was in the way after the program had read or written outside, so that it cannot be tried
+    /// again: nothing of it is kept.
+    #[error("{0}; the program had read or written outside, so it was not repeated")]
+    OutsideConflict(DbError),
+    /// The outside failed, or a replay has come apart from what was recorded; nothing of the execution is kept.
+    #[error(transparent)]
+    System(#[from] SystemError),
     /// The database failed; nothing of the execution is kept.
     #[error(transparent)]
     Db(#[from] DbError),

@@ -3,18 +3,21 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use dotdb::commitment::Root;
 use dotdb::{ContractId, Database, Durability, Mode, Tx};
-use dotvm_core::capability::Capability;
+use dotvm_core::capability::CapabilitySet;
 use dotvm_core::env::Env;
 use dotvm_core::limits::Limits;
 use dotvm_core::module::Module;
 use dotvm_core::outcome::{Invocation, Outcome};
 
 use crate::args::ArgumentError;
+use crate::audit;
 use crate::calls::{self, NoPrograms, Programs};
 use crate::error::RuntimeError;
 use crate::host::{Event, TxHost};
 use crate::program::Program;
+use crate::system::Outside;
 
 /// What the host gives to an execution.
 #[derive(Clone, Debug)]
@@ -24,7 +27,11 @@ pub struct Options {
     /// Environment. The name of the contract is filled in.
     pub env: Env,
     /// Capabilities that the module may ask for.
-    pub granted: Vec<Capability>,
+    pub granted: CapabilitySet,
+    /// The outside.
+    pub outside: Outside,
+    /// Files, by path, that are put into the contract's before the program starts, as a part of its transaction.
+    pub files: Vec<(Bytes, Bytes)>,
     /// How durable a commit is before it is acknowledged.
     pub durability: Durability,
     /// How often an execution is begun again when other transactions changed what it has read.
@@ -32,12 +39,14 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Every capability, durable commits, default limits, an environment of zeros.
+    /// The capabilities that need not be asked for, no outside, durable commits, default limits, an environment of zeros.
     fn default() -> Options {
         Options {
             limits: Limits::default(),
             env: Env::default(),
-            granted: Capability::ALL.to_vec(),
+            granted: CapabilitySet::defaults(),
+            outside: Outside::default(),
+            files: Vec::new(),
             durability: Durability::Sync,
             retries: 10,
         }
@@ -56,6 +65,10 @@ pub struct Execution {
     /// Number of keys whose change was committed; transactions that the program committed itself count even if
     /// the execution then failed.
     pub changed_keys: u64,
+    /// The version of the state that its first transaction began at.
+    pub version_before: u64,
+    /// The version that its last commit made, or the one before if nothing was committed.
+    pub version_after: u64,
     /// How often it was tried, 1 if no other transaction was in its way.
     pub attempts: u32,
 }
@@ -75,7 +88,7 @@ pub fn execute(
     invocation: &Invocation,
     options: &Options,
 ) -> Result<Execution, RuntimeError> {
-    let place = Place { name: contract, contract: None };
+    let place = Place::of(contract, None, program);
     retrying(options, || {
         let tx = database.begin(Mode::ReadWrite)?;
         execute_in(database, tx, place, program, invocation, options, &NoPrograms)
@@ -92,6 +105,9 @@ pub(crate) fn retrying<T: Attempt>(
         attempts += 1;
         match attempt() {
             Err(RuntimeError::Db(conflict)) if conflict.is_conflict() => {
+                if !options.outside.lock().restart() {
+                    return Err(RuntimeError::OutsideConflict(conflict));
+                }
                 if attempts > options.retries {
                     return Err(RuntimeError::Conflict { conflict, attempts });
                 }
@@ -133,6 +149,15 @@ pub(crate) struct Place<'a> {
     pub(crate) name: &'a str,
     /// Its number if it was looked up in the transaction.
     pub(crate) contract: Option<ContractId>,
+    /// Whether the program calls for files.
+    pub(crate) has_files: bool,
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn of(name: &'a str, contract: Option<ContractId>, program: &Program) -> Place<'a> {
+        let has_files = program.module().host_calls.iter().any(|call| call.is_file());
+        Place { name, contract, has_files }
+    }
 }
 
 /// [`execute`] in a transaction that is open already.
@@ -145,24 +170,93 @@ pub(crate) fn execute_in(
     options: &Options,
     programs: &dyn Programs,
 ) -> Result<Execution, RuntimeError> {
+    let mut host = link(database, tx, place, program, invocation, options)?;
+    let outcome = run(&mut host, programs, program, invocation, options)?;
+    let committed = outcome.end.is_success();
+    let repeatable = !host.has_committed();
+    host.note_end(&outcome.end);
+    host.end(committed).map_err(|error| {
+        if repeatable || !error.is_conflict() { error.into() } else { RuntimeError::LateConflict(error) }
+    })?;
+    Ok(execution(host, outcome, committed))
+}
+
+/// Does again what was done at a version of the state, and commits nothing. Answers the execution, and the root that
+/// the state has after it.
+///
+/// # Errors
+/// Those of [`execute`] but for conflicts; [`RuntimeError::Db`] if the version is not kept any more or the database keeps
+/// no state root; [`RuntimeError::System`] if the program, having committed a transaction itself, begins another.
+pub fn execute_again(
+    database: &Database,
+    contract: &str,
+    program: &Program,
+    invocation: &Invocation,
+    options: &Options,
+    version: u64,
+) -> Result<(Execution, Root), RuntimeError> {
+    let before = database.state_root(version)?;
+    let tx = database.begin_again(version)?;
+    let place = Place::of(contract, None, program);
+    let mut host = link(database, tx, place, program, invocation, options)?;
+    host.do_again(version);
+    let outcome = run(&mut host, &NoPrograms, program, invocation, options)?;
+    let committed = outcome.end.is_success();
+    host.end(committed)?;
+    let root = host.root_again().unwrap_or(before);
+    Ok((execution(host, outcome, committed), root))
+}
+
+/// The host of an execution that can begin.
+fn link<'a>(
+    database: &'a Database,
+    tx: Tx,
+    place: Place<'a>,
+    program: &'a Program,
+    invocation: &Invocation,
+    options: &Options,
+) -> Result<TxHost<'a>, RuntimeError> {
     let module = program.module();
-    check_granted(module, &options.granted)?;
+    check_granted(module, options.granted)?;
+    audit::module_linked(place.name, module, program.hash());
     invocation.check(program.verified()).map_err(ArgumentError::new)?;
+    audit::contract_called(place.name, module, invocation.function, &options.env.caller);
     let contract = Bytes::copy_from_slice(place.name.as_bytes());
     let env = Env { contract, ..options.env.clone() };
     let mut host = TxHost::link_at(database, tx, place, &module.collections, env, options.durability)?;
-    let outcome = calls::run(&mut host, programs, program, invocation, options)?;
-    let committed = outcome.end.is_success();
-    let repeatable = !host.has_committed();
-    let (events, changed_keys) = host.finish(committed).map_err(|error| {
-        if repeatable || !error.is_conflict() { error.into() } else { RuntimeError::LateConflict(error) }
-    })?;
-    Ok(Execution { outcome, events, committed, changed_keys, attempts: 1 })
+    host.door.outside = options.outside.clone();
+    host.import(&options.files)?;
+    Ok(host)
 }
 
-fn check_granted(module: &Module, granted: &[Capability]) -> Result<(), RuntimeError> {
-    match module.capabilities.iter().find(|capability| !granted.contains(capability)) {
-        Some(&capability) => Err(RuntimeError::NotGranted { module: module.name.clone(), capability }),
+fn run(
+    host: &mut TxHost<'_>,
+    programs: &dyn Programs,
+    program: &Program,
+    invocation: &Invocation,
+    options: &Options,
+) -> Result<Outcome, RuntimeError> {
+    let outcome = calls::run(host, programs, program, invocation, options)?;
+    match host.door.failure.take() {
+        Some(failure) => Err(failure.into()),
+        None => {
+            options.outside.lock().finish()?;
+            Ok(outcome)
+        }
+    }
+}
+
+fn execution(host: TxHost<'_>, outcome: Outcome, committed: bool) -> Execution {
+    let (events, changed_keys, (version_before, version_after)) = host.into_results();
+    Execution { outcome, events, committed, changed_keys, version_before, version_after, attempts: 1 }
+}
+
+fn check_granted(module: &Module, granted: CapabilitySet) -> Result<(), RuntimeError> {
+    match module.capabilities.iter().find(|&&capability| !granted.contains(capability)) {
+        Some(&capability) => {
+            audit::capability_denied(&module.name, capability);
+            Err(RuntimeError::NotGranted { module: module.name.clone(), capability })
+        }
         None => Ok(()),
     }
 }

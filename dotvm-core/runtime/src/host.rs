@@ -3,17 +3,26 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use dotdb::commitment::Root;
 use dotdb::{CodeHash, ContractId, CursorId, Database, DbError, Durability, Mode, Tx};
 use dotvm_arch::W512;
+use dotvm_core::capability::Capability;
 use dotvm_core::env::{Env, RandomStream};
 use dotvm_core::gas::{self, Gas};
 use dotvm_core::host::{Host, HostError, HostResult, SlotValue};
+use dotvm_core::host_call::{Answer, HostCall};
 use dotvm_core::module::Collection;
+use dotvm_core::outcome::End;
 use dotvm_core::trap::TrapKind;
 
+use crate::args::ArgumentError;
+use crate::audit;
+use crate::door::{Door, OpenFiles};
+use crate::error::RuntimeError;
 use crate::execute::Place;
 use crate::open_tx::{OpenTx, Outer, Refusal};
 use crate::past::Past;
+use crate::system::SystemError;
 
 /// An event that a program recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +33,14 @@ pub struct Event {
     pub data: Bytes,
 }
 
+/// An execution that does again what was done before.
+struct Again {
+    /// The version that the first one began at.
+    version: u64,
+    /// The root after the first commit.
+    root: Option<Root>,
+}
+
 /// A [`Host`] over DotDB: the state of one contract, in one transaction at a time.
 ///
 /// Reads of absent keys and ends of cursors are charged like rows. After TX_COMMIT or TX_ABORT no transaction is
@@ -31,13 +48,15 @@ pub struct Event {
 pub struct TxHost<'a> {
     database: &'a Database,
     durability: Durability,
-    contract_name: Cow<'a, str>,
+    pub(crate) contract_name: Cow<'a, str>,
+    has_files: bool,
     collections: Cow<'a, [Collection]>,
     env: Env,
     random: RandomStream,
-    open: Option<OpenTx>,
+    pub(crate) open: Option<OpenTx>,
     /// Contract calls that are not over.
     depth: u32,
+    pub(crate) door: Door,
     /// Events of the transactions that were committed.
     events: Vec<Event>,
     /// Cursors of the transactions that are closed, by which the open one's are numbered on.
@@ -46,6 +65,10 @@ pub struct TxHost<'a> {
     /// The program has committed a transaction that changed something.
     has_committed: bool,
     failure: Option<DbError>,
+    /// Where the execution does again what was done before.
+    again: Option<Again>,
+    /// The version that the first transaction began at, and the one that the last commit has made.
+    versions: (u64, u64),
     /// The versions read last.
     past: Past,
 }
@@ -64,7 +87,7 @@ impl<'a> TxHost<'a> {
         env: Env,
         durability: Durability,
     ) -> Result<TxHost<'a>, DbError> {
-        let place = Place { name: contract_name, contract: None };
+        let place = Place { name: contract_name, contract: None, has_files: false };
         TxHost::link_at(database, tx, place, collections, env, durability)
     }
 
@@ -77,16 +100,21 @@ impl<'a> TxHost<'a> {
         env: Env,
         durability: Durability,
     ) -> Result<TxHost<'a>, DbError> {
+        let version = tx.version()?;
         let open = OpenTx::link(tx, place, collections)?;
         Ok(TxHost {
+            again: None,
+            versions: (version, version),
             database,
             durability,
             contract_name: Cow::Borrowed(place.name),
+            has_files: place.has_files,
             collections: Cow::Borrowed(collections),
             env,
             random: RandomStream::default(),
             open: Some(open),
             depth: 0,
+            door: Door::default(),
             events: Vec::new(),
             cursors_before: 0,
             changed_keys: 0,
@@ -103,13 +131,63 @@ impl<'a> TxHost<'a> {
     /// What the store answered when it failed, now or in an operation before, and then the open transaction is
     /// undone.
     pub fn finish(mut self, keep: bool) -> Result<(Vec<Event>, u64), DbError> {
-        if let Some(failure) = self.failure {
+        self.end(keep)?;
+        Ok((self.events, self.changed_keys))
+    }
+
+    /// Tells the audit log of the open transaction that the end of the execution will undo.
+    pub(crate) fn note_end(&self, end: &End) {
+        if self.open.is_some() && !end.is_success() {
+            audit::transaction_undone(&self.contract_name, audit::reason_of(end));
+        }
+    }
+
+    /// [`TxHost::finish`], and the host is still there.
+    pub(crate) fn end(&mut self, keep: bool) -> Result<(), DbError> {
+        if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
-        if let Some(open) = self.open.take().filter(|_| keep) {
-            self.commit(open)?;
+        match self.open.take().filter(|_| keep) {
+            Some(open) => self.commit(open),
+            None => Ok(()),
         }
-        Ok((self.events, self.changed_keys))
+    }
+
+    /// What [`TxHost::end`] has left: events, changed keys, and the versions before and after.
+    pub(crate) fn into_results(self) -> (Vec<Event>, u64, (u64, u64)) {
+        (self.events, self.changed_keys, self.versions)
+    }
+
+    /// Does again what was done at a version: nothing is committed.
+    pub(crate) fn do_again(&mut self, version: u64) {
+        self.again = Some(Again { version, root: None });
+    }
+
+    /// The root that the state would have now, if anything would have been committed.
+    pub(crate) fn root_again(&self) -> Option<Root> {
+        self.again.as_ref()?.root
+    }
+
+    /// Puts files in the place of what is there, as a part of the open transaction.
+    pub(crate) fn import(&mut self, files: &[(Bytes, Bytes)]) -> Result<(), RuntimeError> {
+        if let Some((path, _)) = files.first().filter(|_| !self.has_files) {
+            let sentence =
+                format!("the program calls for no files, so {} would be of no use", crate::show::bytes(path));
+            return Err(ArgumentError::new(sentence).into());
+        }
+        let Some(open) = &mut self.open else { return Ok(()) };
+        for (path, contents) in files {
+            match open.import(path, contents) {
+                Ok(()) => {}
+                Err(Refusal::Db(error)) => return Err(error.into()),
+                Err(Refusal::Host(error)) => {
+                    let HostError::Trap(_, sentence) = error else { continue };
+                    let path = crate::show::bytes(path);
+                    return Err(ArgumentError::new(format!("the file {path} is refused: {sentence}")).into());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether a transaction of the execution is in the state already.
@@ -117,11 +195,27 @@ impl<'a> TxHost<'a> {
         self.has_committed
     }
 
-    fn commit(&mut self, open: OpenTx) -> Result<(), DbError> {
+    fn commit(&mut self, mut open: OpenTx) -> Result<(), DbError> {
         let changed = open.changed_keys();
         // What linking made is of no use to anybody unless the program has written.
         if changed > 0 {
-            open.tx.commit(self.durability)?;
+            match &mut self.again {
+                Some(again) => {
+                    let root = open.tx.state_root();
+                    if let Err(error) = &root {
+                        // Whatever the program makes of it, there is no answer.
+                        self.door.failure.get_or_insert(SystemError(error.to_string()));
+                    }
+                    again.root = Some(root?);
+                }
+                None => {
+                    self.versions.1 = open.tx.commit(self.durability).inspect_err(|error| {
+                        let reason = if error.is_conflict() { "conflict" } else { "failure" };
+                        audit::transaction_undone(&self.contract_name, reason);
+                    })?;
+                    audit::transaction_committed(&self.contract_name, self.versions.1, changed);
+                }
+            }
             self.changed_keys += changed;
             self.has_committed = true;
         }
@@ -130,7 +224,7 @@ impl<'a> TxHost<'a> {
     }
 
     #[inline]
-    fn open(&mut self) -> HostResult<&mut OpenTx> {
+    pub(crate) fn open(&mut self) -> HostResult<&mut OpenTx> {
         self.open.as_mut().ok_or_else(no_transaction)
     }
 
@@ -152,7 +246,7 @@ impl<'a> TxHost<'a> {
 
     /// Turns an operation's result into the host's.
     #[inline]
-    fn answer<T>(&mut self, result: Result<T, Refusal>) -> HostResult<T> {
+    pub(crate) fn answer<T>(&mut self, result: Result<T, Refusal>) -> HostResult<T> {
         match result {
             Ok(answer) => Ok(answer),
             Err(Refusal::Host(error)) => Err(error),
@@ -313,6 +407,9 @@ impl Host for TxHost<'_> {
     ) -> HostResult<bool> {
         let contract = self.open()?.contract;
         let result = crate::proof::verify(contract, key, value, root, proof, gas);
+        if let Ok(false) = result {
+            audit::proof_refused(&self.contract_name);
+        }
         self.answer(result)
     }
 
@@ -322,9 +419,18 @@ impl Host for TxHost<'_> {
             return Err(HostError::Trap(TrapKind::Tx, "a transaction is already open".to_owned()));
         }
         let mode = if read_only { Mode::ReadOnly } else { Mode::ReadWrite };
-        let tx = self.database.begin(mode);
+        let tx = match &self.again {
+            None => self.database.begin(mode),
+            Some(_) if self.has_committed => {
+                let sentence = "the program commits transactions of its own, which cannot be done again here";
+                self.door.failure.get_or_insert(SystemError(sentence.to_owned()));
+                return Err(HostError::Trap(TrapKind::Tx, sentence.to_owned()));
+            }
+            Some(again) if read_only => self.database.begin_at(again.version),
+            Some(again) => self.database.begin_again(again.version),
+        };
         // An earlier transaction's number may never have been committed.
-        let place = Place { name: &self.contract_name, contract: None };
+        let place = Place { name: &self.contract_name, contract: None, has_files: self.has_files };
         match tx.and_then(|tx| OpenTx::link(tx, place, &self.collections)) {
             Ok(open) => {
                 self.open = Some(open);
@@ -348,7 +454,12 @@ impl Host for TxHost<'_> {
 
     fn tx_abort(&mut self) -> HostResult<()> {
         self.check_transaction_is_own()?;
-        self.close().map(drop).ok_or_else(no_transaction)
+        let Some(open) = self.close() else { return Err(no_transaction()) };
+        drop(open);
+        if self.again.is_none() {
+            audit::transaction_undone(&self.contract_name, "abort");
+        }
+        Ok(())
     }
 
     fn savepoint(&mut self) -> HostResult<u64> {
@@ -357,6 +468,14 @@ impl Host for TxHost<'_> {
 
     fn rollback(&mut self, savepoint: u64) -> HostResult<()> {
         with_open!(self.rollback(savepoint))
+    }
+
+    fn system(&mut self, call: HostCall, words: &[u64], refs: &[Bytes], gas: &mut Gas) -> HostResult<Answer> {
+        self.host_call(call, words, refs, gas)
+    }
+
+    fn capability_dropped(&mut self, capability: Capability) {
+        audit::capability_dropped(&self.contract_name, capability);
     }
 
     fn emit(&mut self, topics: &[SlotValue], data: &Bytes, gas: &mut Gas) -> HostResult<()> {
@@ -370,6 +489,7 @@ pub(crate) struct Callee {
     pub(crate) name: String,
     pub(crate) collections: Vec<Collection>,
     pub(crate) env: Env,
+    pub(crate) has_files: bool,
     pub(crate) is_static: bool,
 }
 
@@ -380,6 +500,8 @@ pub(crate) struct Caller<'a> {
     collections: Cow<'a, [Collection]>,
     env: Env,
     past: Past,
+    has_files: bool,
+    files: OpenFiles,
 }
 
 impl<'a> TxHost<'a> {
@@ -390,9 +512,10 @@ impl<'a> TxHost<'a> {
         if version > last {
             return Err(DbError::FutureVersion { version, last }.into());
         }
+        let place = Place { name: &self.contract_name, contract: None, has_files: self.has_files };
         self.past.at(version, || {
             let tx = self.database.begin_at(version)?;
-            OpenTx::link(tx, Place { name: &self.contract_name, contract: None }, &self.collections)
+            OpenTx::link(tx, place, &self.collections)
         })
     }
 
@@ -459,8 +582,8 @@ impl<'a> TxHost<'a> {
 
     /// Begins a contract call; `None` if the contract's collections are of other kinds than its code wants.
     pub(crate) fn enter(&mut self, callee: Callee) -> HostResult<Option<Caller<'a>>> {
-        let Callee { contract, name, collections, env, is_static } = callee;
-        let tx = match self.open()?.enter(contract, &collections, is_static) {
+        let Callee { contract, name, collections, env, has_files, is_static } = callee;
+        let tx = match self.open()?.enter(contract, &collections, has_files, is_static) {
             Ok(tx) => tx,
             Err(Refusal::Db(DbError::CollectionKind { .. })) => return Ok(None),
             Err(refusal) => return self.answer(Err(refusal)),
@@ -472,6 +595,8 @@ impl<'a> TxHost<'a> {
             collections: std::mem::replace(&mut self.collections, Cow::Owned(collections)),
             env: std::mem::replace(&mut self.env, env),
             past: std::mem::take(&mut self.past),
+            has_files: std::mem::replace(&mut self.has_files, has_files),
+            files: self.door.take_files(),
         }))
     }
 
@@ -483,12 +608,15 @@ impl<'a> TxHost<'a> {
         self.collections = caller.collections;
         self.env = caller.env;
         self.past = caller.past;
+        self.has_files = caller.has_files;
+        self.door.put_files(caller.files);
         self.answer(result)
     }
 
     /// Takes the open transaction out; its cursors are closed and their numbers used up.
     fn close(&mut self) -> Option<OpenTx> {
         let open = self.open.take()?;
+        self.door.close_files();
         self.cursors_before += open.last_cursor;
         Some(open)
     }

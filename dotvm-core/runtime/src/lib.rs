@@ -8,8 +8,10 @@
 //! Like the engine, this crate knows no storage backend: it takes a [`dotdb::Database`].
 
 pub mod args;
+pub mod audit;
 mod calls;
 mod contracts;
+mod door;
 mod error;
 mod execute;
 mod host;
@@ -17,12 +19,16 @@ mod open_tx;
 mod past;
 mod program;
 mod proof;
+mod recording;
 mod scratch;
 pub mod show;
+pub mod system;
 
 pub use contracts::{Change, Deployed, Runtime};
 pub use error::RuntimeError;
-pub use execute::{Execution, Options, execute};
+pub use execute::{Execution, Options, execute, execute_again};
 pub use host::{Event, TxHost};
 pub use open_tx::{MAX_EVENT_BYTES, MAX_PENDING_BYTES, MAX_SAVEPOINTS, MAX_SCRATCH_SLOTS};
 pub use program::Program;
+pub use recording::{OutsideCall, Recorder, Replay};
+pub use system::{Outside, Stream, System, SystemError};

@@ -1,5 +1,7 @@
 //! The open transaction of an execution: the operations on it, and what is undone with it.
 
+mod files;
+
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
@@ -17,6 +19,7 @@ use dotvm_core::trap::TrapKind;
 use crate::execute::Place;
 use crate::host::Event;
 use crate::scratch::Scratch;
+pub(crate) use files::Files;
 
 /// Most savepoints set at a time in one transaction.
 pub const MAX_SAVEPOINTS: usize = 1 << 16;
@@ -38,6 +41,8 @@ pub(crate) struct OpenTx {
     collections: Vec<(CollectionId, CollectionKind)>,
     /// The contract call that runs.
     frame: Frame,
+    /// Where files are kept, if the module calls for any.
+    files: Option<Files>,
     /// Keys that linking itself has changed.
     linked_keys: usize,
     /// Greatest cursor number given.
@@ -76,6 +81,7 @@ struct Frame {
 pub(crate) struct Outer {
     contract: ContractId,
     collections: Vec<(CollectionId, CollectionKind)>,
+    files: Option<Files>,
     frame: Frame,
 }
 
@@ -142,7 +148,9 @@ impl OpenTx {
             None => tx.contract_id(place.name)?,
         };
         let collections = link_collections(&mut tx, contract, collections)?;
+        let files = place.has_files.then(|| Files::open(&mut tx, contract)).transpose()?;
         Ok(OpenTx {
+            files,
             linked_keys: tx.changed_keys(),
             tx,
             contract,
@@ -452,12 +460,17 @@ impl OpenTx {
         &mut self,
         contract: ContractId,
         collections: &[Collection],
+        has_files: bool,
         is_static: bool,
     ) -> Result<Outer, Refusal> {
         let is_static = is_static || self.is_static();
         let savepoint = self.savepoint()?;
         let before = self.tx.changed_keys();
-        let linked = match link_collections(&mut self.tx, contract, collections) {
+        let linked = link_collections(&mut self.tx, contract, collections).and_then(|linked| {
+            let files = has_files.then(|| Files::open(&mut self.tx, contract)).transpose()?;
+            Ok((linked, files))
+        });
+        let (linked, files) = match linked {
             Ok(linked) => linked,
             Err(error) => {
                 self.roll_back_to(savepoint)?;
@@ -470,6 +483,7 @@ impl OpenTx {
         Ok(Outer {
             contract: std::mem::replace(&mut self.contract, contract),
             collections: std::mem::replace(&mut self.collections, linked),
+            files: std::mem::replace(&mut self.files, files),
             frame: std::mem::replace(
                 &mut self.frame,
                 Frame { is_static, savepoint, cursor: self.last_cursor },
@@ -494,6 +508,7 @@ impl OpenTx {
         self.scratch.switch(self.contract.0, outer.contract.0);
         self.contract = outer.contract;
         self.collections = outer.collections;
+        self.files = outer.files;
         self.frame = outer.frame;
         Ok(())
     }

@@ -7,7 +7,7 @@ use dotdb_memory::MemoryStore;
 use dotdb_store::faulty::FaultyStore;
 use dotvm_arch::{W512, Width};
 use dotvm_core::builder::CodeBuilder;
-use dotvm_core::capability::Capability;
+use dotvm_core::capability::{Capability, CapabilitySet};
 use dotvm_core::container;
 use dotvm_core::gas;
 use dotvm_core::limits::Limits;
@@ -165,7 +165,7 @@ fn a_capability_that_is_not_granted_is_named() {
     let program = Program::load(&container::write(&module).unwrap()).unwrap();
     let database = Database::open(Arc::new(MemoryStore::new())).unwrap();
     let invocation = Invocation { function: 0, words: vec![], refs: vec![] };
-    let options = Options { granted: vec![Capability::DbRead], ..Options::default() };
+    let options = Options { granted: CapabilitySet::from_iter([Capability::DbRead]), ..Options::default() };
     let error = execute(&database, "reader", &program, &invocation, &options).unwrap_err();
     assert!(matches!(error, RuntimeError::NotGranted { capability: Capability::Tx, .. }));
     assert!(error.to_string().contains("`tx`"), "{error}");

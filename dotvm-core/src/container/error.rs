@@ -206,6 +206,20 @@ pub enum ReadErrorKind {
         /// The field.
         what: &'static str,
     },
+    /// No host call has this name.
+    #[error("this build knows no host call `{name}`")]
+    UnknownHostCall {
+        /// The name.
+        name: String,
+    },
+    /// A host call has another signature than this build's.
+    #[error("the host call `{name}` has another signature than this build's, which is `{expected}`")]
+    HostCallSignature {
+        /// The name.
+        name: String,
+        /// Its stack effect here.
+        expected: &'static str,
+    },
     /// A byte that stands for one of a few meanings has none.
     #[error("0x{byte:02x} is no {what}")]
     UnknownCode {

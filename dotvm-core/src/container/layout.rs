@@ -99,6 +99,7 @@ sections! {
     14 Exports "exports" "Exported functions";
     15 Debug "debug" "Names and lines for people";
     16 Handlers "handlers" "Handlers of traps";
+    17 HostCalls "host calls" "Host calls by name and signature";
 }
 
 impl Section {

@@ -12,6 +12,7 @@ use super::layout::{
 use super::{HASH_BYTES, content_hash};
 use crate::capability::Capability;
 use crate::gas;
+use crate::host_call::HostCall;
 use crate::leb::{self, LebError};
 use crate::limits::module::{ENTRIES, FILE_BYTES, FRAME_REFS, FRAME_WORDS, FUNCTIONS, NAME_BYTES};
 use crate::module::{
@@ -198,6 +199,9 @@ impl<'a> Reader<'a> {
                 })?;
             }
             Section::Exports => module.exports = self.entries("exports", ENTRIES, 2, Self::export)?,
+            Section::HostCalls => {
+                module.host_calls = self.entries("host calls", ENTRIES, 5, Self::host_call)?;
+            }
             Section::Debug => module.debug = Some(self.debug()?),
             Section::Handlers => {
                 module.handlers = self.entries("handler tables", FUNCTIONS, 2, Self::handler_table)?;
@@ -316,6 +320,20 @@ impl<'a> Reader<'a> {
 
     fn export(&mut self) -> Result<Export, ReadError> {
         Ok(Export { name: self.name("export name")?, function: self.number_u32("exported function")? })
+    }
+
+    fn host_call(&mut self) -> Result<HostCall, ReadError> {
+        let start = self.at;
+        let name = self.name("host call name")?;
+        let signature = self.signature()?;
+        match HostCall::from_name(&name) {
+            Some(call) if call.signature() == signature => Ok(call),
+            Some(call) => {
+                let expected = call.effect_text();
+                Err(self.fail_at(start, ReadErrorKind::HostCallSignature { name, expected }))
+            }
+            None => Err(self.fail_at(start, ReadErrorKind::UnknownHostCall { name })),
+        }
     }
 
     fn debug(&mut self) -> Result<Debug, ReadError> {

@@ -163,6 +163,15 @@ impl Writer {
                 out.number(export.function);
                 Ok(())
             }),
+            Section::HostCalls => self.entries("host calls", ENTRIES, &module.host_calls, |out, call| {
+                out.name("host call name", call.name())?;
+                let signature = call.signature();
+                out.number(signature.words_in);
+                out.number(signature.words_out);
+                out.number(signature.refs_in);
+                out.number(signature.refs_out);
+                Ok(())
+            }),
             Section::Debug => module.debug.as_ref().map_or(Ok(()), |debug| self.debug(debug)),
             Section::Handlers => self.entries("handler tables", FUNCTIONS, &module.handlers, |out, table| {
                 out.number(table.function);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use dotvm_arch::W512;
 
 use crate::limits;
-use crate::module::{Constant, Handler, HandlerTable, Module};
+use crate::module::{Constant, Handler, HandlerTable, Module, RESERVED_COLLECTIONS};
 use crate::trap::TrapKind;
 
 /// Checks everything outside function code.
@@ -23,6 +23,7 @@ pub(super) fn check_tables(module: &Module) -> Result<(), String> {
         ("tables", module.tables.len()),
         ("jump maps", module.jump_maps.len()),
         ("collections", module.collections.len()),
+        ("host calls", module.host_calls.len()),
         ("exports", module.exports.len()),
     ] {
         at_most(what, len, limits::module::ENTRIES)?;
@@ -81,9 +82,19 @@ pub(super) fn check_tables(module: &Module) -> Result<(), String> {
         if !collection_names.insert(&collection.name) {
             return Err(format!("collection `{}` is declared twice", collection.name));
         }
+        if collection.name.starts_with(RESERVED_COLLECTIONS) {
+            return Err(format!(
+                "collection `{}` has a name of the machine's own: they begin with `{RESERVED_COLLECTIONS}`",
+                collection.name
+            ));
+        }
     }
     if !module.capabilities.is_sorted_by(|a, b| a < b) {
         return Err("the capabilities are not in ascending order, each once".to_owned());
+    }
+    let mut host_calls = HashSet::new();
+    if let Some(call) = module.host_calls.iter().find(|&&call| !host_calls.insert(call)) {
+        return Err(format!("the host call `{}` is listed twice", call.name()));
     }
     for export in &module.exports {
         check_name("an export's name", &export.name)?;

@@ -2,6 +2,7 @@
 
 use dotvm_arch::{W512, Width};
 use dotvm_core::capability::Capability;
+use dotvm_core::host_call::HostCall;
 use dotvm_core::module::{
     Collection, CollectionKind, Constant, DataSegment, Debug, Export, Function, FunctionDebug, Handler,
     HandlerTable, JumpMap, Memory, Module, Signature,
@@ -139,7 +140,9 @@ fn module_of_width(width: Width) -> impl Strategy<Value = Module> {
     );
     let capability = proptest::sample::select(Capability::ALL.to_vec());
     let export = (name(), number_u32()).prop_map(|(name, function)| Export { name, function });
-    let names = (vec(collection(), 0..4), vec(capability, 0..5), vec(export, 0..4), option::of(debug()));
+    let host_calls = vec(proptest::sample::select(HostCall::ALL.to_vec()), 0..4);
+    let names =
+        (vec(collection(), 0..4), vec(capability, 0..5), vec(export, 0..4), option::of(debug()), host_calls);
     (head, code, constants, tables, names).prop_map(move |(head, code, constants, tables, names)| Module {
         name: head.0,
         width,
@@ -159,5 +162,6 @@ fn module_of_width(width: Width) -> impl Strategy<Value = Module> {
         capabilities: names.1,
         exports: names.2,
         debug: names.3,
+        host_calls: names.4,
     })
 }

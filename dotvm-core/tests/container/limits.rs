@@ -26,6 +26,7 @@ fn counts_over_the_limit_are_refused() {
         (Section::Collections, "collections"),
         (Section::Capabilities, "capabilities"),
         (Section::Exports, "exports"),
+        (Section::HostCalls, "host calls"),
     ] {
         assert_eq!(
             section_refusal(section, &count),

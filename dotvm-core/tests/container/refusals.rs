@@ -300,6 +300,15 @@ fn codes() {
         section_refusal(Section::Capabilities, &[2, 0, 0xfe]),
         "0xfe is no capability (at byte 78, in the section `capabilities`)"
     );
+    assert_eq!(
+        section_refusal(Section::HostCalls, b"\x01\x09door.bell\0\0\0\0"),
+        "this build knows no host call `door.bell` (at byte 77, in the section `host calls`)"
+    );
+    assert_eq!(
+        section_refusal(Section::HostCalls, b"\x01\x0afile.close\0\0\x01\0"),
+        "the host call `file.close` has another signature than this build's, which is `[file] → []` \
+         (at byte 77, in the section `host calls`)"
+    );
 }
 
 #[test]

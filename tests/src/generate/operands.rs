@@ -58,6 +58,7 @@ fn roles(op: Op, count: u32) -> Vec<Role> {
         Op::StateProve => vec![Key],
         Op::StateAt => vec![Below(1), Key],
         Op::DbGetAt => vec![Below(1)],
+        Op::CapTest => vec![Below(14)],
         Op::StateVerify => vec![Key, Any],
         Op::VShl | Op::VShr | Op::VSar => vec![Any, Small],
         Op::MCmp => vec![Source, Source, Length],
@@ -294,7 +295,9 @@ impl FunctionGenerator<'_> {
             Imm::Signature => SignatureAlg::ALL.len() as u64,
             // Bits depend on the prefix; the others belong to statements of their own.
             Imm::Lane | Imm::LaneIndex => return None,
-            Imm::Bits | Imm::Conversion | Imm::Count | Imm::Env | Imm::TxFlags => return None,
+            Imm::HostCall | Imm::Bits | Imm::Conversion | Imm::Count | Imm::Env | Imm::TxFlags => {
+                return None;
+            }
             Imm::Rel | Imm::Table | Imm::Func | Imm::Sig | Imm::FuncTable | Imm::JumpMap => return None,
         };
         (limit > 0).then(|| self.rng.u64(..limit))

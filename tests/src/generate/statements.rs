@@ -1,13 +1,15 @@
 //! Statements: a random row of the table, with what it takes around it.
 
+use dotvm_core::capability::Capability;
 use dotvm_core::env::EnvField;
+use dotvm_core::host_call::HostCall;
 use dotvm_core::module::Signature;
 use dotvm_core::opcode::{Effect, OPS, Op};
 use dotvm_core::trap::TrapKind;
 
 use super::function::{Catch, FunctionGenerator};
 use super::operands::env_effect;
-use super::{BYTE_STRINGS, DOCUMENTS, FIRST_KEY, FIRST_QUERY};
+use super::{BYTE_STRINGS, DOCUMENTS, FIRST_KEY, FIRST_QUERY, PATH};
 
 /// Deepest nesting of statements.
 const MAX_DEPTH: u32 = 3;
@@ -123,6 +125,68 @@ impl FunctionGenerator<'_> {
         }
     }
 
+    /// SYS, with operands that mostly make sense.
+    fn host_call(&mut self) {
+        let call = HostCall::ALL[self.rng.usize(..HostCall::ALL.len())];
+        match call {
+            HostCall::FileCreate | HostCall::FileRead | HostCall::FileWrite | HostCall::FileSeek => {
+                self.use_of_file(call);
+            }
+            // A number of a file that is mostly not open, and an opening that is never closed.
+            HostCall::FileClose | HostCall::FileOpen if !self.one_in(20) => {
+                self.use_of_file(HostCall::FileSeek)
+            }
+            call => self.sys(call, 0),
+        }
+    }
+
+    /// A file made, used and closed.
+    fn use_of_file(&mut self, call: HostCall) {
+        self.sys(HostCall::FileCreate, 0);
+        if call != HostCall::FileCreate {
+            self.op(Op::Dup, &[]);
+            self.sys(call, 1);
+            for _ in 0..call.effect().words_out {
+                self.op(Op::Pop, &[]);
+            }
+        }
+        self.sys(HostCall::FileClose, 1);
+    }
+
+    /// SYS of a call whose first `given` words are there.
+    fn sys(&mut self, call: HostCall, given: u32) {
+        let effect = call.effect();
+        for position in given..effect.words_in {
+            if self.one_in(100) {
+                self.push_any();
+                continue;
+            }
+            let word = match (call, position) {
+                (HostCall::ConsoleWrite, _) => self.rng.u64(1..3),
+                (HostCall::ArgsGet, _) => self.rng.u64(..3),
+                (HostCall::FileSeek, _) => self.rng.u64(..10_000),
+                _ => self.rng.u64(..300),
+            };
+            self.op(Op::Push, &[word]);
+        }
+        for _ in 0..effect.refs_in {
+            if self.one_in(400) {
+                self.push_any_ref();
+            } else if call.is_file() && call != HostCall::FileWrite && !self.one_in(50) {
+                self.op(Op::Rconst, &[PATH]);
+                self.top_is_bytes();
+            } else {
+                self.push_bytes();
+            }
+        }
+        // The module lists all calls, in their order.
+        let index = HostCall::ALL.iter().position(|&known| known == call).unwrap_or_default();
+        self.op_with(None, Op::Sys, &[index as u64], effect);
+        if effect.refs_out > 0 && !matches!(call, HostCall::ArgsGet | HostCall::FileList) {
+            self.top_is_bytes();
+        }
+    }
+
     /// A statement around an operation. False if there is none here.
     fn statement_of(&mut self, op: Op) -> bool {
         let is_window = self.plan().is_window;
@@ -146,6 +210,20 @@ impl FunctionGenerator<'_> {
                 if !field.is_word() {
                     self.top_is_bytes();
                 }
+                true
+            }
+            Op::Sys => {
+                self.host_call();
+                true
+            }
+            // Given up for good: seldom, and never what most statements need.
+            Op::CapDrop => {
+                if !self.one_in(20) {
+                    return false;
+                }
+                let capability = Capability::ALL[self.rng.usize(..Capability::ALL.len())];
+                self.op(Op::Push, &[capability as u64]);
+                self.op(Op::CapDrop, &[]);
                 true
             }
             Op::Emit => {

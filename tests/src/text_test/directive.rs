@@ -1,5 +1,7 @@
 //! The directives of text tests.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use dotvm_arch::{W512, Width};
 use dotvm_core::env::Env;
@@ -8,6 +10,7 @@ use dotvm_core::outcome::Ref;
 use dotvm_core::trap::TrapKind;
 
 use super::value;
+use crate::outside::Script;
 
 /// Name of the contract that tests run as, unless they say otherwise.
 const CONTRACT: &str = "text-test";
@@ -79,6 +82,8 @@ pub struct Step {
     pub env: Env,
     /// Limits.
     pub limits: Limits,
+    /// The outside.
+    pub script: Script,
     /// Every so many commits conflict, which only a mock host can do; 0 = none.
     pub conflict_every: u64,
     /// Runs on the runtime alone, because of rules that the mock host does not have.
@@ -89,6 +94,8 @@ pub struct Step {
     pub gas: Option<u64>,
     /// Guest gas used, if stated.
     pub guest: Option<u64>,
+    /// What is written to standard output and to standard error, if stated.
+    pub written: [Option<Bytes>; 2],
     /// Events kept, if stated.
     pub events: Option<Vec<ExpectedEvent>>,
 }
@@ -199,11 +206,13 @@ pub fn parse_step(text: &str, end: EndKind, width: Width) -> Result<Step, String
         refs,
         env: Env { contract: Bytes::from_static(CONTRACT.as_bytes()), ..Env::default() },
         limits: Limits { gas: GAS, ..Limits::default() },
+        script: Script::default(),
         conflict_every: 0,
         runtime_only: false,
         end: Expected::Return(Vec::new(), Vec::new()),
         gas: None,
         guest: None,
+        written: [None, None],
         events: None,
     };
     for setting in settings {
@@ -242,6 +251,9 @@ impl Step {
             "refs" => self.limits.stack_refs = small()?,
             "heap" => self.limits.heap_bytes = number()?,
             "contracts" => self.limits.contract_depth = small()?,
+            "stdin" => self.script.input = bytes()?,
+            "arg" => self.script.arguments.push(bytes()?),
+            "clock" => self.script.clock = Duration::from_secs(number()?),
             "arch" => {}
             "host" if text == "runtime" => self.runtime_only = true,
             "conflict" => self.conflict_every = number()?,
@@ -285,7 +297,7 @@ impl Step {
         Ok(rest.to_owned())
     }
 
-    /// `gas N`, `guest N`, `events [topics]{data} …` or `events none`, in this order.
+    /// `gas N`, `guest N`, `out BYTES`, `err BYTES`, `events [topics]{data} …` or `events none`, in this order.
     fn extras(&mut self, text: &str, width: Width) -> Result<(), String> {
         let mut text = text.trim();
         for (name, place) in [("gas ", &mut self.gas), ("guest ", &mut self.guest)] {
@@ -293,6 +305,16 @@ impl Step {
                 let (number, rest) = rest.split_once(' ').unwrap_or((rest, ""));
                 *place = Some(value::number64(number, width)?);
                 text = rest.trim_start();
+            }
+        }
+        for (name, place) in [("out ", 0), ("err ", 1)] {
+            if let Some(rest) = text.strip_prefix(name) {
+                let item = value::split(rest)?.first().copied().unwrap_or_default();
+                let Ref::Bytes(bytes) = value::reference(item, width)? else {
+                    return Err("what is written is bytes".to_owned());
+                };
+                self.written[place] = Some(bytes);
+                text = rest.trim_start()[item.len()..].trim_start();
             }
         }
         if let Some(rest) = text.strip_prefix("events ") {

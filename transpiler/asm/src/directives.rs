@@ -2,6 +2,7 @@
 
 use dotvm_arch::Width;
 use dotvm_core::capability::Capability;
+use dotvm_core::host_call::HostCall;
 use dotvm_core::module::{CollectionKind, Constant, Signature};
 
 use crate::data;
@@ -27,6 +28,7 @@ pub(crate) const DIRECTIVES: &[(&str, Directive)] = &[
     ("global", global),
     ("handler", handler),
     ("heap", heap),
+    ("host", host),
     ("loc", loc),
     ("local", local),
     ("map", map),
@@ -128,6 +130,24 @@ fn cap(p: &mut Parser, span: Span) -> Parse<()> {
         if let Err(place) = p.module.capabilities.binary_search(&capability) {
             p.module.capabilities.insert(place, capability);
         }
+        if p.at_line_end() {
+            return Ok(());
+        }
+    }
+}
+
+fn host(p: &mut Parser, span: Span) -> Parse<()> {
+    outside_functions(p, &span)?;
+    let known: Vec<_> = HostCall::ALL.iter().map(|&call| (call.name(), call)).collect();
+    loop {
+        let span = p.span.clone();
+        let call = p.keyword("a host call", &known)?;
+        if p.module.host_calls.iter().any(|&(_, listed)| listed == call) {
+            let problem = Problem::new(span, format!("the host call `{}` is already listed", call.name()));
+            return p.fail(problem);
+        }
+        let decl = Decl { name: call.name().to_owned(), in_scope: true, span };
+        p.module.host_calls.push((decl, call));
         if p.at_line_end() {
             return Ok(());
         }

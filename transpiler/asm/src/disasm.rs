@@ -145,6 +145,7 @@ pub(crate) struct ModuleNames {
     ref_constants: NameList,
     tables: NameList,
     collections: NameList,
+    host_calls: NameList,
     signatures: NameList,
     jump_maps: NameList,
     /// Signatures from here on need no declaration: the functions bring them in this order.
@@ -208,6 +209,7 @@ impl ModuleNames {
             word_constants: list(|debug| &debug.word_constants, inline_words, "w"),
             ref_constants: list(|debug| &debug.ref_constants, inline_refs, "k"),
             tables: list(|debug| &debug.tables, module.tables.len(), "t"),
+            host_calls: NameList::new(module.host_calls.iter().map(|call| call.name())),
             collections: NameList::new(module.collections.iter().map(|collection| collection.name.as_str())),
             signatures,
             jump_maps: NameList::of_debug(None, module.jump_maps.len(), "m"),
@@ -236,6 +238,7 @@ impl ModuleNames {
             Imm::FuncTable => &self.tables,
             Imm::JumpMap => &self.jump_maps,
             Imm::Coll => &self.collections,
+            Imm::HostCall => &self.host_calls,
             _ => return None,
         })
     }
@@ -300,6 +303,10 @@ fn header(out: &mut String, module: &Module, names: &ModuleNames) {
         let capabilities: Vec<&str> =
             module.capabilities.iter().map(|capability| capability.name()).collect();
         let _ = writeln!(out, ".cap {}", capabilities.join(" "));
+    }
+    if !module.host_calls.is_empty() {
+        let calls: Vec<&str> = module.host_calls.iter().map(|call| call.name()).collect();
+        let _ = writeln!(out, ".host {}", calls.join(" "));
     }
     for (collection, decl) in module.collections.iter().zip(&names.collections.decls) {
         let _ = writeln!(out, ".collection {decl} {}", collection.kind.name());

@@ -53,6 +53,7 @@ pub(crate) struct Context {
     pub(crate) signatures: Scope,
     pub(crate) jump_maps: Scope,
     pub(crate) collections: Scope,
+    pub(crate) host_calls: Scope,
     pub(crate) layout: Layout,
     pub(crate) word_pool: Pool<W512>,
     pub(crate) ref_pool: Pool<Constant>,
@@ -114,6 +115,12 @@ impl Context {
                 source.collections.iter().map(|collection| &collection.0),
                 out,
             ),
+            host_calls: Scope::of(
+                "a host call of the module",
+                "list it with `.host NAME`",
+                source.host_calls.iter().map(|call| &call.0),
+                out,
+            ),
             layout: data::lay_out(&source.data, width.bits().min(64), out),
             word_pool: Pool::new(source.word_constants.len()),
             ref_pool: Pool::new(source.ref_constants.len()),
@@ -128,7 +135,7 @@ impl Context {
     }
 
     /// The scopes of the module, where a misplaced name may belong.
-    pub(crate) fn scopes(&self) -> [&Scope; 10] {
+    pub(crate) fn scopes(&self) -> [&Scope; 11] {
         [
             &self.functions,
             &self.globals,
@@ -139,6 +146,7 @@ impl Context {
             &self.signatures,
             &self.jump_maps,
             &self.collections,
+            &self.host_calls,
             &self.layout.names,
         ]
     }
@@ -216,6 +224,7 @@ pub(crate) fn emit(
 
     module.entry = source.entry.as_ref().map(|entry| context.function(entry));
     module.capabilities = source.capabilities.clone();
+    module.host_calls = source.host_calls.iter().map(|&(_, call)| call).collect();
     for (decl, kind) in &source.collections {
         if decl.name.is_empty() {
             context.problem(Problem::new(decl.span.clone(), "a collection has a name"));

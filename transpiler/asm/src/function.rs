@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use dotvm_core::builder::{Code, CodeBuilder, Label};
+use dotvm_core::capability::Capability;
 use dotvm_core::decode::{Scratch, decode, immediate_max};
 use dotvm_core::module::{Constant, Function, FunctionDebug, Handler};
 use dotvm_core::opcode::{Flow, Imm, Op, Prefix};
@@ -463,7 +464,7 @@ impl<'c, 's> Emitter<'c, 's> {
             Some(scope) => scope.get(name).map(u64::from),
             None => match keywords(imm).into_iter().find(|(known, _)| known == name) {
                 Some((_, value)) => Some(value),
-                None => data::symbol(&self.context.layout, name),
+                None => data::symbol(&self.context.layout, name).or_else(|| capability_number(name)),
             },
         }
     }
@@ -481,6 +482,7 @@ impl<'c, 's> Emitter<'c, 's> {
             Imm::FuncTable => &self.context.tables,
             Imm::JumpMap => &self.context.jump_maps,
             Imm::Coll => &self.context.collections,
+            Imm::HostCall => &self.context.host_calls,
             _ => return None,
         })
     }
@@ -675,4 +677,9 @@ fn handlers(context: &mut Context, labelled: Vec<LabelledHandler>, code: &Code) 
 fn list_keywords(known: &[(String, u64)]) -> Option<String> {
     let names: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
     (1..=12).contains(&names.len()).then(|| format!("known are {}", names.join(", ")))
+}
+
+/// The number of a capability, which `cap.` and its name stand for wherever a number is expected.
+fn capability_number(name: &str) -> Option<u64> {
+    Capability::from_name(name.strip_prefix("cap.")?).map(|capability| capability as u64)
 }

@@ -2,6 +2,7 @@
 
 use dotvm_arch::W512;
 use dotvm_core::capability::Capability;
+use dotvm_core::host_call::HostCall;
 use dotvm_core::module::{CollectionKind, Constant, Signature};
 use dotvm_core::opcode::{Op, Prefix};
 
@@ -181,6 +182,7 @@ pub(crate) struct SourceModule {
     pub(crate) memory: Option<(u64, u64)>,
     pub(crate) heap: Option<(u64, Span)>,
     pub(crate) capabilities: Vec<Capability>,
+    pub(crate) host_calls: Vec<(Decl, HostCall)>,
     pub(crate) collections: Vec<(Decl, CollectionKind)>,
     pub(crate) globals: Vec<(Decl, Option<(Number, Span)>)>,
     pub(crate) ref_globals: Vec<Decl>,

@@ -6,6 +6,7 @@ use dotvm_asm::{Options, assemble, disassemble};
 use dotvm_core::builder::CodeBuilder;
 use dotvm_core::capability::Capability;
 use dotvm_core::decode::immediate_max;
+use dotvm_core::host_call::HostCall;
 use dotvm_core::module::*;
 use dotvm_core::opcode::{Imm, OPS, Op, Prefix};
 use num_bigint::BigInt;
@@ -227,6 +228,7 @@ prop_compose! {
         tables in prop::collection::vec(prop::collection::vec(prop::option::of(0..4u32), 0..4), 0..3),
         map_addresses in prop::collection::vec(prop::collection::btree_set(any::<u64>(), 0..4), 0..3),
         collections in names(2),
+        host_calls in prop::sample::subsequence(HostCall::ALL.to_vec(), 0..=HostCall::ALL.len()).prop_shuffle(),
         capabilities in prop::sample::subsequence(Capability::ALL.to_vec(), 0..=Capability::ALL.len()),
         exports in names(3),
         picks in any::<[prop::sample::Index; 6]>(),
@@ -282,6 +284,7 @@ prop_compose! {
             .map(|name| Collection { name, kind: CollectionKind::Document })
             .collect();
         module.capabilities = capabilities;
+        module.host_calls = host_calls;
         let exports: std::collections::BTreeSet<String> =
             exports.into_iter().filter(|name| !name.is_empty()).collect();
         let count = module.functions.len();

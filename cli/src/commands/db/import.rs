@@ -158,7 +158,7 @@ pub(super) fn import(args: &ImportArgs, json: bool, output: &Output) -> Result<E
         };
         let column = wrong.column.map(|column| format!(":{column}")).unwrap_or_default();
         let sentence = format!("{name}:{}{column}: {} ({kept})", wrong.line, wrong.problem);
-        return Err(Failure::new(Exit::Input, sentence));
+        return Err(Failure::new(batches.exit, sentence));
     }
     let imported = batches.end()?;
     if json {
@@ -200,6 +200,8 @@ struct Batches<'a> {
     /// Records read and committed.
     committed: u64,
     version: u64,
+    /// How the command ends if a record is not put: the input's fault unless the database says otherwise.
+    exit: Exit,
 }
 
 impl<'a> Batches<'a> {
@@ -219,18 +221,26 @@ impl<'a> Batches<'a> {
             done,
             committed: 0,
             version,
+            exit: Exit::Input,
         })
     }
 
     fn put(&mut self, (key, value): Record, bytes: u64) -> Result<(), String> {
-        let sentence = |error: dotdb::DbError| error.to_string();
+        let sentence = |error: dotdb::DbError, exit: &mut Exit| {
+            let failure = Failure::from(error);
+            *exit = failure.exit;
+            failure.sentence
+        };
         let which = match key {
             None => {
-                self.tx.insert(self.collection, value).map_err(sentence)?;
+                self.tx.insert(self.collection, value).map_err(|error| sentence(error, &mut self.exit))?;
                 0
             }
             Some(key) => {
-                let entry = self.tx.record_entry(self.collection, &key).map_err(sentence)?;
+                let entry = self
+                    .tx
+                    .record_entry(self.collection, &key)
+                    .map_err(|error| sentence(error, &mut self.exit))?;
                 match entry.exists() {
                     true if self.args.skip => 2,
                     true if self.args.fail || !self.args.replace => {
@@ -240,7 +250,7 @@ impl<'a> Batches<'a> {
                         ));
                     }
                     replaced => {
-                        entry.put(value).map_err(sentence)?;
+                        entry.put(value).map_err(|error| sentence(error, &mut self.exit))?;
                         u64::from(replaced) as usize
                     }
                 }
@@ -250,7 +260,10 @@ impl<'a> Batches<'a> {
         self.records += 1;
         self.bytes += bytes;
         if self.records >= self.args.batch || self.bytes >= BATCH_BYTES {
-            self.commit().map_err(|failure| failure.sentence)?;
+            self.commit().map_err(|failure| {
+                self.exit = failure.exit;
+                failure.sentence
+            })?;
         }
         Ok(())
     }

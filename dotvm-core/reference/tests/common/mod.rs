@@ -1,12 +1,9 @@
 //! Small modules built by hand, and a host that offers nothing but an environment.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use bytes::Bytes;
 use dotvm_arch::{W512, Width};
 use dotvm_core::builder::{Code, CodeBuilder};
-use dotvm_core::env::Env;
-use dotvm_core::gas::Gas;
-use dotvm_core::host::{Host, HostError, HostResult, SlotValue};
+use dotvm_core::host::NoState;
 use dotvm_core::limits::Limits;
 use dotvm_core::module::{Function, Module, Signature};
 use dotvm_core::opcode::Op;
@@ -87,7 +84,7 @@ impl Program {
         let verified = verify(self.0.clone()).unwrap_or_else(|error| panic!("{error}"));
         let words = words.iter().map(|&word| W512::from(word)).collect();
         let invocation = Invocation { function, words, refs: Vec::new() };
-        dotvm_reference::run(&verified, &invocation, &limits, &mut NoHost(Env::default()))
+        dotvm_reference::run(&verified, &invocation, &limits, &mut NoState::default())
     }
 
     pub fn run(&self, function: u32, words: &[u64], limits: Limits) -> Outcome {
@@ -134,117 +131,4 @@ pub fn line(width: Width, shape: Shape, ops: &[(Op, &[u64])]) -> Program {
 /// The bits of a signed immediate.
 pub fn s(number: i64) -> u64 {
     number as u64
-}
-
-/// A host without an open transaction.
-pub struct NoHost(pub Env);
-
-fn refuse<T>() -> HostResult<T> {
-    Err(HostError::Trap(TrapKind::Tx, "no transaction is open".to_owned()))
-}
-
-impl Host for NoHost {
-    fn random(&mut self, bytes: &mut [u8]) {
-        bytes.fill(0);
-    }
-    fn env(&self) -> &Env {
-        &self.0
-    }
-    fn slot_load(&mut self, _: &[u8], _: &mut Gas) -> HostResult<SlotValue> {
-        refuse()
-    }
-    fn slot_store(&mut self, _: &[u8], _: &[u8], _: &mut Gas) -> HostResult<()> {
-        refuse()
-    }
-    fn slot_delete(&mut self, _: &[u8], _: &mut Gas) -> HostResult<bool> {
-        refuse()
-    }
-    fn slot_exists(&mut self, _: &[u8], _: &mut Gas) -> HostResult<bool> {
-        refuse()
-    }
-    fn scratch_load(&mut self, _: &[u8]) -> HostResult<SlotValue> {
-        refuse()
-    }
-    fn scratch_store(&mut self, _: &[u8], _: &[u8]) -> HostResult<()> {
-        refuse()
-    }
-    fn db_get(&mut self, _: u32, _: &[u8], _: &mut Gas) -> HostResult<Option<Bytes>> {
-        refuse()
-    }
-    fn db_put(&mut self, _: u32, _: &[u8], _: &Bytes, _: &mut Gas) -> HostResult<bool> {
-        refuse()
-    }
-    fn db_delete(&mut self, _: u32, _: &[u8], _: &mut Gas) -> HostResult<bool> {
-        refuse()
-    }
-    fn db_exists(&mut self, _: u32, _: &[u8], _: &mut Gas) -> HostResult<bool> {
-        refuse()
-    }
-    fn db_insert(&mut self, _: u32, _: &Bytes, _: &mut Gas) -> HostResult<Bytes> {
-        refuse()
-    }
-    fn db_patch(&mut self, _: u32, _: &[u8], _: &[u8], _: &mut Gas) -> HostResult<bool> {
-        refuse()
-    }
-    fn db_get_at(&mut self, _: u32, _: u64, _: &[u8], _: &mut Gas) -> HostResult<Option<Bytes>> {
-        refuse()
-    }
-    fn db_query(&mut self, _: u32, _: &[u8], _: Option<&[u8]>, _: &mut Gas) -> HostResult<u64> {
-        refuse()
-    }
-    fn db_query_count(&mut self, _: u32, _: &[u8], _: Option<&[u8]>, _: &mut Gas) -> HostResult<u64> {
-        refuse()
-    }
-    fn slot_load_at(&mut self, _: u64, _: &[u8], _: &mut Gas) -> HostResult<SlotValue> {
-        refuse()
-    }
-    fn state_root(&mut self, _: &mut Gas) -> HostResult<Bytes> {
-        refuse()
-    }
-    fn state_prove(&mut self, _: &[u8], _: &mut Gas) -> HostResult<Bytes> {
-        refuse()
-    }
-    fn db_prove(&mut self, _: u32, _: &[u8], _: &mut Gas) -> HostResult<Bytes> {
-        refuse()
-    }
-    fn state_verify(&mut self, _: &[u8], _: &[u8], _: &[u8], _: &[u8], _: &mut Gas) -> HostResult<bool> {
-        refuse()
-    }
-    fn db_count(&mut self, _: u32, _: &mut Gas) -> HostResult<u64> {
-        refuse()
-    }
-    fn db_scan(
-        &mut self,
-        _: u32,
-        _: Option<&[u8]>,
-        _: Option<&[u8]>,
-        _: bool,
-        _: &mut Gas,
-    ) -> HostResult<u64> {
-        refuse()
-    }
-    fn db_next(&mut self, _: u64, _: &mut Gas) -> HostResult<Option<(Bytes, Bytes)>> {
-        refuse()
-    }
-    fn db_close(&mut self, _: u64) -> HostResult<()> {
-        refuse()
-    }
-    fn tx_begin(&mut self, _: bool) -> HostResult<()> {
-        refuse()
-    }
-    fn tx_commit(&mut self, _: &mut Gas) -> HostResult<bool> {
-        refuse()
-    }
-    fn tx_abort(&mut self) -> HostResult<()> {
-        refuse()
-    }
-    fn savepoint(&mut self) -> HostResult<u64> {
-        refuse()
-    }
-    fn rollback(&mut self, _: u64) -> HostResult<()> {
-        refuse()
-    }
-    fn emit(&mut self, _: &[SlotValue], _: &Bytes, _: &mut Gas) -> HostResult<()> {
-        refuse()
-    }
 }

@@ -1,0 +1,212 @@
+//! The outside that programs get from the command line: console, arguments, clocks, random bytes, and files that are
+//! carried in and out.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use clap::{Args, ValueHint};
+use dotvm_core::host_call::MAX_FILE_BYTES;
+use dotvm_runtime::{Recorder, Runtime, Stream, System, SystemError};
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// Most bytes that a program may write to the console with `--json`, which keeps them for the one object.
+const MAX_COLLECTED: usize = 64 << 20;
+
+/// What a program gets from outside.
+#[derive(Args)]
+pub struct OutsideOptions {
+    /// Standard input of the program; - is this command's [default: -]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Outside")]
+    stdin: Option<PathBuf>,
+
+    /// An argument for args.get (can be repeated)
+    #[arg(long = "argv", value_name = "V", allow_hyphen_values = true, help_heading = "Outside")]
+    argv: Vec<String>,
+
+    /// Put a file into the contract's files before the program starts, as a part of its transaction (can be repeated)
+    #[arg(long = "file", value_name = "PATH=FILE", value_parser = parse_carried, help_heading = "Outside")]
+    files: Vec<Carried>,
+
+    /// Write one of the contract's files to a file after the program succeeded (can be repeated)
+    #[arg(long = "file-out", value_name = "PATH=FILE", value_parser = parse_carried, help_heading = "Outside")]
+    files_out: Vec<Carried>,
+}
+
+/// A path of the contract's and a file of this machine.
+#[derive(Clone, Debug)]
+struct Carried {
+    path: String,
+    file: PathBuf,
+}
+
+fn parse_carried(text: &str) -> Result<Carried, String> {
+    match text.split_once('=') {
+        Some((path, file)) if !path.is_empty() && !file.is_empty() => {
+            Ok(Carried { path: path.to_owned(), file: file.into() })
+        }
+        _ => Err("this is not PATH=FILE".to_owned()),
+    }
+}
+
+impl OutsideOptions {
+    /// The console of a run: with `more` arguments behind those of `--argv`, and with what is written kept if
+    /// `collects`. `taken` says that standard input was the program itself.
+    pub fn console(&self, more: &[String], collects: bool, taken: bool) -> Result<Console, Failure> {
+        let input: Box<dyn Read + Send> = match self.stdin.as_deref() {
+            None if taken => Box::new(io::empty()),
+            Some(path) if path.as_os_str() != "-" => {
+                Box::new(File::open(path).map_err(|error| Failure::unreadable(path, &error))?)
+            }
+            Some(_) if taken => {
+                let sentence = "standard input is the program already: --stdin FILE reads another one";
+                return Err(Failure::new(Exit::Usage, sentence));
+            }
+            _ => Box::new(io::stdin()),
+        };
+        let arguments = self.argv.iter().chain(more).map(|text| Bytes::from(text.clone())).collect();
+        Ok(Console {
+            input,
+            arguments,
+            started: Instant::now(),
+            collected: collects.then(<[Vec<u8>; 2]>::default),
+            is_touched: false,
+        })
+    }
+
+    /// The files to carry in.
+    pub fn files(&self) -> Result<Vec<(Bytes, Bytes)>, Failure> {
+        self.files.iter().map(|carried| Ok((carried.path.clone().into(), read(&carried.file)?))).collect()
+    }
+
+    /// Whether files are to be carried out.
+    pub fn writes_files(&self) -> bool {
+        !self.files_out.is_empty()
+    }
+
+    /// Carries files out.
+    pub fn write_files(&self, runtime: &Runtime, contract: &str) -> Result<(), Failure> {
+        for Carried { path, file } in &self.files_out {
+            let Some(contents) = runtime.file(contract, path.as_bytes())? else {
+                return Err(Failure::new(
+                    Exit::Output,
+                    format!("the contract {contract:?} has no file {path:?}"),
+                ));
+            };
+            fs::write(file, contents).map_err(|error| Failure::unwritable(file.display(), &error))?;
+        }
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Result<Bytes, Failure> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
+    file.map_err(|error| Failure::unreadable(path, &error))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        let sentence = format!("{} has more than {MAX_FILE_BYTES} bytes", path.display());
+        return Err(Failure::new(Exit::Input, sentence));
+    }
+    Ok(bytes.into())
+}
+
+/// The console, the clocks and the random bytes of this machine.
+pub struct Console {
+    input: Box<dyn Read + Send>,
+    arguments: Vec<Bytes>,
+    started: Instant,
+    /// What was written to the two streams, where it is not to be passed on.
+    collected: Option<[Vec<u8>; 2]>,
+    /// Something was read or written.
+    is_touched: bool,
+}
+
+impl Console {
+    /// What was kept of the two streams.
+    pub fn collected(&mut self) -> Option<[Vec<u8>; 2]> {
+        self.collected.take()
+    }
+}
+
+/// The outside of a run of the command line, which can be written down.
+pub type Recorded = Arc<Mutex<Recorder<Console>>>;
+
+fn failed(what: &str, error: impl std::fmt::Display) -> SystemError {
+    SystemError(format!("{what}: {error}"))
+}
+
+impl System for Console {
+    fn write(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), SystemError> {
+        self.is_touched = true;
+        let (index, name) = match stream {
+            Stream::Output => (0, "standard output"),
+            Stream::Error => (1, "standard error"),
+        };
+        if let Some(collected) = &mut self.collected {
+            if collected.iter().map(Vec::len).sum::<usize>() + bytes.len() > MAX_COLLECTED {
+                let sentence =
+                    format!("the program wrote more than the {MAX_COLLECTED} bytes that --json keeps");
+                return Err(SystemError(sentence));
+            }
+            collected[index].extend_from_slice(bytes);
+            return Ok(());
+        }
+        let written = match stream {
+            Stream::Output => {
+                let mut output = io::stdout().lock();
+                output.write_all(bytes).and_then(|()| output.flush())
+            }
+            Stream::Error => io::stderr().lock().write_all(bytes),
+        };
+        match written {
+            // There is nobody left to write for: that is no failure of the program.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written.map_err(|error| failed(&format!("{name} cannot be written"), error)),
+        }
+    }
+
+    fn read(&mut self, max: usize) -> Result<Bytes, SystemError> {
+        self.is_touched = true;
+        // As much memory as comes in, not as much as is asked for.
+        let mut bytes = vec![0; max.min(1 << 16)];
+        loop {
+            match self.input.read(&mut bytes) {
+                Ok(read) => {
+                    bytes.truncate(read);
+                    return Ok(bytes.into());
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed("standard input cannot be read", error)),
+            }
+        }
+    }
+
+    fn argument(&mut self, index: u64) -> Result<Option<Bytes>, SystemError> {
+        Ok(usize::try_from(index).ok().and_then(|index| self.arguments.get(index).cloned()))
+    }
+
+    fn wall(&mut self) -> Result<Duration, SystemError> {
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_err(|error| failed("the clock stands before 1970", error))
+    }
+
+    fn monotonic(&mut self) -> Result<Duration, SystemError> {
+        Ok(self.started.elapsed())
+    }
+
+    fn entropy(&mut self, bytes: usize) -> Result<Bytes, SystemError> {
+        let mut random = vec![0; bytes];
+        getrandom::fill(&mut random).map_err(|error| failed("random bytes cannot be had", error))?;
+        Ok(random.into())
+    }
+
+    fn restart(&mut self) -> bool {
+        !self.is_touched
+    }
+}
