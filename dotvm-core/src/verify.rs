@@ -451,10 +451,11 @@ impl<'a> FunctionVerifier<'a> {
             }
         }
         for handler in handlers {
-            for (offset, what) in handlers::borders(handler) {
+            for (border, (offset, what)) in handlers::borders(handler).into_iter().enumerate() {
                 match self.code.index_of(offset) {
                     Some(index) => leaders.set(index as usize),
-                    None if offset == handler.to && offset as usize == self.code_len => {}
+                    // Only a range may end where the code does.
+                    None if border == 1 && offset as usize == self.code_len => {}
                     None => {
                         let message = format!("a handler's {what} is here, where no instruction starts");
                         return Err(FunctionError::new(Some(offset), message));

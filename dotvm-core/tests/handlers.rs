@@ -52,6 +52,11 @@ fn places_are_starts_of_instructions() {
             Handler { to: 15, ..GOOD },
             "offset 15: a handler's range's end is here, where no instruction starts",
         ),
+        // Both behind the last instruction, where only a range may end.
+        (
+            Handler { to: 14, target: 14, ..GOOD },
+            "offset 14: a handler's code is here, where no instruction starts",
+        ),
         (Handler { to: 2, ..GOOD }, "handler 0 of function 0 has an empty range"),
     ] {
         assert!(refusal(&[wrong]).contains(sentence), "{sentence}: {}", refusal(&[wrong]));
