@@ -1,8 +1,8 @@
 //! The frontend of PVM v1, a small 64-bit register machine. What the machine does is written in
 //! `docs/machines/pvm.md`; section numbers in this crate are that text's.
 //!
-//! An image becomes one function with static heights. Blocks that a walk finds are [direct code](direct); all else, and
-//! every case that direct code does not know, is done by a [general scheme](general), an interpreter in bytecode that
+//! An image becomes one function with static heights. Blocks that a walk finds are direct code; all else, and
+//! every case that direct code does not know, is done by a general scheme, an interpreter in bytecode that
 //! stands beside it and hands back as soon as there is direct code again. So the choice between the two is about speed
 //! only.
 
