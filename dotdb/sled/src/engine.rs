@@ -1,11 +1,13 @@
 //! The open sled tree, every use of which is contained.
 
+use std::fs::{File, TryLockError};
 use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dotdb_store::contain::contain;
@@ -83,6 +85,9 @@ fn hash(key: &[u8], value: &[u8]) -> u128 {
     half.copy_from_slice(&hash.as_bytes()[..16]);
     u128::from_be_bytes(half)
 }
+
+/// How long closing waits for sled's threads to let go of the lock.
+const RELEASED_WITHIN: Duration = Duration::from_secs(5);
 
 pub(crate) struct Engine {
     /// `None` only while it is dropped.
@@ -333,6 +338,17 @@ impl Drop for Engine {
             let _ = thread::Builder::new().name("dotdb-sled-close".into()).spawn(close);
         } else {
             close();
+            wait_until_released(&self.path);
         }
+    }
+}
+
+/// sled's threads may hold the lock a moment longer than the database they worked for, and then who opens it at once is
+/// told that somebody else has it.
+fn wait_until_released(path: &Path) {
+    let Ok(file) = File::open(path.join("db")) else { return };
+    let start = Instant::now();
+    while matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && start.elapsed() < RELEASED_WITHIN {
+        thread::sleep(Duration::from_millis(1));
     }
 }
