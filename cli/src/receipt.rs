@@ -144,18 +144,11 @@ pub fn again(
     database: &Database,
     sink: Sink,
 ) -> Result<(Execution, RunRecord), Failure> {
-    let broken = |sentence| Failure::new(Exit::Input, format!("the record of the run is broken: {sentence}"));
-    let calls = run.outside_calls().map_err(broken)?;
-    let options =
-        Options { outside: Outside::new(Replay::new(calls.clone(), sink)), ..run.options().map_err(broken)? };
-    let invocation = run.invocation();
-    let (execution, after) =
-        execute_again(database, &run.contract, program, &invocation, &options, run.version)?;
-    let before = database.state_root(run.version)?;
-    let record =
-        RunRecord::new(program, &run.contract, &invocation, &options, &calls, &execution, (before, after))
-            .map_err(unwritten)?;
-    Ok((execution, record))
+    repeat(program, run, sink, |invocation, options| {
+        let (execution, after) =
+            execute_again(database, &run.contract, program, invocation, options, run.version)?;
+        Ok((execution, (database.state_root(run.version)?, after)))
+    })
 }
 
 /// Does again a run on an empty state, which can commit transactions of its own.
@@ -164,14 +157,27 @@ pub fn again_from_nothing(
     run: &RunRecord,
     sink: Sink,
 ) -> Result<(Execution, RunRecord), Failure> {
+    let runtime = Runtime::new(store::in_memory()?);
+    repeat(program, run, sink, |invocation, options| {
+        let execution = runtime.run(&run.contract, program, invocation, options)?;
+        let roots = roots(runtime.database(), &execution)?;
+        Ok((execution, roots))
+    })
+}
+
+/// Does a run again with the answers from outside that were written down.
+fn repeat(
+    program: &Program,
+    run: &RunRecord,
+    sink: Sink,
+    execute: impl FnOnce(&Invocation, &Options) -> Result<(Execution, (Root, Root)), Failure>,
+) -> Result<(Execution, RunRecord), Failure> {
     let broken = |sentence| Failure::new(Exit::Input, format!("the record of the run is broken: {sentence}"));
     let calls = run.outside_calls().map_err(broken)?;
     let options =
         Options { outside: Outside::new(Replay::new(calls.clone(), sink)), ..run.options().map_err(broken)? };
     let invocation = run.invocation();
-    let runtime = Runtime::new(store::in_memory()?);
-    let execution = runtime.run(&run.contract, program, &invocation, &options)?;
-    let roots = roots(runtime.database(), &execution)?;
+    let (execution, roots) = execute(&invocation, &options)?;
     let record = RunRecord::new(program, &run.contract, &invocation, &options, &calls, &execution, roots)
         .map_err(unwritten)?;
     Ok((execution, record))

@@ -76,6 +76,7 @@ fn what_was_changed_or_is_not_trusted_is_refused_with_a_sentence() {
         &["it is a dotvm-signing-key, not a dotvm-encryption-key"],
     );
     refused(&["run", "secret.dotvm", "--key", "none.key"], &["there is no file none.key"]);
+    refused(&["run", "bank.dasm", "--key", "none.key"], &["there is no file none.key"]);
     for command in [&["run"][..], &["verify"], &["deploy", "--db", "state.db"]] {
         let on = |file: &'static str| [command, &[file, "--require-signed-by", &b]].concat();
         refused(&on("bank.dotvm"), &["bank.dotvm is refused: it is not signed, and a signature is required"]);
