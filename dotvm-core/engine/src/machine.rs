@@ -88,17 +88,38 @@ pub(crate) enum Next {
 }
 
 macro_rules! state {
-    ($($(#[$doc:meta])* $field:ident: $type:ty,)*) => {
-        /// What a run changes, by itself: an instance that is not running.
+    (
+        $(#[$execution_doc:meta])* Execution { $($(#[$e_doc:meta])* $e_field:ident: $e_type:ty,)* }
+        $(#[$process_doc:meta])* Process { $($(#[$p_doc:meta])* $p_field:ident: $p_type:ty,)* }
+        $(#[$state_doc:meta])* State { $($(#[$doc:meta])* $field:ident: $type:ty,)* }
+    ) => {
+        $(#[$execution_doc])*
+        pub(crate) struct Execution<W> {
+            $($(#[$e_doc])* pub $e_field: $e_type,)*
+        }
+
+        $(#[$process_doc])*
+        pub(crate) struct Process<W> {
+            $($(#[$p_doc])* pub $p_field: $p_type,)*
+        }
+
+        $(#[$state_doc])*
         pub(crate) struct State<W> {
+            /// The task that runs, or would run next.
+            pub execution: Execution<W>,
+            /// The process that it belongs to.
+            pub process: Process<W>,
             $($(#[$doc])* pub $field: $type,)*
         }
 
-        /// An instance that runs: its state, its program and its host.
+        /// An instance that runs: its state, its program and its host. The fields of the task that runs and of its process
+        /// are the machine's own, so that nothing lies between the interpreter and them.
         pub(crate) struct Machine<'a, W> {
             pub verified: &'a Verified,
             pub lowered: &'a Lowered<W>,
             pub host: &'a mut dyn Host,
+            $($(#[$e_doc])* pub $e_field: $e_type,)*
+            $($(#[$p_doc])* pub $p_field: $p_type,)*
             $($(#[$doc])* pub $field: $type,)*
         }
 
@@ -109,75 +130,114 @@ macro_rules! state {
                 host: &'a mut dyn Host,
                 state: State<W>,
             ) -> Machine<'a, W> {
-                Machine { verified, lowered, host, $($field: state.$field,)* }
+                Machine {
+                    verified,
+                    lowered,
+                    host,
+                    $($e_field: state.execution.$e_field,)*
+                    $($p_field: state.process.$p_field,)*
+                    $($field: state.$field,)*
+                }
             }
 
             pub fn into_state(self) -> State<W> {
-                State { $($field: self.$field,)* }
+                State {
+                    execution: Execution { $($e_field: self.$e_field,)* },
+                    process: Process { $($p_field: self.$p_field,)* },
+                    $($field: self.$field,)*
+                }
             }
         }
     };
 }
 
 state! {
-    /// Word stack: frames overlap where arguments become parameters. Grows up to the limit.
-    words: Vec<W>,
-    /// Reference stack, laid out alike. Entries above the current frame's live ones are null.
-    refs: Vec<Reference>,
-    /// Index of the current frame's reference 0.
-    ref_start: usize,
-    frames: Vec<Frame>,
-    memory: Memory,
-    word_globals: Vec<W>,
-    ref_globals: Vec<Reference>,
-    /// What the references lead to.
-    heap: Heap,
-    /// The module's reference constants; null until they are used.
-    constants: Vec<Reference>,
-    gas: Gas,
-    /// Gas that is there beyond the slice that the interpreter may use before it stops.
-    reserve: u64,
-    guest_gas: u64,
-    /// Capabilities of the module that the program has given up.
-    dropped: CapabilitySet,
-    limits: Limits,
-    next: Next,
-    /// Index in the word stack of the current frame's slot 0, while the interpreter does not run.
-    slots: usize,
-    has_ended: bool,
-    /// Where the answer to a request goes: indices in the word stack and in the reference stack.
-    answer_at: (usize, usize),
+    /// What one task of a machine has for itself: where it is and what it has on its stacks.
+    Execution {
+        /// Word stack: frames overlap where arguments become parameters. Grows up to the limit.
+        words: Vec<W>,
+        /// Reference stack, laid out alike. Entries above the current frame's live ones are null.
+        refs: Vec<Reference>,
+        /// Index of the current frame's reference 0.
+        ref_start: usize,
+        frames: Vec<Frame>,
+        next: Next,
+        /// Index in the word stack of the current frame's slot 0, while the interpreter does not run.
+        slots: usize,
+        /// Where the answer to a request goes: indices in the word stack and in the reference stack.
+        answer_at: (usize, usize),
+        /// Capabilities of the module that the program has given up.
+        dropped: CapabilitySet,
+    }
+    /// What the tasks of a process share: its memory and its globals.
+    Process {
+        memory: Memory,
+        word_globals: Vec<W>,
+        ref_globals: Vec<Reference>,
+    }
+    /// What a run changes, by itself: an instance that is not running.
+    State {
+        /// What the references of all tasks lead to.
+        heap: Heap,
+        /// The module's reference constants; null until they are used.
+        constants: Vec<Reference>,
+        gas: Gas,
+        /// Gas that is there beyond the slice that the interpreter may use before it stops.
+        reserve: u64,
+        guest_gas: u64,
+        limits: Limits,
+        has_ended: bool,
+    }
+}
+
+impl<W: Word> Execution<W> {
+    /// A task that has not begun.
+    pub fn new() -> Execution<W> {
+        Execution {
+            words: Vec::new(),
+            refs: Vec::new(),
+            ref_start: 0,
+            frames: Vec::with_capacity(16),
+            next: Next::Inst(0),
+            slots: 0,
+            answer_at: (0, 0),
+            dropped: CapabilitySet::NONE,
+        }
+    }
+}
+
+impl<W: Word> Process<W> {
+    /// A process as it starts, or a sentence why its memory is larger than the limit.
+    pub fn new(module: &Module, limits: &Limits) -> Result<Process<W>, String> {
+        Ok(Process {
+            memory: Memory::new(module, limits.memory_pages)?,
+            word_globals: module.word_globals.iter().map(|word| word_from(*word)).collect(),
+            ref_globals: nulls(module.ref_globals as usize),
+        })
+    }
 }
 
 impl<W: Word> State<W> {
     pub fn new(module: &Module, limits: &Limits) -> Result<State<W>, String> {
         Ok(State {
-            words: Vec::new(),
-            refs: Vec::new(),
-            ref_start: 0,
-            frames: Vec::with_capacity(16),
-            memory: Memory::new(module, limits.memory_pages)?,
-            word_globals: module.word_globals.iter().map(|word| word_from(*word)).collect(),
-            ref_globals: nulls(module.ref_globals as usize),
+            execution: Execution::new(),
+            process: Process::new(module, limits)?,
             heap: Heap::new(limits.heap_bytes),
             constants: nulls(module.ref_constants.len()),
             gas: Gas::new(limits.gas),
             reserve: 0,
             guest_gas: limits.guest_gas,
-            dropped: CapabilitySet::NONE,
             limits: *limits,
-            next: Next::Inst(0),
-            slots: 0,
             has_ended: false,
-            answer_at: (0, 0),
         })
     }
 
     pub fn into_final_state(self) -> FinalState {
+        let Process { memory, word_globals, ref_globals } = self.process;
         FinalState {
-            memory: self.memory.into_bytes(),
-            word_globals: self.word_globals.iter().map(|word| word.resize()).collect(),
-            ref_globals: self.ref_globals.iter().map(|reference| self.heap.export(reference)).collect(),
+            memory: memory.into_bytes(),
+            word_globals: word_globals.iter().map(|word| word.resize()).collect(),
+            ref_globals: ref_globals.iter().map(|reference| self.heap.export(reference)).collect(),
         }
     }
 }
