@@ -63,6 +63,11 @@ impl CodeBuilder {
         CodeBuilder::default()
     }
 
+    /// Makes room for about this many bytes of code.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
     /// The source line of the instructions that follow; 0 = unknown.
     pub fn line(&mut self, line: u32) {
         self.line = line;
@@ -92,6 +97,11 @@ impl CodeBuilder {
         let info = op.info();
         assert_eq!(info.imms.len(), imms.len(), "{} takes {} immediates", info.mnemonic, info.imms.len());
         self.note_line();
+        if prefix.is_none() && info.imms == [Imm::Local] && imms[0] < 0x80 {
+            // Most operations of translated code.
+            self.bytes.extend_from_slice(&[info.code as u8, imms[0] as u8]);
+            return;
+        }
         if let Some(prefix) = prefix {
             self.bytes.push(prefix as u8);
         }
@@ -162,10 +172,14 @@ impl CodeBuilder {
             let mut grew = false;
             for (index, jump) in self.jumps.iter().enumerate() {
                 let end = jump.place.bytes + before[index + 1];
-                for target in jump.targets() {
-                    let needed = leb::signed_len(self.distance(&before, end, self.targets[target])) as u8;
-                    if needed > lens[target] {
-                        lens[target] = needed;
+                // Tables repeat their default target.
+                let mut last = (self.targets[jump.first as usize], 0);
+                for (&target, len) in self.targets[jump.targets()].iter().zip(&mut lens[jump.targets()]) {
+                    if last.1 == 0 || target != last.0 {
+                        last = (target, leb::signed_len(self.distance(&before, end, target)) as u8);
+                    }
+                    if last.1 > *len {
+                        *len = last.1;
                         grew = true;
                     }
                 }

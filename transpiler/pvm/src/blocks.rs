@@ -47,6 +47,8 @@ pub(crate) struct Block {
     pub low: i16,
     /// The highest.
     pub high: i16,
+    /// The stack pointer at the end, relative to that at the start.
+    pub delta: i16,
     /// Whether the result flags at its start are overwritten before anything may ask for them.
     pub sets_flags: bool,
     /// D at its start, by all paths that are known.
@@ -201,6 +203,7 @@ impl Summary {
             ending: End::Fall,
             low: 0,
             high: 0,
+            delta: 0,
             sets_flags: false,
             d_in: Known::Nothing,
             d_out: Known::Same,
@@ -233,6 +236,7 @@ impl Summary {
                 break;
             }
         }
+        block.delta = self.tracker.delta as i16;
         let first = self.effects.iter().find(|(sets, asks)| *sets || *asks);
         block.sets_flags = first.is_some_and(|(_, asks)| !*asks);
         block

@@ -15,6 +15,8 @@ use crate::class::{Class, classify, is_checked};
 use crate::flags::{Flags, Overflow};
 use crate::locals::*;
 use crate::machine::{STACK_BASE, STACK_LOW};
+use crate::registers::Registers;
+use crate::rooms::{self, Room};
 use crate::track::Tracker;
 use crate::word::Instruction;
 
@@ -32,6 +34,8 @@ struct Exit {
     /// Instructions of the block that are not carried out.
     unused: u16,
     address: u32,
+    /// What D is to be set to.
+    d: Option<u64>,
     /// A service that is called all the same, at this label, if its vector has no handler.
     service: Option<(u8, Label)>,
 }
@@ -51,6 +55,13 @@ pub(crate) struct Direct<'a> {
     image: &'a [u8],
     services: bool,
     blocks: &'a Blocks,
+    pub(crate) registers: Registers,
+    /// What each block takes for granted of the stack.
+    rooms: Vec<Room>,
+    /// What is known of the stack where control leaves the block at hand.
+    room: Room,
+    /// The local of D is not what the tracker knows it to be.
+    pub(crate) d_is_stale: bool,
     places: Places,
     /// The code of each block, entered where its conditions hold.
     bodies: Vec<Label>,
@@ -72,18 +83,21 @@ pub(crate) struct Direct<'a> {
     position: (u16, u16),
 }
 
-/// The least and the greatest value of `s` for which a block stays within the stack.
-fn stack_limits(block: &Block) -> (Option<u64>, Option<u64>) {
-    let low = (block.low < 0).then(|| (STACK_LOW - SP_BIAS).wrapping_sub(block.low as i64 as u64));
-    let high = (block.high > 0).then(|| (STACK_BASE - SP_BIAS).wrapping_sub(block.high as i64 as u64));
+/// The least and the greatest value of `s` for which there is room, where that is not proved.
+fn stack_limits(room: Room, proved: Room) -> (Option<u64>, Option<u64>) {
+    let low = (room.free > proved.free).then(|| STACK_LOW - SP_BIAS + room.free as u64);
+    let high = (room.used > proved.used).then(|| STACK_BASE - SP_BIAS - room.used as u64);
     (low, high)
 }
 
+/// Nothing is known of the stack but that its pointer is within.
+const ANYWHERE: Room = Room { free: 0, used: 0 };
+
 /// The limits that blocks need most.
-fn frequent_limits(blocks: &[Block]) -> Vec<u64> {
+fn frequent_limits(rooms: &[Room]) -> Vec<u64> {
     let mut counts: HashMap<u64, usize> = HashMap::new();
-    for block in blocks {
-        let (low, high) = stack_limits(block);
+    for room in rooms {
+        let (low, high) = stack_limits(*room, ANYWHERE);
         for limit in [low, high].into_iter().flatten() {
             *counts.entry(limit).or_default() += 1;
         }
@@ -101,6 +115,7 @@ impl<'a> Direct<'a> {
         image: &'a [u8],
         services: bool,
         blocks: &'a Blocks,
+        registers: Registers,
         places: Places,
     ) -> Direct<'a> {
         let count = blocks.list.len();
@@ -115,7 +130,8 @@ impl<'a> Direct<'a> {
                 jumps += usize::from(matches!(block.ending, End::Transfer(_)) && block.target().is_none());
             }
         }
-        let limits = frequent_limits(&blocks.list);
+        let rooms = rooms::find(blocks);
+        let limits = frequent_limits(&rooms);
         Direct {
             has_own_tables: jumps.saturating_mul(image.len() + 1) <= TABLE_ENTRIES,
             limits: limits.into_iter().zip(COUNT..).collect(),
@@ -123,6 +139,10 @@ impl<'a> Direct<'a> {
             image,
             services,
             blocks,
+            registers,
+            rooms,
+            room: Room::START,
+            d_is_stale: false,
             places,
             bodies,
             entries,
@@ -219,8 +239,8 @@ impl<'a> Direct<'a> {
     // Entering and leaving blocks
 
     /// Jumps to `fail` where the stack has no room for the block.
-    fn check_stack(&mut self, block: &Block, fail: Label) {
-        let (low, high) = stack_limits(block);
+    fn check_stack(&mut self, index: usize, proved: Room, fail: Label) {
+        let (low, high) = stack_limits(self.rooms[index], proved);
         for (limit, op) in [(low, Op::Lt), (high, Op::Gt)] {
             let Some(limit) = limit else { continue };
             self.get(S);
@@ -252,7 +272,7 @@ impl<'a> Direct<'a> {
             self.op(Op::Ne);
             self.code.jump(Op::Jnz, self.places.general);
         }
-        self.check_stack(&block, self.places.general);
+        self.check_stack(index, ANYWHERE, self.places.general);
         self.enter_body(index);
         self.code.jump(Op::Jmp, self.places.general);
     }
@@ -261,10 +281,14 @@ impl<'a> Direct<'a> {
     fn go_to(&mut self, address: u64) {
         let Some(index) = self.blocks.at(address).filter(|index| self.blocks.list[*index].count > 0) else {
             self.flags.keep(self.code);
+            self.settle_d();
             self.jump_to_general(address);
             return;
         };
         let block = self.blocks.list[index];
+        if self.tracker.constants[3].map_or(Known::Anything, Known::Constant) != block.d_in {
+            self.settle_d();
+        }
         if let Known::Constant(d) = block.d_in
             && self.tracker.constants[3] != Some(d)
         {
@@ -279,16 +303,37 @@ impl<'a> Direct<'a> {
             self.flags.keep(self.code);
         }
         let fail = self.code.label();
-        self.check_stack(&block, fail);
+        self.check_stack(index, self.room, fail);
         self.enter_body(index);
         self.code.bind(fail);
         self.flags.keep(self.code);
+        self.settle_d();
         self.jump_to_general(address);
+    }
+
+    /// Sets the local of D where control leaves for code that reads it.
+    fn settle_d(&mut self) {
+        if let Some(d) = self.stale_d() {
+            self.push(d);
+            self.set(D);
+        }
+    }
+
+    /// What the local of D is to be set to.
+    fn stale_d(&self) -> Option<u64> {
+        self.tracker.constants[3].filter(|_| self.d_is_stale)
+    }
+
+    /// Makes the local of D what it is known to be.
+    pub(crate) fn make_d(&mut self) {
+        self.settle_d();
+        self.d_is_stale = false;
     }
 
     /// Leaves for the address in `pc`.
     fn go_to_pc(&mut self) {
         self.flags.keep(self.code);
+        self.settle_d();
         if self.has_own_tables {
             self.get(PC);
             self.jump_table();
@@ -307,6 +352,7 @@ impl<'a> Direct<'a> {
             delta: self.tracker.delta,
             unused: self.position.1 - self.position.0,
             address: instruction.address,
+            d: self.stale_d(),
             service: None,
         });
         label
@@ -322,6 +368,10 @@ impl<'a> Direct<'a> {
             }
             let mut flags = exit.flags;
             flags.keep(self.code);
+            if let Some(d) = exit.d {
+                self.push(d);
+                self.set(D);
+            }
             self.add_to(S, exit.delta.into());
             self.add_to(LEFT, exit.unused.into());
             self.jump_to_general(exit.address.into());
@@ -340,6 +390,8 @@ impl<'a> Direct<'a> {
             Known::Constant(d) => Some(d),
             _ => None,
         });
+        self.d_is_stale = true;
+        self.room = self.rooms[index].moved(block.delta.into());
         self.flags = if block.sets_flags { Flags::Dead } else { Flags::Kept };
         for position in 0..self.instructions.len() {
             let (instruction, class) = self.instructions[position];
@@ -366,6 +418,7 @@ impl<'a> Direct<'a> {
             End::General(_) => {
                 self.add_to(S, self.tracker.delta.into());
                 self.flags.keep(self.code);
+                self.settle_d();
                 self.jump_to_general(block.end.into());
             }
             End::Transfer(_) => {}

@@ -15,6 +15,8 @@ mod general;
 mod locals;
 mod machine;
 mod operations;
+mod registers;
+mod rooms;
 mod track;
 mod translate;
 mod word;

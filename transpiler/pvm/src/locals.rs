@@ -29,6 +29,10 @@ locals! {
     B "b" "Register B.";
     C "c" "Register C.";
     D "d" "Register D.";
+    A_LOW "a_low" "X, where direct code keeps A in halves.";
+    A_HIGH "a_high" "Y, where direct code keeps A in halves.";
+    B_LOW "b_low" "W, where direct code keeps B in halves.";
+    B_HIGH "b_high" "Z, where direct code keeps B in halves.";
     S "s" "SP less [`SP_BIAS`].";
     FZ "fz" "Not 0 where the compare flag is 1.";
     FO "fo" "The overflow flag.";

@@ -7,20 +7,25 @@ use crate::class::{Part, whole_register};
 use crate::direct::Direct;
 use crate::flags::{Overflow, Source};
 use crate::locals::*;
+use crate::registers::{LOW_HALF, Place, push_halves, set_halves};
 use crate::track::Value;
 use crate::word::{Instruction, Load};
-
-const LOW_HALF: u64 = 0xFFFF_FFFF;
 
 /// Code that pushes a value and needs no check any more.
 #[derive(Clone, Copy, Debug)]
 enum Operand {
     Constant(u64),
-    /// A local, its bits from `shift` on, as many as the mask has.
+    /// A local, its bits from `shift` on, as many as the mask has; `holds` are the bits that can be 1 there.
     Bits {
         local: Local,
         shift: u64,
         mask: u64,
+        holds: u64,
+    },
+    /// A register of eight bytes in two locals.
+    Halves {
+        low: Local,
+        high: Local,
     },
     /// The stack pointer.
     StackPointer,
@@ -97,20 +102,38 @@ impl Direct<'_> {
                 Operand::Memory { address, size, mask }
             }
             (_, 0xA) => Operand::StackPointer,
-            (_, code) => {
-                let (local, shift) = part_of(code);
-                Operand::Bits { local, shift, mask: mask & low_bytes(size) & (u64::MAX >> shift_bits(code)) }
-            }
+            (_, code) => self.register(code, mask & low_bytes(size)),
         }
     }
 
-    /// The local with an address: a register of eight bytes itself, a half in a local of its own.
+    /// Bits of a register.
+    fn register(&mut self, code: u8, mask: u64) -> Operand {
+        let Some((register, part)) = whole_register(code) else {
+            unreachable!("register {code:X} is no part of a local")
+        };
+        if register == 3 {
+            self.make_d();
+        }
+        match self.registers.place(register, part) {
+            Place::Bits { local, shift, holds } => {
+                Operand::Bits { local, shift, mask: mask & u64::MAX >> (64 - part.bits()), holds }
+            }
+            Place::Halves { low, .. } if mask <= LOW_HALF => {
+                Operand::Bits { local: low, shift: 0, mask, holds: LOW_HALF }
+            }
+            Place::Halves { low, high } => Operand::Halves { low, high },
+        }
+    }
+
+    /// The local with an address: that of the register if it holds nothing else, or one of its own.
     fn address(&mut self, code: u8) -> Local {
-        let (local, shift) = part_of(code);
-        if shift_bits(code) == 0 {
+        let register = self.register(code, u64::MAX);
+        if let Operand::Bits { local, shift: 0, mask, holds } = register
+            && mask & holds == holds
+        {
             return local;
         }
-        self.push_operand_value(Operand::Bits { local, shift, mask: LOW_HALF });
+        self.push_operand_value(register);
         self.set(ADDR);
         ADDR
     }
@@ -118,14 +141,19 @@ impl Direct<'_> {
     fn push_operand_value(&mut self, operand: Operand) {
         let mask = match operand {
             Operand::Constant(constant) => return self.push(constant),
-            Operand::Bits { local, shift, mask } => {
+            Operand::Bits { local, shift, mask, holds } => {
                 self.get(local);
                 if shift > 0 {
                     self.push(shift);
                     self.op(Op::Shr);
                 }
                 // What shifting leaves needs no mask.
-                if mask >= u64::MAX >> shift { u64::MAX } else { mask }
+                let holds = holds >> shift;
+                if mask & holds == holds { u64::MAX } else { mask }
+            }
+            Operand::Halves { low, high } => {
+                push_halves(self.code, low, high);
+                u64::MAX
             }
             Operand::StackPointer => {
                 let bias = self.offset(0);
@@ -159,11 +187,13 @@ impl Direct<'_> {
         }
     }
 
-    /// The operand where it stays as long as the flags may be computed from it; `overwritten` is a local that does not.
-    fn lasting(&mut self, operand: Operand, overwritten: Option<Local>) -> Source {
+    /// The operand where it stays as long as the flags may be computed from it; the locals `overwritten` do not.
+    fn lasting(&mut self, operand: Operand, overwritten: [Local; 2]) -> Source {
         match operand {
             Operand::Constant(constant) => Source::Constant(constant),
-            Operand::Bits { local, shift: 0, mask: u64::MAX } if Some(local) != overwritten => {
+            Operand::Bits { local, shift: 0, mask, holds }
+                if mask & holds == holds && !overwritten.contains(&local) =>
+            {
                 Source::Local(local)
             }
             _ => {
@@ -179,24 +209,39 @@ impl Direct<'_> {
     pub(crate) fn arithmetic(&mut self, instruction: &Instruction, is_asked: bool) {
         let word = instruction.word;
         let Some((register, part)) = whole_register(word.destination()) else { return };
-        let local = register as Local;
         let operation = word.operation();
         let mask = u64::MAX >> (64 - part.bits());
+        if register == 3 {
+            self.make_d();
+        }
         let mut operand = self.operand(instruction, mask);
         if operation == 3 {
             operand = self.divisor(instruction, operand);
         }
         // The overflow flag of these is computed from the operand.
         let lasts = is_asked && matches!(operation, 0x0 | 0x1 | 0x2 | 0x9);
-        let source = if lasts {
-            let overwritten = (part == Part::Whole).then_some(local);
-            Some(self.lasting(operand, overwritten))
-        } else {
-            None
-        };
-        let (result, overflow) = match part {
-            Part::Whole => self.whole(operation, local, operand, source),
-            _ => self.half(operation, local, part, operand, source),
+        let source =
+            if lasts { Some(self.lasting(operand, self.registers.written(register, part))) } else { None };
+        let (result, overflow) = match (self.registers.place(register, part), part) {
+            (Place::Halves { low, high }, _) => {
+                push_halves(self.code, low, high);
+                self.set(RES);
+                let left = self.whole(operation, RES, operand, source);
+                set_halves(self.code, RES, low, high);
+                left
+            }
+            (Place::Bits { local, .. }, Part::Whole)
+                if matches!(operation, 0x0 | 0x5 | 0x8) && self.tracker.constants[register] == Some(0) =>
+            {
+                self.push_source(operand, source);
+                self.set(local);
+                (local, Overflow::Never)
+            }
+            (Place::Bits { local, .. }, Part::Whole) => self.whole(operation, local, operand, source),
+            (Place::Bits { local, holds: LOW_HALF, .. }, _) => {
+                self.single_half(operation, local, operand, source)
+            }
+            (Place::Bits { local, .. }, _) => self.half(operation, local, part, operand, source),
         };
         self.leave_flags(is_asked, result, overflow);
     }
@@ -211,7 +256,7 @@ impl Direct<'_> {
         let label = self.exit_label(instruction);
         self.get(TMP);
         self.code.jump(Op::Jz, label);
-        Operand::Bits { local: TMP, shift: 0, mask: u64::MAX }
+        Operand::Bits { local: TMP, shift: 0, mask: u64::MAX, holds: u64::MAX }
     }
 
     fn push_source(&mut self, operand: Operand, source: Option<Source>) {
@@ -284,20 +329,62 @@ impl Direct<'_> {
             _ => {
                 self.push_operand_value(operand);
                 self.set(TMP);
-                Operand::Bits { local: TMP, shift: 0, mask: u64::MAX }
+                Operand::Bits { local: TMP, shift: 0, mask: u64::MAX, holds: u64::MAX }
             }
         };
         let shift = if part == Part::High { 32 } else { 0 };
-        self.push_operand_value(Operand::Bits { local, shift, mask: LOW_HALF });
+        self.push_operand_value(Operand::Bits { local, shift, mask: LOW_HALF, holds: u64::MAX });
         self.set(OLD);
         self.get(OLD);
+        self.combine_half(operation, OLD, operand, source);
+        self.set(RES);
+        self.put_half(local, part, |direct| direct.get(RES));
+        let overflow = match (operation, source) {
+            (0x0, Some(added)) => Overflow::Sum { result: RES, added },
+            (0x1, Some(subtracted)) => Overflow::Less { old: OLD, subtracted },
+            (0x2, Some(_)) => Overflow::UpperHalf(OV),
+            (0x9, Some(by)) => Overflow::Shift { result: RES, old: OLD, by },
+            _ => Overflow::Never,
+        };
+        (RES, overflow)
+    }
+
+    /// An operation on a half that has a local of its own.
+    fn single_half(
+        &mut self,
+        operation: u8,
+        local: Local,
+        operand: Operand,
+        source: Option<Source>,
+    ) -> (Local, Overflow) {
+        let mut old = local;
+        if source.is_some() && matches!(operation, 0x1 | 0x9) {
+            self.get(local);
+            self.set(OLD);
+            old = OLD;
+        }
+        self.get(local);
+        self.combine_half(operation, local, operand, source);
+        self.set(local);
+        let overflow = match (operation, source) {
+            (0x0, Some(added)) => Overflow::Sum { result: local, added },
+            (0x1, Some(subtracted)) => Overflow::Less { old, subtracted },
+            (0x2, Some(_)) => Overflow::UpperHalf(OV),
+            (0x9, Some(by)) => Overflow::Shift { result: local, old, by },
+            _ => Overflow::Never,
+        };
+        (local, overflow)
+    }
+
+    /// The result of an operation on halves, the old value of which is on the stack and in the local `old`.
+    fn combine_half(&mut self, operation: u8, old: Local, operand: Operand, source: Option<Source>) {
         match (operation, operand) {
             (0xB, Operand::Constant(by)) => {
                 let by = by % 32;
                 if by > 0 {
                     self.push(by);
                     self.op(Op::Shl);
-                    self.get(OLD);
+                    self.get(old);
                     self.push(32 - by);
                     self.op(Op::Shr);
                     self.op(Op::Or);
@@ -314,8 +401,10 @@ impl Direct<'_> {
                 match operation {
                     0x0 | 0x1 | 0x9 => self.mask(LOW_HALF),
                     0x2 => {
-                        self.set(OV);
-                        self.get(OV);
+                        if source.is_some() {
+                            self.set(OV);
+                            self.get(OV);
+                        }
                         self.mask(LOW_HALF);
                     }
                     0x6 | 0x7 => {
@@ -326,16 +415,6 @@ impl Direct<'_> {
                 }
             }
         }
-        self.set(RES);
-        self.put_half(local, part, |direct| direct.get(RES));
-        let overflow = match (operation, source) {
-            (0x0, Some(added)) => Overflow::Sum { result: RES, added },
-            (0x1, Some(subtracted)) => Overflow::Less { old: OLD, subtracted },
-            (0x2, Some(_)) => Overflow::UpperHalf(OV),
-            (0x9, Some(by)) => Overflow::Shift { result: RES, old: OLD, by },
-            _ => Overflow::Never,
-        };
-        (RES, overflow)
     }
 
     /// Replaces a half of a register by what `push` pushes, a number of four bytes.
@@ -373,7 +452,15 @@ impl Direct<'_> {
     fn push_popped(&mut self, size: u8) {
         match self.tracker.popped(size) {
             Some(Value::Constant(constant)) => self.push(constant),
-            Some(Value::Register(register)) => self.get(register as Local),
+            Some(Value::Register(register, part)) => {
+                let operand = match self.registers.place(register, part) {
+                    Place::Bits { local, shift, holds } => {
+                        Operand::Bits { local, shift, mask: u64::MAX >> (64 - part.bits()), holds }
+                    }
+                    Place::Halves { low, high } => Operand::Halves { low, high },
+                };
+                self.push_operand_value(operand);
+            }
             None => {
                 let offset = self.offset(0);
                 self.get(S);
@@ -385,15 +472,29 @@ impl Direct<'_> {
     pub(crate) fn pop(&mut self, instruction: &Instruction) {
         let word = instruction.word;
         let Some((register, part)) = whole_register(word.destination()) else { return };
-        let local = register as Local;
-        if self.flags.depend_on(local) {
+        if self.registers.written(register, part).iter().any(|local| self.flags.depend_on(*local)) {
             self.flags.keep(self.code);
         }
-        if part == Part::Whole {
-            self.push_popped(word.size());
-            self.set(local);
-        } else {
-            self.put_half(local, part, |direct| direct.push_popped(word.size()));
+        if register == 3 {
+            // A number is kept in mind, and set where somebody may read it.
+            self.d_is_stale = matches!(self.tracker.popped(word.size()), Some(Value::Constant(_)));
+            if self.d_is_stale {
+                return;
+            }
+        }
+        match (self.registers.place(register, part), part) {
+            (Place::Halves { low, high }, _) => {
+                self.push_popped(word.size());
+                self.set(TMP);
+                set_halves(self.code, TMP, low, high);
+            }
+            (Place::Bits { local, holds, .. }, part) if part == Part::Whole || holds == LOW_HALF => {
+                self.push_popped(word.size());
+                self.set(local);
+            }
+            (Place::Bits { local, .. }, _) => {
+                self.put_half(local, part, |direct| direct.push_popped(word.size()));
+            }
         }
     }
 
@@ -424,20 +525,6 @@ impl Direct<'_> {
         self.op(Op::Gt);
         self.code.jump(Op::Jnz, label);
     }
-}
-
-/// The local that holds a register, and by how much it is shifted in it.
-fn part_of(code: u8) -> (Local, u64) {
-    match whole_register(code) {
-        Some((register, Part::High)) => (register as Local, 32),
-        Some((register, _)) => (register as Local, 0),
-        None => unreachable!("register {code:X} is no part of a local"),
-    }
-}
-
-/// Bits of a register of eight bytes that are not its own.
-fn shift_bits(code: u8) -> u32 {
-    whole_register(code).map_or(0, |(_, part)| 64 - part.bits())
 }
 
 fn operation_op(operation: u8) -> Op {

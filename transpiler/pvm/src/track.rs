@@ -9,8 +9,8 @@ use crate::word::{Instruction, Load};
 pub(crate) enum Value {
     /// A number.
     Constant(u64),
-    /// What a register of eight bytes holds now, too.
-    Register(usize),
+    /// What a register of eight bytes, or a half of it, holds now, too.
+    Register(usize, Part),
 }
 
 struct Slot {
@@ -73,7 +73,7 @@ impl Tracker {
         let slot =
             self.slots.iter().rev().find(|slot| slot.at == self.delta && slot.size == i32::from(size))?;
         match slot.value {
-            Value::Register(register) if slot.version != self.versions[register] => None,
+            Value::Register(register, _) if slot.version != self.versions[register] => None,
             value => Some(value),
         }
     }
@@ -89,7 +89,7 @@ impl Tracker {
         self.slots.retain(|slot| slot.at >= at + size);
         if let Some(value) = value {
             let version = match value {
-                Value::Register(register) => self.versions[register],
+                Value::Register(register, _) => self.versions[register],
                 Value::Constant(_) => 0,
             };
             self.slots.push(Slot { at, size, value, version });
@@ -131,9 +131,9 @@ impl Tracker {
             Class::Push => {
                 let value = match self.operand(instruction) {
                     Some(constant) => Some(Value::Constant(constant)),
-                    None if word.load() == Load::Register && size == 8 => whole_register(word.source())
-                        .filter(|(_, part)| *part == Part::Whole)
-                        .map(|(register, _)| Value::Register(register)),
+                    None if word.load() == Load::Register => whole_register(word.source())
+                        .filter(|(_, part)| part.bits() == 8 * u32::from(word.size()))
+                        .map(|(register, part)| Value::Register(register, part)),
                     None => None,
                 };
                 self.push(size, value);

@@ -11,12 +11,16 @@ use crate::direct::{Direct, Places};
 use crate::general::{self, Entries};
 use crate::locals::*;
 use crate::machine::{MEMORY_BYTES, RING_3, STACK_BASE};
+use crate::registers::Registers;
 
 /// Words that a run answers: status, vector, A to D, PC, SP, FL.
 pub(crate) const ANSWERS: u16 = 9;
 
 /// Pages of memory: the machine's own, and one to put texts together for the console.
 const PAGES: u64 = MEMORY_BYTES / PAGE_BYTES + 1;
+
+/// Bytes of code for a byte of the image, about.
+const BYTES_FOR_BYTE: usize = 8;
 
 /// Makes the module.
 pub(crate) fn module(name: &str, source_name: &str, image: &[u8], blocks: &Blocks, services: bool) -> Module {
@@ -63,11 +67,14 @@ pub(crate) fn module(name: &str, source_name: &str, image: &[u8], blocks: &Block
 /// The whole program: code, word locals, lines.
 fn run_function(image: &[u8], blocks: &Blocks, services: bool) -> (Vec<u8>, u16, Vec<(u32, u32)>) {
     let mut code = CodeBuilder::new();
+    code.reserve(image.len() * BYTES_FOR_BYTE);
     let entries = Entries { general: code.label(), dispatch: code.label() };
-    let places = Places { general: entries.general, table: code.label() };
+    let registers = Registers::choose(image, services, blocks);
+    let general = if registers.any() { code.label() } else { entries.general };
+    let places = Places { general, table: code.label() };
     let image_len = image.len() as u64;
 
-    let mut direct = Direct::new(&mut code, image, services, blocks, places);
+    let mut direct = Direct::new(&mut code, image, services, blocks, registers, places);
     let locals = direct.local_count();
     for (local, number) in [(S, STACK_BASE - SP_BIAS), (FH, RING_3)] {
         direct.push(number);
@@ -95,9 +102,15 @@ fn run_function(image: &[u8], blocks: &Blocks, services: bool) -> (Vec<u8>, u16,
         direct.get(DIRTY);
         direct.code.jump(Op::Jnz, entries.general);
     }
+    registers.split(direct.code);
     direct.code.bind(places.table);
     direct.get(PC);
     direct.jump_table();
+    if registers.any() {
+        direct.code.bind(places.general);
+        registers.join(direct.code);
+        direct.code.jump(Op::Jmp, entries.general);
+    }
     general::emit(&mut code, entries, image_len, services);
     let code = code.finish();
     (code.bytes, locals, code.lines)
