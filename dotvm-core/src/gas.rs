@@ -38,6 +38,8 @@ pub enum Class {
     L,
     /// Copy: 1, and 1 per 32 bytes.
     C,
+    /// Product of matrices: 10, 1 per 32 bytes of all three, and 1 per 32 bytes of terms.
+    Mat,
     /// Growth of memory: 1, and 1 per 64 bytes made usable.
     G,
     /// Allocator: 10, and 1 per 64 bytes.
@@ -103,6 +105,7 @@ impl Class {
             Class::F => "f",
             Class::L => "l",
             Class::C => "c(n)",
+            Class::Mat => "mat",
             Class::G => "g(n)",
             Class::Al => "al(n)",
             Class::New => "r",
@@ -147,7 +150,7 @@ impl Class {
             Class::E => 10,
             Class::E2 => 20,
             Class::L => 1 + (bits / 8 / 32) as u64,
-            Class::Al | Class::Doc | Class::Noun => 10,
+            Class::Al | Class::Doc | Class::Noun | Class::Mat => 10,
             Class::New | Class::R | Class::Cells | Class::Zm => 4,
             Class::S => 20,
             Class::S0 => 10,
@@ -176,6 +179,11 @@ pub const fn power(bits: u32, exponent_bits: u32) -> u64 {
 /// Cost of copying, filling or comparing `bytes` beyond the static part.
 pub const fn copy(bytes: u64) -> u64 {
     bytes / 32
+}
+
+/// Cost of a product of matrices beyond the static part: `bytes` of the three matrices and `terms` of `element_bytes` each.
+pub const fn matrices(bytes: u64, terms: u64, element_bytes: u64) -> u64 {
+    (bytes / 32).saturating_add(terms.saturating_mul(element_bytes) / 32)
 }
 
 /// Cost of reading `bytes` of documents or JSON text beyond the static part.

@@ -565,6 +565,11 @@ macro_rules! for_each_op {
             0xF828 VWiden "V.WIDEN" (Lane Widening) "[a] → [v]" () A Next () "twice as wide lanes of the low or high half, zero- or sign-extended";
             0xF82A VMulhi "V.MULHI" (Lane Signedness) "[a b] → [v]" () A Next () "high half of the product, unsigned or signed";
 
+            // Page A (0xF9): array kernels
+            0xF90F ADot "A.DOT" (Lane) "[p q n] → [x]" (Bounds Protect) C Next () "sum of the products of n elements at p with those at q: of integers modulo 2^64, sign-extended; of floats in the fixed order of SEMANTICS.md";
+            0xF910 AAxpy "A.AXPY" (Lane) "[a p q n] → []" (Bounds Protect) C Next () "each of n elements y at q becomes a · x + y, rounded once, x being the element at p, as it was before";
+            0xF911 AMatmul "A.MATMUL" (Lane) "[p q r m n k] → []" (Bounds Protect) Mat Next () "the matrix of m rows and n columns at r becomes the product of that of m rows and k columns at p with that of k rows and n columns at q, as they were before";
+
             // Page M (0xFA): memory extension
             0xFA00 MProtect "M.PROTECT" () "[p n flags] → []" (Range Bounds) C Next () "pages of 4 KiB from p on: flags 0 no access, 1 read, 3 read and write; from the first one on freed blocks are guarded too";
             0xFA01 MRealloc "M.REALLOC" () "[p n] → [q]" (BadFree OutOfMemory) Al Next () "the block at p for n bytes, moved if its size class changes; what is new is zero";
@@ -770,7 +775,7 @@ impl Op {
         if is_code { FACTS[place(code)].op } else { None }
     }
 
-    /// Whether the operation, of page V, exists for lanes of a kind in words of `word_bits`.
+    /// Whether the operation, of page V or A, exists for lanes of a kind in words of `word_bits`.
     pub fn takes_lane(self, lane: Lane, word_bits: u32) -> bool {
         let widest = match self {
             Op::VDiv | Op::VSqrt | Op::VRound | Op::VFma => {

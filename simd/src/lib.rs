@@ -4,12 +4,21 @@
 //! The operations work on whole 64-bit limbs (SIMD within a register): the lanes' top bits are kept apart so that
 //! carries stop at lane borders; what does not gain by that, and floating-point numbers, go lane by lane. They are
 //! page V of the instruction set.
+//!
+//! [`kernels`] are dot products and the like over arrays in memory, page A, with the vector instructions that the machine has
+//! and on several threads.
 
+mod element;
+pub mod kernels;
 mod lanewise;
+mod level;
+mod pool;
 
 pub use dotvm_arch::Lane;
 use dotvm_arch::Word;
 pub use lanewise::*;
+pub use level::Level;
+pub use pool::Spread;
 
 /// A limb with the lowest bit of each lane set.
 const fn ones(lane: Lane) -> u64 {

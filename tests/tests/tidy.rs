@@ -83,12 +83,12 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 #[test]
-fn unsafe_stands_in_one_file() {
+fn unsafe_stands_in_two_files() {
     let mut files = Vec::new();
     rust_files(&root(), &mut files);
     assert!(files.len() > 100, "only {} source files found", files.len());
     let word = ["un", "safe "].concat();
-    let holders: Vec<String> = files
+    let mut holders: Vec<String> = files
         .iter()
         .filter(|path| {
             let text = fs::read_to_string(path).expect("source is text");
@@ -101,7 +101,9 @@ fn unsafe_stands_in_one_file() {
         })
         .map(|path| path.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned())
         .collect();
-    assert_eq!(holders, ["dotvm-core/engine/src/registers.rs"]);
+    holders.sort();
+    // The second calls what was compiled for vector instructions that this machine was found to have.
+    assert_eq!(holders, ["dotvm-core/engine/src/registers.rs", "simd/src/level.rs"]);
 }
 
 #[test]

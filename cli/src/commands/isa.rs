@@ -194,6 +194,7 @@ fn dynamic_gas(class: Class) -> Option<&'static str> {
         Class::E => "half a division per bit of the exponent",
         Class::E2 => "a division per bit of the exponent (MODPOW) or the modulus (MODINV)",
         Class::C => "1 per 32 bytes",
+        Class::Mat => "1 per 32 bytes of the three matrices, 1 per 32 bytes of the terms added",
         Class::G => "1 per 64 bytes made usable",
         Class::Al => "1 per 64 bytes",
         Class::R => "1 per 32 bytes",

@@ -12,6 +12,7 @@
     reason = "a `Stop` that is made before it is needed is dropped on the way where nothing stops: 1.9 times as long in the sieve"
 )]
 
+mod arrays;
 mod cells;
 mod ext;
 mod ext_bytes;

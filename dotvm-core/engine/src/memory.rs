@@ -185,6 +185,14 @@ impl Memory {
         Ok(start as usize..end as usize)
     }
 
+    /// An array of `len` bytes, which may be more than a word says.
+    pub fn array<W: Word>(&mut self, address: W, len: u64, access: Access) -> Result<Range<usize>, Stop> {
+        let len = usize::try_from(len).map_err(|_| BOUNDS)?;
+        let (start, end) = span(address, 0, len)?;
+        self.reach(start, end, access)?;
+        Ok(start as usize..end as usize)
+    }
+
     /// Size in pages.
     pub fn pages(&self) -> u64 {
         self.size / PAGE_BYTES

@@ -28,6 +28,7 @@ impl<W: Word> Machine<'_, W> {
                 lanes::lanes(op, &mut self.words[w..], [a, b.into()], &self.lowered.constants);
                 Ok(())
             }
+            0xF9 => self.array_kernel(op, w, a),
             0xFA => self.memory_page(op, w, a),
             0xFB if (Op::RDparse..=Op::RDiter).contains(&op) => self.documents(op, w, r, a),
             0xFB => self.bytes_page(op, w, r, a),

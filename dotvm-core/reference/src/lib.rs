@@ -5,6 +5,7 @@
 //! operation is one arm of one match.
 
 mod arithmetic;
+mod arrays;
 mod bytes;
 mod cells;
 mod crypto;

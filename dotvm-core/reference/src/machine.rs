@@ -700,6 +700,11 @@ impl Machine<'_> {
             | Op::VWiden => self.packed(inst),
             Op::VMulhi => self.packed(inst),
 
+            // Page A: array kernels
+            Op::ADot => self.dot_product(a)?,
+            Op::AAxpy => self.scaled_sum(a)?,
+            Op::AMatmul => self.matrix_product(a)?,
+
             // Page M: memory extension
             Op::MProtect => self.protect()?,
             Op::MRealloc => self.realloc()?,
