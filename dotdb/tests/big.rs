@@ -77,7 +77,7 @@ fn scan(tx: &mut Tx, records: CollectionId, count: u64, change: impl Fn(u64) -> 
 
 #[test]
 fn more_records_than_memory() {
-    let count: u64 = if std::env::var_os("DOTVM_LONG").is_some() { 10_000_000 } else { 100_000 };
+    let count: u64 = dotvm_test_modes::pick(100_000, 10_000_000);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("big.db");
     let open = || Database::open(Arc::new(RedbStore::open_or_create(&path).unwrap())).unwrap();

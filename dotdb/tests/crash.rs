@@ -316,7 +316,7 @@ fn run(backend: &str, level: &str, rounds: u64) {
 
 fn run_all(backend: &str) {
     for ((level, ..), rounds) in LEVELS.into_iter().zip([16, 17, 17]) {
-        run(backend, level, if std::env::var_os("DOTVM_LONG").is_some() { 1_000 } else { rounds });
+        run(backend, level, dotvm_test_modes::pick(rounds, 1_000));
     }
 }
 

@@ -320,7 +320,7 @@ fn run(ops: &[Op], mut open: impl FnMut() -> Arc<dyn Store>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if std::env::var_os("DOTVM_LONG").is_some() { 20_000 } else { 500 }))]
+    #![proptest_config(ProptestConfig::with_cases(dotvm_test_modes::pick(500, 20_000)))]
 
     #[test]
     fn memory(ops in prop::collection::vec(op(), 0..150)) {
@@ -330,7 +330,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if std::env::var_os("DOTVM_LONG").is_some() { 1_000 } else { 20 }))]
+    #![proptest_config(ProptestConfig::with_cases(dotvm_test_modes::pick(20, 1_000)))]
 
     #[test]
     fn redb(ops in prop::collection::vec(op(), 0..150)) {

@@ -86,7 +86,7 @@ fn balances_in(path: &Path) -> Vec<u64> {
 
 #[test]
 fn acknowledged_calls_survive_kills() {
-    let rounds = if std::env::var_os("DOTVM_LONG").is_some() { 200 } else { 20 };
+    let rounds = dotvm_test_modes::pick(20, 200);
     let mut random = fastrand::Rng::new();
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("bank.redb");

@@ -22,11 +22,7 @@ fn engine(
 
 /// Seeds of each width, from DOTVM_SEEDS as `first..end` for longer runs.
 fn agree(width: Width) {
-    let seeds = std::env::var("DOTVM_SEEDS").map_or(0..150, |text| {
-        let (first, end) = text.split_once("..").expect("DOTVM_SEEDS is first..end");
-        let number = |text: &str| text.parse::<u64>().expect("DOTVM_SEEDS is first..end");
-        number(first)..number(end)
-    });
+    let seeds = dotvm_test_modes::seeds(0..150);
     compare(seeds.clone(), width, 8, &engine, &reference);
     compare(seeds, width, 40, &engine, &reference);
 }

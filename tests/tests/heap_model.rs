@@ -4,11 +4,7 @@ use fastrand::Rng;
 
 #[test]
 fn random_operations_answer_as_the_model() {
-    let seeds = std::env::var("DOTVM_SEEDS").map_or(0..4_000, |text| {
-        let (first, end) = text.split_once("..").expect("DOTVM_SEEDS is first..end");
-        let number = |text: &str| text.parse::<u64>().expect("DOTVM_SEEDS is first..end");
-        number(first)..number(end)
-    });
+    let seeds = dotvm_test_modes::seeds(0..4_000);
     for seed in seeds {
         println!("seed {seed}");
         let mut random = Rng::with_seed(seed);

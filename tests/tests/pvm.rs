@@ -2,14 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use dotvm_test_modes::{pick, seeds};
 use dotvm_tests::pvm::asm::assemble;
 use dotvm_tests::pvm::programs::PROGRAMS;
 use dotvm_tests::pvm::{Case, Final, compare, compare_translated, generate, translate};
-
-/// How many programs: hundreds, or as many as the environment's DOTVM_LONG says.
-fn programs(usual: u64) -> u64 {
-    std::env::var("DOTVM_LONG").ok().and_then(|number| number.parse().ok()).unwrap_or(usual)
-}
 
 /// Runs cases; answers how they ended.
 fn all(cases: impl Iterator<Item = (u64, Case)>) -> BTreeMap<String, u64> {
@@ -24,8 +20,8 @@ fn all(cases: impl Iterator<Item = (u64, Case)>) -> BTreeMap<String, u64> {
 
 #[test]
 fn random_programs_run_as_under_the_oracle() {
-    let count = programs(600);
-    let ends = all((0..count).map(|seed| (seed, generate::case(seed, 8 + seed as usize % 120))));
+    let seeds = seeds(0..pick(600, 20_000));
+    let ends = all(seeds.map(|seed| (seed, generate::case(seed, 8 + seed as usize % 120))));
     println!("{ends:?}");
     for status in ["end", "exception 0", "exception 1", "exception 2", "exception 4", "interrupt 32", "limit"]
     {
@@ -35,14 +31,14 @@ fn random_programs_run_as_under_the_oracle() {
 
 #[test]
 fn noise_runs_as_under_the_oracle() {
-    let ends = all((0..programs(300)).map(|seed| (seed, generate::noise(seed))));
+    let ends = all(seeds(0..pick(300, 20_000)).map(|seed| (seed, generate::noise(seed))));
     println!("{ends:?}");
 }
 
 /// Every limit ends a program where it says, whatever the instruction there is.
 #[test]
 fn every_limit_ends_a_program_where_it_says() {
-    for seed in 0..programs(5).min(500) {
+    for seed in 0..pick(5, 500) {
         let whole = generate::case(seed, 60);
         let program = translate(&whole);
         for budget in 0..120 {

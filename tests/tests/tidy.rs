@@ -29,6 +29,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dotvm-frontend", &["dotvm-core"]),
     ("dotvm-pvm", &["dotvm-arch", "dotvm-core", "dotvm-frontend"]),
     ("dotvm-pvm-oracle", &[]),
+    ("dotvm-test-modes", &[]),
     ("dotvm-transpiler", &["dotvm-core", "dotvm-frontend", "dotvm-pvm"]),
     ("dotvm-asm", &["dotvm-arch", "dotvm-core", "dotdb-document", "dotdb-query"]),
 ];

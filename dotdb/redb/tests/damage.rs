@@ -81,7 +81,7 @@ fn flipped_bits() {
     assert_eq!(found(&directory.path().join("whole.db")), [""; 0]);
     let path = directory.path().join("flipped.db");
     // The header (320 bytes), and what is not zero behind it: much of it in long mode, else a sample.
-    let (header, behind) = if std::env::var_os("DOTVM_LONG").is_some() { (1, 7) } else { (5, 61) };
+    let (header, behind) = dotvm_test_modes::pick((5, 61), (1, 7));
     let data = (320..whole.len()).filter(|&i| whole[i] != 0).step_by(behind);
     let offsets: Vec<usize> = (0..320).step_by(header).chain(data).collect();
     let (mut errors, mut hiding, mut noticed) = (0, 0, 0);

@@ -95,7 +95,7 @@ fn failing_disks() {
     {
         let mut calls = 0;
         while run(calls, fault, with_log) {
-            calls += if std::env::var_os("DOTVM_LONG").is_some() { 1 } else { 1 + calls / 40 };
+            calls += dotvm_test_modes::pick(1 + calls / 40, 1);
         }
         assert!(calls > 20, "{fault:?}: only {calls} calls were made");
     }

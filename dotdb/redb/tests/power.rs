@@ -220,7 +220,7 @@ fn cut_everywhere(recording: &Recording, parts: u64, step: usize) -> (usize, Vec
 }
 
 fn power_cuts(with_log: bool) {
-    let long = std::env::var_os("DOTVM_LONG").is_some();
+    let long = dotvm_test_modes::is_long();
     let (seeds, commits, parts) = if long { (20, 120, 12) } else { (1, 40, 2) };
     for seed in 0..seeds {
         let recording = record(seed, commits, with_log);

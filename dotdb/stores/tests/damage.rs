@@ -121,7 +121,7 @@ fn flip(backend: Backend, compact: bool) -> Vec<Outcome> {
     let mut paths = Vec::new();
     files(&whole, &mut paths);
     // Bytes that are not zero, of every file: a sample.
-    let samples = if std::env::var_os("DOTVM_LONG").is_some() { 500 } else { 25 };
+    let samples = dotvm_test_modes::pick(25, 500);
     let mut outcomes = Vec::new();
     for path in paths {
         let name = path.strip_prefix(&whole).unwrap();

@@ -500,11 +500,7 @@ fn run(seed: u64, steps: usize, open: &mut dyn FnMut() -> Arc<dyn Store>) -> u64
 }
 
 fn seeds(otherwise: u64) -> std::ops::Range<u64> {
-    std::env::var("DOTVM_SEEDS").map_or(0..otherwise, |text| {
-        let (first, end) = text.split_once("..").expect("DOTVM_SEEDS is first..end");
-        let number = |text: &str| text.parse::<u64>().expect("DOTVM_SEEDS is first..end");
-        number(first)..number(end)
-    })
+    dotvm_test_modes::seeds(0..otherwise)
 }
 
 #[test]
@@ -514,7 +510,7 @@ fn versions_over_memory() {
         let store = Arc::new(MemoryStore::new());
         versions += run(seed, 120, &mut || store.clone());
     }
-    assert!(versions > 1000 || std::env::var_os("DOTVM_SEEDS").is_some(), "only {versions} versions");
+    assert!(versions > 1000 || dotvm_test_modes::seeds_given().is_some(), "only {versions} versions");
 }
 
 #[test]

@@ -16,11 +16,7 @@ use crate::session::{Plan, Session, replay};
 type Committed = Vec<(Plan, Transaction)>;
 
 fn seeds(otherwise: Range<u64>) -> Range<u64> {
-    std::env::var("DOTVM_SEEDS").map_or(otherwise, |text| {
-        let (first, end) = text.split_once("..").expect("DOTVM_SEEDS is first..end");
-        let number = |text: &str| text.parse::<u64>().expect("DOTVM_SEEDS is first..end");
-        number(first)..number(end)
-    })
+    dotvm_test_modes::seeds(otherwise)
 }
 
 /// Runs transactions, a few of them open at a time, in an order that the seed gives. Answers those committed, and
@@ -173,7 +169,7 @@ fn run_threads(store: Arc<dyn Store>, rounds: u32, durabilities: &[Durability]) 
 }
 
 fn rounds(otherwise: u32) -> u32 {
-    if std::env::var_os("DOTVM_LONG").is_some() { otherwise * 20 } else { otherwise }
+    dotvm_test_modes::pick(otherwise, otherwise * 20)
 }
 
 #[test]

@@ -231,7 +231,7 @@ fn cut_everywhere(scheme: &str, recording: &Recording, parts: u64, step: usize) 
 }
 
 fn long() -> bool {
-    std::env::var_os("DOTVM_LONG").is_some()
+    dotvm_test_modes::is_long()
 }
 
 #[cfg(feature = "rocksdb")]
