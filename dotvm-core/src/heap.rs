@@ -6,6 +6,9 @@
 
 use std::collections::HashMap;
 
+/// Classes of sizes below 2^48 bytes.
+const CLASSES: usize = 8 + 41 * 4;
+
 /// The heap of one instance. It only decides where blocks lie; the caller owns the memory.
 #[derive(Clone, Debug)]
 pub struct Heap {
@@ -85,6 +88,33 @@ impl Heap {
         })
     }
 
+    /// Where the heap ends, its live blocks with their classes by address, and its freed blocks by class, in the order in
+    /// which they were freed: all there is to it.
+    pub fn parts(&self) -> (u64, Vec<(u64, u8)>, &[Vec<u64>]) {
+        let mut live: Vec<(u64, u8)> = self.live.iter().map(|(&address, &class)| (address, class)).collect();
+        live.sort_unstable();
+        (self.top, live, &self.free)
+    }
+
+    /// A heap from `base` on of these parts; `None` if the blocks do not lie one behind the other from `base` to `top`.
+    pub fn from_parts(base: u64, top: u64, live: &[(u64, u8)], free: Vec<Vec<u64>>) -> Option<Heap> {
+        if free.len() > CLASSES {
+            return None;
+        }
+        let freed =
+            free.iter().zip(0u8..).flat_map(|(blocks, class)| blocks.iter().map(move |&at| (at, class)));
+        let mut blocks: Vec<(u64, u8)> = live.iter().copied().chain(freed).collect();
+        blocks.sort_unstable();
+        let mut end = base;
+        for (address, class) in blocks {
+            if address != end || class as usize >= CLASSES {
+                return None;
+            }
+            end = end.checked_add(bytes_of_class(class))?;
+        }
+        (end == top).then(|| Heap { top, live: live.iter().copied().collect(), free })
+    }
+
     /// Takes a block back; false if no live block starts at `address`.
     pub fn free(&mut self, address: u64) -> bool {
         let Some(class) = self.live.remove(&address) else { return false };
@@ -143,5 +173,29 @@ mod tests {
         assert_eq!(placement.address, a);
         heap.take(placement);
         assert_eq!(heap.place(33).unwrap().address, 160);
+    }
+
+    #[test]
+    fn a_heap_is_its_parts() {
+        let (greatest, _) = class_of((1 << 48) - 1).unwrap();
+        assert_eq!(usize::from(greatest) + 1, CLASSES);
+        let mut heap = Heap::new(64);
+        let mut blocks = Vec::new();
+        for bytes in [40, 1000, 16, 40, 5000, 40] {
+            let placement = heap.place(bytes).unwrap();
+            heap.take(placement);
+            blocks.push(placement.address);
+        }
+        for freed in [5, 0, 3, 4] {
+            assert!(heap.free(blocks[freed]));
+        }
+        let (top, live, free) = heap.parts();
+        let again = Heap::from_parts(64, top, &live, free.to_vec()).unwrap();
+        assert_eq!(again.parts(), heap.parts());
+        assert_eq!(again.place(40).unwrap(), heap.place(40).unwrap());
+        for (base, top, live) in [(48, top, &live[..]), (64, top + 16, &live[..]), (64, top, &live[1..])] {
+            assert!(Heap::from_parts(base, top, live, free.to_vec()).is_none());
+        }
+        assert!(Heap::from_parts(64, top, &[(64, 255)], Vec::new()).is_none());
     }
 }

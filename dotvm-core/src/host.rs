@@ -155,6 +155,11 @@ pub trait Host {
 
     /// Opens a transaction where none is open.
     fn tx_begin(&mut self, read_only: bool) -> HostResult<()>;
+    /// Whether the run is to stop before a commit, which it asks each time it comes to one: what is written down of it then
+    /// can be kept together with what the commit changes.
+    fn stops_before_commit(&mut self) -> bool {
+        false
+    }
     /// Commits durably; false = conflict, nothing changed. Charges [`crate::gas::commit`].
     fn tx_commit(&mut self, gas: &mut Gas) -> HostResult<bool>;
     /// Undoes and closes the open transaction.

@@ -160,6 +160,8 @@ pub struct MockHost {
     pub limits: Limits,
     /// The contract call that runs.
     pub frame: Frame,
+    /// Where it is, each commit is stopped before once: whether the next one was.
+    pub commit_stops: Option<bool>,
 }
 
 /// A contract's code.
@@ -224,6 +226,7 @@ impl MockHost {
             code: None,
             limits: Limits::default(),
             frame: Frame::default(),
+            commit_stops: None,
         };
         host.transaction = Some(host.begin(false));
         host
@@ -610,6 +613,13 @@ impl Host for MockHost {
         }
         self.transaction = Some(self.begin(read_only));
         Ok(())
+    }
+
+    fn stops_before_commit(&mut self) -> bool {
+        self.commit_stops.as_mut().is_some_and(|has_stopped| {
+            *has_stopped = !*has_stopped;
+            *has_stopped
+        })
     }
 
     fn tx_commit(&mut self, gas: &mut Gas) -> HostResult<bool> {

@@ -286,6 +286,7 @@ impl<W: Word> Machine<'_, W> {
                 self.host.scratch_store(key, value)?;
             }
             Op::TxBegin => self.host.tx_begin(a & 1 != 0)?,
+            Op::TxCommit if self.host.stops_before_commit() => return Err(Stop::Quantum),
             Op::TxCommit => self.words[w] = W::from_bool(self.host.tx_commit(&mut self.gas)?),
             Op::TxAbort => self.host.tx_abort()?,
             Op::Savepoint => self.words[w] = word_of_count(self.host.savepoint()?)?,

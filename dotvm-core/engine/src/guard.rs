@@ -23,6 +23,15 @@ impl Permission {
             _ => None,
         }
     }
+
+    /// The flags that name it.
+    pub fn flags(self) -> u8 {
+        match self {
+            Permission::None => 0,
+            Permission::Read => 1,
+            Permission::ReadWrite => 3,
+        }
+    }
 }
 
 /// What an access does.
@@ -45,6 +54,16 @@ impl Guard {
     /// A guard of freed blocks, each with its start and end, that allows everything else.
     pub fn new(freed: impl Iterator<Item = (u64, u64)>) -> Guard {
         Guard { pages: BTreeMap::new(), freed: freed.collect() }
+    }
+
+    /// Where permissions of pages change, and to what.
+    pub fn pages(&self) -> &BTreeMap<u64, Permission> {
+        &self.pages
+    }
+
+    /// Sets the permissions of pages from a page on.
+    pub fn set_pages(&mut self, pages: BTreeMap<u64, Permission>) {
+        self.pages = pages;
     }
 
     /// Whether an access to the bytes from `start` to before `end` is allowed.

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use dotvm_arch::with_arch;
+use dotvm_arch::{W512, with_arch};
+use dotvm_codec::Writer;
 use dotvm_core::call::{CallAnswer, CallRequest};
 use dotvm_core::gas::Gas;
 use dotvm_core::host::Host;
-use dotvm_core::limits::Limits;
-use dotvm_core::outcome::{End, FinalState, Invocation};
+use dotvm_core::limits::{Limits, PAGE_BYTES};
+use dotvm_core::outcome::{End, FinalState, Invocation, Ref};
 use dotvm_core::trap::{Trap, TrapKind};
 
+use crate::inspect::FrameView;
 use crate::interp::{drive, enter_first};
 use crate::machine::{Machine, State, Stop};
 use crate::program::{Program, Wrap};
@@ -30,8 +32,8 @@ pub enum Step {
 /// A run of a program: it goes on with each [`Instance::resume`] and stops where control is transferred, so that its
 /// result, gas and state do not depend on where it was stopped.
 pub struct Instance {
-    program: Arc<Program>,
-    running: Box<dyn Running>,
+    pub(crate) program: Arc<Program>,
+    pub(crate) running: Box<dyn Running>,
 }
 
 impl Instance {
@@ -47,7 +49,13 @@ impl Instance {
         ) -> Result<Box<dyn Running>, String> {
             let state = State::<W>::new(program.verified().module(), limits)?;
             let function = invocation.function;
-            Ok(Box::new(Run { state: Some(state), function, begin: Some(invocation), reply: None }))
+            Ok(Box::new(Run {
+                state: Some(state),
+                function,
+                begin: Some(invocation),
+                reply: None,
+                waits: false,
+            }))
         }
         invocation.check(program.verified())?;
         let running =
@@ -104,34 +112,41 @@ impl Instance {
 }
 
 /// An instance whose width is known.
-trait Running: Send {
+pub(crate) trait Running: Send {
     fn resume(&mut self, program: &Program, host: &mut dyn Host, quantum: u64) -> Result<Step, String>;
     fn gas(&self) -> Gas;
     fn set_gas(&mut self, gas: Gas);
     fn guest_gas(&self) -> u64;
     fn answer(&mut self, answer: CallAnswer);
     fn refuse(&mut self, stop: Stop);
+    fn save(&mut self, program: &Program, control: &mut Writer, heap: &mut Writer) -> Result<(), String>;
+    fn memory(&self) -> &[u8];
+    fn frames(&self, program: &Program) -> Vec<FrameView>;
+    fn globals(&self) -> (Vec<W512>, Vec<Ref>);
+    fn memory_size(&self) -> u64;
     fn into_final_state(self: Box<Self>) -> FinalState;
 }
 
-struct Run<W> {
+pub(crate) struct Run<W> {
     /// Nothing while it runs.
-    state: Option<State<W>>,
+    pub state: Option<State<W>>,
     /// The function that it began with.
-    function: u32,
+    pub function: u32,
     /// What it is to begin with.
-    begin: Option<Invocation>,
+    pub begin: Option<Invocation>,
     /// What becomes of the call that it waits for.
-    reply: Option<Reply>,
+    pub reply: Option<Reply>,
+    /// The last step asked for a call.
+    pub waits: bool,
 }
 
-enum Reply {
+pub(crate) enum Reply {
     Answer(CallAnswer),
     Refusal(Stop),
 }
 
 impl<W> Run<W> {
-    fn state(&self) -> &State<W> {
+    pub fn state(&self) -> &State<W> {
         self.state.as_ref().expect("the state is back after each step")
     }
 }
@@ -171,6 +186,7 @@ impl<W: Wrap> Running for Run<W> {
             }
         };
         self.state = Some(machine.into_state());
+        self.waits = matches!(step, Ok(Step::Calls(_)));
         step
     }
 
@@ -194,6 +210,26 @@ impl<W: Wrap> Running for Run<W> {
 
     fn refuse(&mut self, stop: Stop) {
         self.reply = Some(Reply::Refusal(stop));
+    }
+
+    fn save(&mut self, program: &Program, control: &mut Writer, heap: &mut Writer) -> Result<(), String> {
+        Run::save(self, program, control, heap)
+    }
+
+    fn memory(&self) -> &[u8] {
+        self.memory_bytes()
+    }
+
+    fn frames(&self, program: &Program) -> Vec<FrameView> {
+        self.frame_views(program)
+    }
+
+    fn globals(&self) -> (Vec<W512>, Vec<Ref>) {
+        self.global_values()
+    }
+
+    fn memory_size(&self) -> u64 {
+        self.state().memory.pages() * PAGE_BYTES
     }
 
     fn into_final_state(self: Box<Self>) -> FinalState {

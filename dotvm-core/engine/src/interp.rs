@@ -121,6 +121,11 @@ pub(crate) fn drive<W: Word>(
             m.next = Next::Inst(inst);
             (Some(Stop::Trap(TrapKind::Gas, detail)), Place::Inst(inst))
         }
+        // Something else is to be done before the operation.
+        (Some(Stop::Quantum), Place::Inst(inst)) => {
+            m.next = Next::Inst(inst);
+            (Some(Stop::Quantum), Place::Inst(inst))
+        }
         // Behind a request the run goes on with the next instruction.
         (Some(Stop::Call(request)), Place::Inst(inst)) => {
             m.next = Next::Inst(inst + 1);

@@ -22,6 +22,7 @@ mod ext_memory;
 mod float;
 mod fusion;
 mod guard;
+mod inspect;
 mod inst;
 mod instance;
 mod int;
@@ -36,8 +37,10 @@ mod prime;
 mod program;
 mod references;
 mod registers;
+mod saved;
 mod system;
 
+pub use inspect::FrameView;
 pub use instance::{Instance, Step};
 pub use lower::LowerError;
 pub use program::{CompileError, Program, compile, lower, run, run_to_state};

@@ -25,6 +25,7 @@ use crate::inst::{Inst, Slot};
 use crate::lower::control::Patch;
 use crate::lower::integer::operation;
 use crate::lower::values::{Near, Operand, Value};
+use crate::machine::Place;
 use crate::program::{Lowered, LoweredFunction, LoweredHandler, Operation};
 
 /// A module that verifies but is too large for the register form.
@@ -130,6 +131,46 @@ pub(crate) fn trace<W: Word>(verified: &Verified, lowered: &Lowered<W>, index: u
         .function(verified.module(), index, body, function)
         .expect("what was lowered before is lowered again");
     lowerer.trace.take().unwrap_or_default()
+}
+
+/// The function that a place belongs to, and the index of the source instruction there.
+fn source_of<W: Word>(verified: &Verified, lowered: &Lowered<W>, place: Place) -> (u32, u32, Body) {
+    let (Place::Inst(index) | Place::Entry(index)) = place;
+    let function = lowered.function_at(index);
+    let body = verified.body(function as u32);
+    let trace = trace(verified, lowered, function as u32, &body);
+    let at = index - lowered.functions[function].entry as usize;
+    let inst = match place {
+        Place::Inst(_) => trace.origin[at],
+        Place::Entry(_) => {
+            let entry = trace.entries.partition_point(|entry| entry.0 as usize <= at) - 1;
+            trace.entries[entry].1
+        }
+    };
+    (function as u32, inst, body)
+}
+
+/// The function that a place belongs to, and the byte offset of the source instruction there.
+pub(crate) fn locate<W: Word>(verified: &Verified, lowered: &Lowered<W>, place: Place) -> (u32, u32) {
+    let (function, inst, body) = source_of(verified, lowered, place);
+    (function, body.code.insts.get(inst as usize).map_or(0, |inst| inst.offset))
+}
+
+/// How many words and references a frame holds, locals included, when control is transferred to a place; `None` for
+/// other places.
+pub(crate) fn heights<W: Word>(
+    verified: &Verified,
+    lowered: &Lowered<W>,
+    place: Place,
+) -> Option<(usize, usize)> {
+    let Place::Entry(_) = place else { return None };
+    let (function, inst, body) = source_of(verified, lowered, place);
+    let shape = &lowered.functions[function as usize];
+    let source = &verified.module().functions[function as usize];
+    let block = body.blocks.binary_search_by_key(&inst, |block| block.start).ok()?;
+    let block = &body.blocks[block];
+    let words = (shape.words_in + shape.word_locals) as usize + block.words as usize;
+    Some((words, (shape.refs_in + source.ref_locals) as usize + block.refs as usize))
 }
 
 impl<W: Word> Lowerer<'_, W> {

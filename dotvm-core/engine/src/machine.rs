@@ -418,20 +418,7 @@ impl<W: Word> Machine<'_, W> {
 
     /// The function and the byte offset of the source instruction where a run stopped.
     pub fn locate(&self, place: Place) -> (u32, u32) {
-        let (Place::Inst(index) | Place::Entry(index)) = place;
-        let functions = &self.lowered.functions;
-        let function = self.lowered.function_at(index);
-        let body = self.verified.body(function as u32);
-        let trace = lower::trace(self.verified, self.lowered, function as u32, &body);
-        let at = index - functions[function].entry as usize;
-        let inst = match place {
-            Place::Inst(_) => trace.origin[at],
-            Place::Entry(_) => {
-                let entry = trace.entries.partition_point(|entry| entry.0 as usize <= at) - 1;
-                trace.entries[entry].1
-            }
-        };
-        (function as u32, body.code.insts.get(inst as usize).map_or(0, |inst| inst.offset))
+        lower::locate(self.verified, self.lowered, place)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Linear memory of an instance.
 
+mod saved;
+
 use std::ops::Range;
 
 use dotvm_arch::Word;

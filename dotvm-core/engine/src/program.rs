@@ -35,11 +35,11 @@ pub(crate) enum AnyLowered {
 macro_rules! with_lowered {
     ($any:expr, $lowered:ident => $body:expr) => {
         match $any {
-            AnyLowered::W32($lowered) => $body,
-            AnyLowered::W64($lowered) => $body,
-            AnyLowered::W128($lowered) => $body,
-            AnyLowered::W256($lowered) => $body,
-            AnyLowered::W512($lowered) => $body,
+            $crate::program::AnyLowered::W32($lowered) => $body,
+            $crate::program::AnyLowered::W64($lowered) => $body,
+            $crate::program::AnyLowered::W128($lowered) => $body,
+            $crate::program::AnyLowered::W256($lowered) => $body,
+            $crate::program::AnyLowered::W512($lowered) => $body,
         }
     };
 }
@@ -175,6 +175,7 @@ macro_rules! wrap {
     };
 }
 wrap!(W32 W64 W128 W256 W512);
+pub(crate) use with_lowered;
 
 /// Verifies a module and lowers each function as soon as it is verified: its instructions and blocks are found once and
 /// not kept.

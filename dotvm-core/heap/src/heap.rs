@@ -47,13 +47,13 @@ pub(crate) struct CellPlace {
 
 /// A place for an integer or a byte string.
 #[derive(Debug)]
-struct ObjectPlace {
-    count: u32,
-    object: Object,
+pub(crate) struct ObjectPlace {
+    pub count: u32,
+    pub object: Object,
 }
 
 #[derive(Debug)]
-enum Object {
+pub(crate) enum Object {
     /// Free, and the next free place.
     Free(u32),
     Bytes(Bytes),
@@ -64,21 +64,50 @@ enum Object {
     Integer(BigInt),
     /// An integer of the module.
     ConstantInteger(BigInt),
+    /// A part of the byte string with this number, while the heap is being read.
+    Pending(u32, Range<usize>),
+}
+
+impl CellPlace {
+    /// A place that was read: one that is not free has a count of 1 from the start, which marks it.
+    pub fn restored(head: Reference, tail: Reference, is_live: bool) -> CellPlace {
+        CellPlace { head, tail, count: u32::from(is_live), mug: 0 }
+    }
+
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Whether it is not free, while the heap is being read.
+    pub fn is_marked(&self) -> bool {
+        self.count > 0
+    }
+
+    /// Counts a reference, unless there are too many.
+    pub fn count_one(&mut self) -> Option<()> {
+        self.count = self.count.checked_add(1)?;
+        Some(())
+    }
+
+    /// Takes the mark away.
+    pub fn unmark(&mut self) {
+        self.count = self.count.saturating_sub(1);
+    }
 }
 
 /// The heap of an instance.
 #[derive(Debug)]
 pub struct Heap {
     pub(crate) cells: Vec<CellPlace>,
-    free_cell: u32,
+    pub(crate) free_cell: u32,
     dead_cell: u32,
-    objects: Vec<ObjectPlace>,
-    free_object: u32,
+    pub(crate) objects: Vec<ObjectPlace>,
+    pub(crate) free_object: u32,
     /// What is counted against the limit: of all that is reachable, and of what is dead but not yet given back.
-    used: u64,
-    limit: u64,
-    live_cells: u64,
-    live_objects: u64,
+    pub(crate) used: u64,
+    pub(crate) limit: u64,
+    pub(crate) live_cells: u64,
+    pub(crate) live_objects: u64,
     /// Working memory of operations on structures, by number of cell; zeros between them.
     pub(crate) marks: Vec<u32>,
 }
@@ -421,9 +450,9 @@ impl Heap {
 }
 
 impl Object {
-    fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         match self {
-            Object::Free(_) | Object::Constant(_) | Object::ConstantInteger(_) => 0,
+            Object::Free(_) | Object::Constant(_) | Object::ConstantInteger(_) | Object::Pending(..) => 0,
             Object::Bytes(bytes) => Heap::size_of_bytes(bytes.len() as u64),
             Object::Slice(..) => size::OBJECT,
             Object::Integer(number) => size::OBJECT + 8 * limbs(number),

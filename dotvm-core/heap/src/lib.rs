@@ -12,9 +12,11 @@ mod heap;
 mod jam;
 mod mug;
 mod reference;
+mod saved;
 mod tree;
 
 pub use heap::{Failure, Heap};
 pub use mug::{NounError, mug_of_bytes, mug_of_cell};
 pub use reference::{Integer, Kind, Reference};
+pub use saved::Restored;
 pub use tree::{Axis, EditError};

@@ -98,7 +98,7 @@ impl Heap {
     }
 
     /// The hash of an atom, or of a cell that has one.
-    fn known_mug(&self, noun: &Reference) -> u32 {
+    pub(crate) fn known_mug(&self, noun: &Reference) -> u32 {
         if noun.kind() == Kind::Cell {
             return self.cells[noun.index()].mug;
         }

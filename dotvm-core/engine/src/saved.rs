@@ -1,0 +1,261 @@
+//! Instances written down between two steps, and read back.
+//!
+//! What is written is what the engine would find: frames and the place to go on with are those of the register form, so
+//! they hold for a program that was lowered the same way, which [`Program::fingerprint`] tells. Whatever is read is
+//! checked against the verified module before an instance is made of it (`places`); linear memory's bytes are the
+//! caller's to keep.
+
+mod places;
+
+use std::sync::Arc;
+
+use dotvm_arch::{Word, with_arch};
+use dotvm_codec::{Damage, Reader, Writer};
+use dotvm_core::capability::{Capability, CapabilitySet};
+use dotvm_core::gas::{self, Gas};
+use dotvm_core::limits::Limits;
+use dotvm_heap::{Heap, Reference, Restored};
+
+use crate::instance::{Instance, Run, Running};
+use crate::machine::{Frame, Next, State};
+use crate::memory::Memory;
+use crate::program::{Lowered, Program, Wrap, with_lowered};
+
+impl Program {
+    /// A hash of what places, frames and costs of this program are: instances that were written down go on only in a
+    /// program that has the same.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        fn of<W: Word>(lowered: &Lowered<W>) -> Vec<u8> {
+            let mut writer = Writer::new();
+            writer.number(gas::SCHEDULE);
+            writer.number(W::BITS);
+            writer.count(lowered.code.len());
+            (0..lowered.code.len() / 2).for_each(|inst| writer.number(lowered.entry_cost(inst)));
+            for function in &lowered.functions {
+                writer.number(function.entry);
+                writer.number(function.frame_words);
+                writer.number(function.frame_refs);
+                writer.number(function.window);
+            }
+            writer.into_bytes()
+        }
+        let bytes = with_lowered!(&self.lowered, lowered => of(lowered));
+        *blake3::hash(&bytes).as_bytes()
+    }
+}
+
+impl Instance {
+    /// Writes the instance down as it stands after a step: linear memory's bytes are [`Instance::memory`], the managed
+    /// heap goes to `heap`, and everything else to `control`.
+    ///
+    /// # Errors
+    /// A sentence, if it has not begun, is at its end, or was answered and did not go on.
+    pub fn save(&mut self, control: &mut Writer, heap: &mut Writer) -> Result<(), String> {
+        self.running.save(&self.program, control, heap)
+    }
+
+    /// The bytes of linear memory that are there; those behind, up to its size, are zero.
+    pub fn memory(&self) -> &[u8] {
+        self.running.memory()
+    }
+
+    /// Reads an instance that was written down. `memory` gives the bytes of linear memory, when it is told how many
+    /// there are.
+    ///
+    /// # Errors
+    /// What cannot be a state of this program within these limits.
+    pub fn restore(
+        program: Arc<Program>,
+        limits: &Limits,
+        control: &mut Reader<'_>,
+        heap: &mut Reader<'_>,
+        memory: impl FnOnce(usize) -> Result<Vec<u8>, String>,
+    ) -> Result<Instance, Damage> {
+        type Boxed = Box<dyn Running>;
+        fn at_width<W: Wrap>(
+            program: &Program,
+            limits: &Limits,
+            control: &mut Reader<'_>,
+            heap: &mut Reader<'_>,
+            memory: impl FnOnce(usize) -> Result<Vec<u8>, String>,
+        ) -> Result<Boxed, Damage> {
+            let Some(lowered) = W::unwrap(&program.lowered) else { return control.damage("another width") };
+            Ok(Box::new(restore(program, lowered, limits, control, heap, memory)?))
+        }
+        let width = program.verified().module().width;
+        let running = with_arch!(width, W => at_width::<W>(&program, limits, control, heap, memory))?;
+        Ok(Instance { program, running })
+    }
+}
+
+impl<W: Wrap> Run<W> {
+    /// Writes it down.
+    pub(crate) fn save(
+        &mut self,
+        program: &Program,
+        control: &mut Writer,
+        heap: &mut Writer,
+    ) -> Result<(), String> {
+        let (Some(state), None, None) = (&mut self.state, &self.begin, &self.reply) else {
+            return Err("an instance is written down only between two steps".to_owned());
+        };
+        let lowered = W::unwrap(&program.lowered).expect("an instance has its program's width");
+        if state.has_ended {
+            return Err("an instance that is at its end is not written down".to_owned());
+        }
+        state.heap.save(&state.constants, heap);
+        state.memory.save(control);
+        control.number(self.function);
+        control.flag(self.waits);
+        let (is_entry, place) = match state.next {
+            Next::Enter(place) => (true, place),
+            Next::Inst(place) => (false, place),
+        };
+        control.flag(is_entry);
+        control.count(place);
+        control.count(state.slots);
+        control.count(state.frames.len());
+        for frame in &state.frames {
+            for number in [frame.return_to, frame.caller_slots, frame.caller_refs, frame.start, frame.window]
+            {
+                control.number(number);
+            }
+        }
+        control.count(state.ref_start);
+        let extent = places::check(program, lowered, &state.layout(self.function, self.waits), &state.limits)
+            .map_err(|problem| format!("the engine is in a state that cannot be: {problem}"))?;
+        save_words(&state.words[..extent.words], control);
+        save_references(&state.refs[..extent.refs], control);
+        save_words(&state.word_globals, control);
+        save_references(&state.ref_globals, control);
+        state.constants.iter().for_each(|constant| constant.save(control));
+        control.number(state.gas.left());
+        control.number(state.guest_gas);
+        control.count(state.dropped.iter().count());
+        state.dropped.iter().for_each(|capability| control.byte(capability as u8));
+        Ok(())
+    }
+
+    /// The bytes of linear memory that are there.
+    pub(crate) fn memory_bytes(&self) -> &[u8] {
+        self.state().memory.bytes()
+    }
+}
+
+impl<W> State<W> {
+    /// What [`places::check`] looks at.
+    fn layout(&self, function: u32, waits: bool) -> places::Layout<'_> {
+        places::Layout {
+            function,
+            waits,
+            next: self.next,
+            slots: self.slots,
+            frames: &self.frames,
+            ref_start: self.ref_start,
+        }
+    }
+}
+
+fn save_words<W: Word>(words: &[W], to: &mut Writer) {
+    to.count(words.len());
+    let mut bytes = vec![0; W::BYTES];
+    for word in words {
+        word.write_le(&mut bytes);
+        to.raw(&bytes);
+    }
+}
+
+fn restore_words<W: Word>(from: &mut Reader<'_>) -> Result<Vec<W>, Damage> {
+    let count = from.count(W::BYTES)?;
+    let bytes = from.raw(count * W::BYTES)?;
+    Ok(bytes.chunks_exact(W::BYTES).map(W::read_le).collect())
+}
+
+fn save_references(references: &[Reference], to: &mut Writer) {
+    to.count(references.len());
+    references.iter().for_each(|reference| reference.save(to));
+}
+
+fn restore_references(heap: &mut Restored<'_>, from: &mut Reader<'_>) -> Result<Vec<Reference>, Damage> {
+    let count = from.count(8)?;
+    (0..count).map(|_| heap.reference(from)).collect()
+}
+
+fn restore<W: Wrap>(
+    program: &Program,
+    lowered: &Lowered<W>,
+    limits: &Limits,
+    from: &mut Reader<'_>,
+    heap: &mut Reader<'_>,
+    bytes: impl FnOnce(usize) -> Result<Vec<u8>, String>,
+) -> Result<Run<W>, Damage> {
+    let module = program.verified().module();
+    let mut restored = Heap::restore(limits.heap_bytes, &module.ref_constants, heap)?;
+    heap.end()?;
+    let memory = Memory::restore(module, limits, from, bytes)?;
+    let function: u32 = from.small()?;
+    let waits = from.flag()?;
+    let is_entry = from.flag()?;
+    let place: usize = from.small()?;
+    let next = if is_entry { Next::Enter(place) } else { Next::Inst(place) };
+    let slots = from.small()?;
+    let mut frames = Vec::new();
+    for _ in 0..from.count(5)? {
+        frames.push(Frame {
+            return_to: from.small()?,
+            caller_slots: from.small()?,
+            caller_refs: from.small()?,
+            start: from.small()?,
+            window: from.small()?,
+        });
+    }
+    let ref_start = from.small()?;
+    let layout = places::Layout { function, waits, next, slots, frames: &frames, ref_start };
+    let extent = match places::check(program, lowered, &layout, limits) {
+        Ok(extent) => extent,
+        Err(problem) => return from.damage(problem),
+    };
+    let words = restore_words::<W>(from)?;
+    from.require(words.len() == extent.words, "the word stack has not the size of its frames")?;
+    let refs = restore_references(&mut restored, from)?;
+    from.require(refs.len() == extent.refs, "the reference stack has not the size of its frames")?;
+    let word_globals = restore_words::<W>(from)?;
+    from.require(word_globals.len() == module.word_globals.len(), "the module has other globals")?;
+    let ref_globals = restore_references(&mut restored, from)?;
+    from.require(ref_globals.len() == module.ref_globals as usize, "the module has other globals")?;
+    let constants = (0..module.ref_constants.len())
+        .map(|index| restored.constant(index, from))
+        .collect::<Result<_, _>>()?;
+    let gas = from.number()?;
+    from.require(gas <= Gas::MAX, "there is more gas than there can be")?;
+    let guest_gas = from.number()?;
+    let mut dropped = CapabilitySet::NONE;
+    for _ in 0..from.count(1)? {
+        match Capability::from_code(from.byte()?) {
+            Some(capability) if !dropped.contains(capability) => dropped.insert(capability),
+            _ => return from.damage("there is no such capability"),
+        }
+    }
+    let heap = restored.finish(from)?;
+    let state = State {
+        words,
+        refs,
+        ref_start,
+        frames,
+        memory,
+        word_globals,
+        ref_globals,
+        heap,
+        constants,
+        gas: Gas::new(gas),
+        reserve: 0,
+        guest_gas,
+        dropped,
+        limits: *limits,
+        next,
+        slots,
+        has_ended: false,
+        answer_at: extent.answer_at,
+    };
+    Ok(Run { state: Some(state), function, begin: None, reply: None, waits })
+}

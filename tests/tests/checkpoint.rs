@@ -1,0 +1,226 @@
+//! A machine that is written down and read back goes on as if nothing had happened, wherever it was stopped; and what
+//! is read of damaged bytes is refused or is a machine that runs.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use dotvm_arch::{W512, Width};
+use dotvm_codec::{Damage, Reader, Writer};
+use dotvm_core::env::Env;
+use dotvm_core::host::{Host, HostError};
+use dotvm_core::limits::Limits;
+use dotvm_core::outcome::{End, FinalState, Invocation, Outcome};
+use dotvm_core::verify::Verified;
+use dotvm_engine::{Instance, Program, Step};
+use dotvm_tests::differential::{Case, compare};
+use dotvm_tests::mock_host::MockHost;
+
+/// An instance as it is written down: control, managed heap, linear memory.
+type Saved = (Vec<u8>, Vec<u8>, Vec<u8>);
+
+fn save(instance: &mut Instance) -> Saved {
+    let (mut control, mut heap) = (Writer::new(), Writer::new());
+    instance.save(&mut control, &mut heap).expect("an instance between two steps can be written down");
+    (control.into_bytes(), heap.into_bytes(), instance.memory().to_vec())
+}
+
+fn restore(program: &Arc<Program>, limits: &Limits, saved: &Saved) -> Result<Instance, Damage> {
+    let (control, heap, memory) = saved;
+    let mut control = Reader::new(control);
+    let memory = |len: usize| {
+        let mut memory = memory.clone();
+        memory.resize(len, 0);
+        Ok(memory)
+    };
+    let instance = Instance::restore(program.clone(), limits, &mut control, &mut Reader::new(heap), memory)?;
+    control.end()?;
+    Ok(instance)
+}
+
+fn engine(
+    verified: &Verified,
+    invocation: &Invocation,
+    limits: &Limits,
+    host: &mut MockHost,
+) -> Result<(Outcome, FinalState), String> {
+    let program = dotvm_engine::lower(verified.clone()).expect("generated modules can be lowered");
+    dotvm_engine::run_to_state(&program, invocation, limits, host)
+}
+
+/// Runs in steps of `quantum` gas, each in an instance of its own; adds the number of steps to `steps`.
+fn in_instances(
+    program: Arc<Program>,
+    invocation: &Invocation,
+    limits: &Limits,
+    host: &mut MockHost,
+    quantum: u64,
+    steps: &Cell<u64>,
+) -> Result<(Outcome, FinalState), String> {
+    let mut instance = Instance::new(program.clone(), invocation.clone(), limits)?;
+    host.commit_stops = Some(false);
+    let end = loop {
+        steps.set(steps.get() + 1);
+        let step = instance.resume(host, quantum)?;
+        if let Step::Ended(end) = step {
+            break end;
+        }
+        let saved = save(&mut instance);
+        let mut again = restore(&program, limits, &saved).expect("what was written down is read");
+        assert!(save(&mut again) == saved, "what was read is written down otherwise");
+        instance = again;
+        match step {
+            Step::OutOfGas(trap) => break End::Trap(trap),
+            Step::Calls(request) => match host.call(&request) {
+                Ok(answer) => instance.answer(answer),
+                Err(HostError::Trap(kind, detail)) => instance.refuse(kind, detail),
+                Err(error) => panic!("{error:?}"),
+            },
+            _ => {}
+        }
+    };
+    host.commit_stops = None;
+    let gas_used = limits.gas - instance.gas_left();
+    let guest_gas_used = limits.guest_gas - instance.guest_gas_left();
+    Ok((Outcome { end, gas_used, guest_gas_used }, instance.into_final_state()))
+}
+
+fn agree(width: Width) {
+    for quantum in [0, 7, 60, 5_000] {
+        let steps = Cell::new(0);
+        let saved = |verified: &Verified, invocation: &Invocation, limits: &Limits, host: &mut MockHost| {
+            let program = Arc::new(dotvm_engine::lower(verified.clone()).unwrap());
+            in_instances(program, invocation, limits, host, quantum, &steps)
+        };
+        compare(0..60, width, 30, &engine, &saved);
+        assert!(steps.get() > 100, "{} steps of {quantum} gas", steps.get());
+    }
+}
+
+#[test]
+fn machines_of_32_bits_go_on() {
+    agree(Width::W32);
+}
+
+#[test]
+fn machines_of_64_bits_go_on() {
+    agree(Width::W64);
+}
+
+#[test]
+fn machines_of_128_bits_go_on() {
+    agree(Width::W128);
+}
+
+#[test]
+fn machines_of_256_bits_go_on() {
+    agree(Width::W256);
+}
+
+#[test]
+fn machines_of_512_bits_go_on() {
+    agree(Width::W512);
+}
+
+/// Recursion, tail calls, indirect calls and a window function that calls, stopped everywhere.
+const DEEP: &str = "
+.arch any
+.memory 1 4
+.sig binary [a b] -> [c]
+.func pub main [n] -> [sum]{last}
+  .local sum
+  .while LGET n .do
+    LGET n PUSH 3 PUSH 1 CALLI binary table LGET sum ADD LSET sum
+    LGET n CALL down LGET sum ADD LSET sum
+    LGET n CALL window LGET sum ADD LSET sum
+    LGET n ALLOC LGET n STORE8 0
+    LGET n ADDI -1 LSET n
+  .end_while
+  LGET sum RNULL RET
+.end
+.func down [n] -> [r]
+  LGET n JZ last
+  LGET n LGET n ADDI -1 CALL down ADD RET
+last: PUSH 0 PUSH 5 TCALL add
+.end
+.func add [a b] -> [c]
+  LGET a LGET b ADD RET
+.end
+.func mul [a b] -> [c]
+  LGET a LGET b MUL RET
+.end
+.func window [n] -> [r] window 16
+  BLK 1 1 PUSH 2 CALL add
+  BLK 0 1 PUSH 7 JMP on
+on: BLK 2 0 ADD RET
+.end
+.table table add mul add
+";
+
+#[test]
+fn frames_of_every_kind_go_on() {
+    for width in Width::ALL {
+        let options = dotvm_asm::Options { width: Some(width), ..Default::default() };
+        let source = DEEP.replace("LGET n PUSH 8 MOD ALLOC LGET n STORE8 0", "PUSH 8 LGET n STORE8 0");
+        let source = source
+            .replace("LGET n PUSH 3 PUSH 1 CALLI binary table", "LGET n PUSH 3 PUSH 1 CALLI binary table");
+        let module = match dotvm_asm::assemble(&source, &options) {
+            Ok(assembled) => assembled.module,
+            Err(error) => panic!("{error:?}"),
+        };
+        let program = Arc::new(dotvm_engine::compile(module).unwrap());
+        let invocation = Invocation { function: 0, words: vec![W512::from(12)], refs: Vec::new() };
+        let limits = Limits::default();
+        let mut host = MockHost::new(Env::default());
+        let whole = dotvm_engine::run_to_state(&program, &invocation, &limits, &mut host).unwrap();
+        assert!(matches!(whole.0.end, End::Return { .. }), "{:?}", whole.0.end);
+        for quantum in [0, 1, 10, 100] {
+            let mut host = MockHost::new(Env::default());
+            let steps = Cell::new(0);
+            let again = in_instances(program.clone(), &invocation, &limits, &mut host, quantum, &steps);
+            assert_eq!(again.unwrap(), whole, "{width} bits, steps of {quantum}");
+        }
+    }
+}
+
+/// Bytes that are not what was written are refused, or make a machine that the engine can run: never a panic, and in
+/// this build every slot that is read or written is checked.
+#[test]
+fn damaged_machines_do_no_harm() {
+    let mut random = fastrand::Rng::with_seed(11);
+    let (mut refused, mut ran) = (0, 0);
+    for seed in 0..150 {
+        let width = Width::ALL[seed as usize % 5];
+        let case = Case::generate(seed, width, 30);
+        let Ok(verified) = dotvm_core::verify::verify(case.module.clone()) else { continue };
+        let program = Arc::new(dotvm_engine::lower(verified).unwrap());
+        let mut host = MockHost::new(Env::default());
+        let Ok(mut instance) = Instance::new(program.clone(), case.invocation.clone(), &case.limits) else {
+            continue;
+        };
+        for _ in 0..random.usize(1..6) {
+            if instance.resume(&mut host, random.u64(1..200)) != Ok(Step::Quantum) {
+                break;
+            }
+            let saved = save(&mut instance);
+            for _ in 0..60 {
+                let (mut control, mut heap, memory) = saved.clone();
+                for _ in 0..random.usize(1..3) {
+                    let part = if random.u8(..) < 200 { &mut control } else { &mut heap };
+                    let at = random.usize(..part.len());
+                    part[at] = if random.bool() { random.u8(..) } else { part[at].wrapping_add(1) };
+                }
+                match restore(&program, &case.limits, &(control, heap, memory)) {
+                    Ok(mut instance) => {
+                        ran += 1;
+                        instance.set_gas(20_000.min(instance.gas_left()));
+                        let mut host = MockHost::new(Env::default());
+                        instance.frames();
+                        instance.resume(&mut host, u64::MAX).ok();
+                    }
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+    }
+    assert!(refused > 500 && ran > 500, "{refused} refused, {ran} ran");
+}
