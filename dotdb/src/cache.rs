@@ -6,6 +6,8 @@
 //! logged at most once for each savepoint that is still set, so the log is bounded by the distinct
 //! keys changed since, not by the number of writes.
 
+mod saved;
+
 use std::hash::{BuildHasher, Hasher};
 
 use bytes::Bytes;
@@ -116,10 +118,10 @@ impl<V: Clone> Cache<V> {
         self.index.find(spread(hash), is_same).map(|place| place.index as usize)
     }
 
-    /// A key's hash, for sets that are searched with this cache's.
+    /// The hasher of [`hash64`].
     #[inline]
-    pub(crate) fn hash64(&self, key: &[u8]) -> u64 {
-        hash64(&self.hasher, key)
+    pub(crate) fn hash_builder(&self) -> &DefaultHashBuilder {
+        &self.hasher
     }
 
     /// The hasher of [`hash64`].

@@ -16,10 +16,11 @@ use crate::database::{Database, Mode};
 use crate::error::DbError;
 use crate::index::{IndexInfo, split_entry};
 use crate::keys::{
-    CODE, COLLECTION, CONTRACT, COUNTER, HISTORY, INDEX, INDEX_ENTRY, JOURNAL, MAX_KEY_BYTES,
+    CODE, COLLECTION, CONTRACT, COUNTER, HISTORY, INDEX, INDEX_ENTRY, JOURNAL, MACHINE, MAX_KEY_BYTES,
     META_COLLECTIONS, META_CONTRACTS, META_INDEXES, META_SCHEMA, PREFIX_BYTES, RECORD, SCHEMA, SETTING, SLOT,
     SLOT_PREFIX_BYTES, TREE, VERSION_NAME, decode_u32, tagged,
 };
+use crate::machines::MachineId;
 use crate::settings::{INDEXED, OLDEST, Settings, read_number};
 use crate::slots::SlotValue;
 use crate::{history, journal};
@@ -43,7 +44,7 @@ impl std::fmt::Display for Finding {
 type Found<'a> = dyn FnMut(Finding) + 'a;
 
 /// Tags with a meaning, in order.
-const TAGS: [u8; 15] = [
+const TAGS: [u8; 16] = [
     0,
     CONTRACT,
     CODE,
@@ -59,6 +60,7 @@ const TAGS: [u8; 15] = [
     TREE,
     VERSION_NAME,
     SETTING,
+    MACHINE,
 ];
 
 /// What kept something from being read: damage is told, all else ends the check.
@@ -289,6 +291,8 @@ impl Checker<'_> {
             HISTORY => self.history(key, value),
             // `check_state_root` reads them.
             TREE => Ok(()),
+            // What is in them is checked when the machine is read.
+            MACHINE => MachineId::of_key(key).map(drop).ok_or_else(|| "it is no row of a machine".to_owned()),
             VERSION_NAME => match <[u8; 8]>::try_from(&value[..]).map(u64::from_be_bytes) {
                 Ok(version) if (self.oldest..=self.last).contains(&version) => Ok(()),
                 Ok(version) => Err(format!("it stands for version {version}, which is not kept")),

@@ -1,5 +1,7 @@
 //! Cursors: ranges over the snapshot with the transaction's writes merged in.
 
+pub(crate) mod saved;
+
 use std::cmp::Ordering;
 use std::ops::{Bound, ControlFlow};
 
@@ -81,7 +83,7 @@ impl Tx {
         let (from, to) = self.record_bounds(collection, from, to)?;
         let pending = self.pending_writes();
         let mut rows = MergedRange::new(&*self.snapshot, pending, from, to, direction)?;
-        if self.read_only() {
+        if self.read_only() && !self.tracks_all {
             rows = rows.untracked();
         }
         Ok(self.add_cursor(Rows::Records(Box::new(rows))))

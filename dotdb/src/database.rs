@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) settling: Mutex<()>,
     /// Keys changed since then, roughly.
     pub(crate) unsettled: AtomicU64,
+    /// The greatest number given to a machine.
+    pub(crate) last_machine: AtomicU64,
 }
 
 impl Database {
@@ -100,6 +102,7 @@ impl Database {
             pipeline: Arc::new(pipeline),
             settling: Mutex::default(),
             unsettled: AtomicU64::new(unsettled),
+            last_machine: AtomicU64::new(0),
         };
         Ok(Database { shared: Arc::new(shared) })
     }

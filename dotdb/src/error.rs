@@ -47,6 +47,12 @@ pub enum DbError {
         /// The version.
         version: u64,
     },
+    /// Something of a transaction that cannot be written down.
+    #[error("{what} cannot be written down")]
+    NotSaved {
+        /// What it is.
+        what: &'static str,
+    },
     /// A version whose state is not kept any more.
     #[error("version {version} is not kept any more: the oldest is {oldest}")]
     PrunedVersion {

@@ -21,6 +21,7 @@
 //! | 82 … | nodes of the state tree |
 //! | 83 name | version u64 that the name stands for |
 //! | 84 … | see `settings` |
+//! | 85 machine u64, … | see `machines` |
 //!
 //! All integers are big-endian; numbers start at 1. Slot keys have no leading zeros, so that length
 //! and bytes order them as numbers. Tags below 80 have a history; of these the state root commits to
@@ -65,6 +66,7 @@ pub(crate) const HISTORY: u8 = 0x81;
 pub(crate) const TREE: u8 = 0x82;
 pub(crate) const VERSION_NAME: u8 = 0x83;
 pub(crate) const SETTING: u8 = 0x84;
+pub(crate) const MACHINE: u8 = 0x85;
 
 /// Tags of what the state root commits to.
 pub(crate) const COMMITTED: std::ops::Range<u8> = CONTRACT..SCHEMA + 1;

@@ -45,10 +45,12 @@ mod history;
 mod index;
 mod journal;
 mod keys;
+mod machines;
 mod migrate;
 mod pipeline;
 mod querying;
 mod read_set;
+mod saved;
 mod settings;
 mod settle;
 mod slot_range;
@@ -79,8 +81,10 @@ pub use keys::{
     SCHEMA_VERSION,
 };
 pub(crate) use keys::{describe as describe_key, show as show_key};
+pub use machines::{MachineId, MachineRow, Rows};
 pub use migrate::Migration;
 pub use querying::{QueryOptions, Work};
+pub use saved::RestoreError;
 pub use settings::{History, Settings};
 pub use slot_range::SlotRange;
 pub use slots::{SlotEntry, SlotValue, Slots};

@@ -22,6 +22,7 @@ use crate::durability::Durability;
 use crate::error::DbError;
 use crate::journal;
 use crate::keys::{COUNTER, describe};
+use crate::machines::RowsOfCommit;
 
 /// Bytes of committed batches that are kept to validate against. When there are more, transactions older than the
 /// oldest kept are asked to retry: one that is left open does not hold everything in memory that others commit.
@@ -80,6 +81,10 @@ pub(crate) struct Prepared {
     /// What the keys of `writes` held before.
     pub(crate) journal: journal::Writer,
     pub(crate) durability: Durability,
+    /// Rows beside the state, which are written with it.
+    pub(crate) with_commit: Option<RowsOfCommit>,
+    /// The transaction's snapshot is older than its registration.
+    pub(crate) is_snapshot_old: bool,
 }
 
 /// What a read-write transaction has of the pipeline while it is open.
@@ -210,8 +215,9 @@ impl Pipeline {
             }
         }
         let version = state.given + 1;
-        let Prepared { mut writes, merges, mut journal, durability } = prepared;
-        let merged = self.merge(&state, &registration, &*snapshot, merges, version)?;
+        let Prepared { mut writes, merges, mut journal, durability, with_commit, is_snapshot_old } = prepared;
+        let is_latest = version == registration.base + 1 && !is_snapshot_old;
+        let merged = self.merge(&state, is_latest, &*snapshot, merges)?;
         // Nodes that a snapshot still shares would be copied instead of changed.
         drop(snapshot);
         for (key, old, new) in &merged {
@@ -224,6 +230,7 @@ impl Pipeline {
         if !self.keeps_history && version > 1 {
             writes.push((journal::row_key(version - 1, 0), None));
         }
+        writes.extend(with_commit.into_iter().flat_map(|rows| rows(version)));
         // Not only those merged: restoring sets them.
         let counters = writes.iter().filter(|(key, _)| key.first() == Some(&COUNTER));
         let counters: Vec<(Bytes, (u64, u64))> = counters
@@ -262,16 +269,15 @@ impl Pipeline {
     fn merge(
         &self,
         state: &State,
-        registration: &Registration,
+        is_latest: bool,
         snapshot: &dyn Snapshot,
         merges: Vec<(Bytes, Merge)>,
-        version: u64,
     ) -> Result<Vec<(Bytes, u64, u64)>, DbError> {
         if merges.is_empty() {
             return Ok(Vec::new());
         }
         // With nothing committed since, the transaction's own snapshot is the state.
-        let latest = if version == registration.base + 1 { None } else { Some(self.store.snapshot()?) };
+        let latest = if is_latest { None } else { Some(self.store.snapshot()?) };
         let snapshot = latest.as_deref().unwrap_or(snapshot);
         let mut merged = Vec::with_capacity(merges.len());
         for (key, merge) in merges {

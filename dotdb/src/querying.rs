@@ -13,14 +13,13 @@ use dotdb_store::{Direction, Snapshot, is_empty_range};
 use hashbrown::DefaultHashBuilder;
 use imbl::OrdMap;
 
-use crate::cache::hash64;
 use crate::collections::{CollectionId, ValueKind};
 use crate::counters::{self, Merge, count_key};
 use crate::cursor::{CursorId, MergedRange, Rows};
 use crate::error::DbError;
 use crate::index::split_entry;
 use crate::keys::{INDEX_ENTRY, MAX_CURSORS, PREFIX_BYTES, RECORD, prefix, prefix_end, prefixed};
-use crate::read_set::ReadSet;
+use crate::read_set::{Points, ReadSet};
 use crate::tx::Tx;
 
 /// How a query is to be run.
@@ -87,6 +86,7 @@ struct Reads {
     set: Arc<Mutex<ReadSet>>,
     /// The transaction's.
     hasher: DefaultHashBuilder,
+    points: Points,
 }
 
 fn lock(set: &Mutex<ReadSet>) -> MutexGuard<'_, ReadSet> {
@@ -101,7 +101,7 @@ impl QuerySource {
             return Ok(value.clone());
         }
         if let Some(reads) = &self.reads {
-            lock(&reads.set).add_point(hash64(&reads.hasher, key));
+            lock(&reads.set).add_point(reads.points.of(&reads.hasher, key));
         }
         Ok(self.snapshot.get(key)?)
     }
@@ -442,7 +442,11 @@ impl Tx {
             collection: number,
             indexes: Arc::clone(&definitions.numbers),
             added: self.pending_counters(number).added,
-            reads: (!self.read_only()).then(|| Reads { set: Arc::default(), hasher: self.records.hasher() }),
+            reads: (!self.read_only()).then(|| Reads {
+                set: Arc::default(),
+                hasher: self.records.hasher(),
+                points: self.points,
+            }),
             planning: Work::default(),
             dives: Vec::new(),
             key: Vec::new(),

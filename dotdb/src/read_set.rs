@@ -8,16 +8,43 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 use dotdb_store::Direction;
+use hashbrown::DefaultHashBuilder;
+
+use crate::cache::hash64;
+
+/// How keys become the numbers that a [`ReadSet`] keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Points {
+    /// By the transaction's own hasher, which no other process has.
+    #[default]
+    OfProcess,
+    /// In a way that lasts.
+    Lasting,
+}
+
+impl Points {
+    /// The number of a key.
+    #[inline]
+    pub(crate) fn of(self, hasher: &DefaultHashBuilder, key: &[u8]) -> u64 {
+        match self {
+            Points::OfProcess => hash64(hasher, key),
+            Points::Lasting => {
+                let [a, b, c, d, e, f, g, h, ..] = *blake3::hash(key).as_bytes();
+                u64::from_le_bytes([a, b, c, d, e, f, g, h])
+            }
+        }
+    }
+}
 
 /// Keys are kept as 64-bit hashes: two that meet are at worst a conflict that was none.
 #[derive(Default)]
 pub(crate) struct ReadSet {
-    points: Vec<u64>,
+    pub(crate) points: Vec<u64>,
     /// Length at which repetitions are next taken out of `points`.
     compact_at: usize,
-    ranges: Vec<(Bound<Bytes>, Bound<Bytes>)>,
+    pub(crate) ranges: Vec<(Bound<Bytes>, Bound<Bytes>)>,
     /// So much was read that anything counts as read.
-    everything: bool,
+    pub(crate) everything: bool,
 }
 
 /// Most keys kept one by one.

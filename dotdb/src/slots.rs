@@ -40,6 +40,11 @@ impl SlotValue {
         Ok(SlotValue { bytes, len: number.len() as u8 })
     }
 
+    /// The number with these bytes, if it is one.
+    pub(crate) fn restored(number: &[u8]) -> Option<SlotValue> {
+        SlotValue::new(number).ok()
+    }
+
     /// As it is stored; `None` removes the slot.
     pub(crate) fn encode(&self) -> Option<Bytes> {
         (self.len > 0).then(|| Bytes::copy_from_slice(self.as_bytes()))

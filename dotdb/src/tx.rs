@@ -17,8 +17,10 @@ use crate::durability::Durability;
 use crate::error::DbError;
 use crate::index::Definitions;
 use crate::journal;
+use crate::keys::describe;
+use crate::machines::RowsOfCommit;
 use crate::pipeline::{Prepared, Registration};
-use crate::read_set::ReadSet;
+use crate::read_set::{Points, ReadSet};
 use crate::slots::SlotValue;
 
 /// A transaction. Dropping it rolls it back.
@@ -49,10 +51,18 @@ pub struct Tx {
     /// Key under construction.
     pub(crate) scratch: Vec<u8>,
     /// Ids strictly increase.
-    savepoints: Vec<Savepoint>,
+    pub(crate) savepoints: Vec<Savepoint>,
     pub(crate) last_savepoint: u64,
     /// Id of the innermost savepoint, 0 if none is set.
     pub(crate) epoch: u64,
+    pub(crate) points: Points,
+    /// Cursors of a transaction that only reads tell how far they are, too.
+    pub(crate) tracks_all: bool,
+    /// For a transaction that was written down and opened again on an older version: that version, and the keys changed
+    /// between it and the registration, sorted.
+    pub(crate) since: Option<(u64, Vec<Bytes>)>,
+    /// What is to be written with the commit.
+    pub(crate) with_commit: Option<RowsOfCommit>,
 }
 
 /// Entries of [`Tx::records`] from which on reads are not remembered: a transaction that reads more
@@ -67,12 +77,12 @@ pub(crate) enum Record {
     Passing(Option<Bytes>),
 }
 
-struct Savepoint {
-    id: u64,
-    slots: usize,
-    collections: usize,
-    counters: usize,
-    records: usize,
+pub(crate) struct Savepoint {
+    pub(crate) id: u64,
+    pub(crate) slots: usize,
+    pub(crate) collections: usize,
+    pub(crate) counters: usize,
+    pub(crate) records: usize,
 }
 
 impl Tx {
@@ -100,6 +110,10 @@ impl Tx {
             savepoints: Vec::new(),
             last_savepoint: 0,
             epoch: 0,
+            points: Points::default(),
+            tracks_all: false,
+            since: None,
+            with_commit: None,
         }
     }
 
@@ -116,7 +130,7 @@ impl Tx {
     /// The version that the transaction reads. One that may write can already see a version that is being
     /// committed.
     pub fn version(&self) -> Result<u64, DbError> {
-        match self.at {
+        match self.at.or(self.since.as_ref().map(|since| since.0)) {
             Some(version) => Ok(version),
             None => journal::last_version(&*self.snapshot),
         }
@@ -147,16 +161,21 @@ impl Tx {
         };
         let shared = Arc::clone(&self.shared);
         let changed = self.changed_keys();
-        let prepared = self.prepare(shared.settings.keeps_history(), durability);
+        let mut prepared = self.prepare(shared.settings.keeps_history(), durability);
+        prepared.with_commit = self.with_commit.take();
+        prepared.is_snapshot_old = self.since.is_some();
         self.reads.seal();
         let pipeline = Arc::clone(registration.pipeline());
-        let Tx { snapshot, reads, slots, collections, records, .. } = self;
+        let Tx { snapshot, reads, slots, collections, records, points, since, .. } = self;
         let has_read = |key: &[u8]| {
             slots.find(key).is_some()
                 || collections.find(key).is_some()
                 || records.find(key).is_some()
-                || reads.contains(key, || records.hash64(key))
+                || reads.contains(key, || points.of(records.hash_builder(), key))
         };
+        if let Some(key) = since.iter().flat_map(|(_, keys)| keys).find(|key| has_read(key)) {
+            return Err(DbError::Conflict { with: format!("another transaction changed {}", describe(key)) });
+        }
         let version = pipeline.commit(registration, snapshot, prepared, has_read)?;
         shared.settle_sometimes(version, changed);
         Ok(version)
@@ -183,7 +202,7 @@ impl Tx {
             change(record.key, record.old.as_deref(), record.new.clone());
         }
         let merges = self.counters.changes().flat_map(|counters| counters.new.merges(counters.key)).collect();
-        Prepared { writes, merges, journal, durability }
+        Prepared { writes, merges, journal, durability, with_commit: None, is_snapshot_old: false }
     }
 
     /// All that a commit would write now, counters included, and nothing of the journal.
@@ -275,7 +294,7 @@ impl Tx {
     /// Reads a store key from the snapshot without remembering its value.
     pub(crate) fn read_through(&mut self, key: &[u8]) -> Result<Option<Bytes>, DbError> {
         if self.registration.is_some() {
-            self.reads.add_point(self.records.hash64(key));
+            self.reads.add_point(self.points.of(self.records.hash_builder(), key));
         }
         Ok(self.snapshot.get(key)?)
     }
