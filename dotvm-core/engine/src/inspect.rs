@@ -47,23 +47,24 @@ impl<W: Wrap> Run<W> {
     /// The globals' values.
     pub(crate) fn global_values(&self) -> (Vec<W512>, Vec<Ref>) {
         let state = self.state();
-        let words = state.word_globals.iter().map(|word| word.resize()).collect();
-        (words, state.ref_globals.iter().map(|reference| state.heap.export(reference)).collect())
+        let words = state.process.word_globals.iter().map(|word| word.resize()).collect();
+        (words, state.process.ref_globals.iter().map(|reference| state.heap.export(reference)).collect())
     }
 
     /// The frames, the first called first.
     pub(crate) fn frame_views(&self, program: &Program) -> Vec<FrameView> {
         let state = self.state();
+        let execution = &state.execution;
         let lowered = W::unwrap(&program.lowered).expect("an instance has its program's width");
         let verified = program.verified();
-        let (mut place, mut is_call) = match state.next {
+        let (mut place, mut is_call) = match execution.next {
             Next::Enter(place) => (Place::Entry(place), false),
             Next::Inst(place) if self.waits => (Place::Inst(place - 1), false),
             Next::Inst(place) => (Place::Inst(place), false),
         };
-        let (mut slots, mut refs) = (state.slots, state.ref_start);
-        let mut views = Vec::with_capacity(state.frames.len());
-        for frame in state.frames.iter().rev() {
+        let (mut slots, mut refs) = (execution.slots, execution.ref_start);
+        let mut views = Vec::with_capacity(execution.frames.len());
+        for frame in execution.frames.iter().rev() {
             let (Place::Inst(at) | Place::Entry(at)) = place;
             let (function, offset) = lower::locate(verified, lowered, place);
             let shape = &lowered.functions[function as usize];
@@ -82,10 +83,10 @@ impl<W: Wrap> Run<W> {
                 }
             };
             let locals = if shape.window > 0 { 0 } else { shape.word_locals + shape.words_in };
-            let words = state.words.get(start..start + height).unwrap_or_default();
+            let words = execution.words.get(start..start + height).unwrap_or_default();
             let (locals, stack) = words.split_at((locals as usize).min(words.len()));
             let ref_locals = (shape.refs_in + source.ref_locals) as usize;
-            let held = state.refs.get(refs..refs + ref_height).unwrap_or_default();
+            let held = execution.refs.get(refs..refs + ref_height).unwrap_or_default();
             let (ref_locals, ref_stack) = held.split_at(ref_locals.min(held.len()));
             let wide = |words: &[W]| words.iter().map(|word| word.resize()).collect();
             let outside = |refs: &[_]| refs.iter().map(|reference| state.heap.export(reference)).collect();

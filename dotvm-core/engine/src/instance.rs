@@ -229,7 +229,7 @@ impl<W: Wrap> Running for Run<W> {
     }
 
     fn memory_size(&self) -> u64 {
-        self.state().memory.pages() * PAGE_BYTES
+        self.state().process.memory.pages() * PAGE_BYTES
     }
 
     fn into_final_state(self: Box<Self>) -> FinalState {

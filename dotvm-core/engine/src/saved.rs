@@ -17,9 +17,10 @@ use dotvm_core::limits::Limits;
 use dotvm_heap::{Heap, Reference, Restored};
 
 use crate::instance::{Instance, Run, Running};
-use crate::machine::{Frame, Next, State};
+use crate::machine::{Execution, Frame, Next, Process, State};
 use crate::memory::Memory;
 use crate::program::{Lowered, Program, Wrap, with_lowered};
+use places::Layout;
 
 impl Program {
     /// A hash of what places, frames and costs of this program are: instances that were written down go on only in a
@@ -104,56 +105,129 @@ impl<W: Wrap> Run<W> {
             return Err("an instance that is at its end is not written down".to_owned());
         }
         state.heap.save(&state.constants, heap);
-        state.memory.save(control);
         control.number(self.function);
         control.flag(self.waits);
-        let (is_entry, place) = match state.next {
-            Next::Enter(place) => (true, place),
-            Next::Inst(place) => (false, place),
-        };
-        control.flag(is_entry);
-        control.count(place);
-        control.count(state.slots);
-        control.count(state.frames.len());
-        for frame in &state.frames {
-            for number in [frame.return_to, frame.caller_slots, frame.caller_refs, frame.start, frame.window]
-            {
-                control.number(number);
-            }
-        }
-        control.count(state.ref_start);
-        let extent = places::check(program, lowered, &state.layout(self.function, self.waits), &state.limits)
-            .map_err(|problem| format!("the engine is in a state that cannot be: {problem}"))?;
-        save_words(&state.words[..extent.words], control);
-        save_references(&state.refs[..extent.refs], control);
-        save_words(&state.word_globals, control);
-        save_references(&state.ref_globals, control);
+        save_process(&state.process, control);
+        save_execution(
+            program,
+            lowered,
+            self.function,
+            self.waits,
+            &state.execution,
+            &state.limits,
+            control,
+        )?;
         state.constants.iter().for_each(|constant| constant.save(control));
         control.number(state.gas.left());
         control.number(state.guest_gas);
-        control.count(state.dropped.iter().count());
-        state.dropped.iter().for_each(|capability| control.byte(capability as u8));
         Ok(())
     }
 
     /// The bytes of linear memory that are there.
     pub(crate) fn memory_bytes(&self) -> &[u8] {
-        self.state().memory.bytes()
+        self.state().process.memory.bytes()
     }
 }
 
-impl<W> State<W> {
-    /// What [`places::check`] looks at.
-    fn layout(&self, function: u32, waits: bool) -> places::Layout<'_> {
-        places::Layout {
-            function,
-            waits,
-            next: self.next,
-            slots: self.slots,
-            frames: &self.frames,
-            ref_start: self.ref_start,
+/// Writes down what the tasks of a process share, but for the bytes of its memory.
+fn save_process<W: Word>(process: &Process<W>, to: &mut Writer) {
+    process.memory.save(to);
+    save_words(&process.word_globals, to);
+    save_references(&process.ref_globals, to);
+}
+
+fn restore_process<W: Word>(
+    program: &Program,
+    limits: &Limits,
+    heap: &mut Restored<'_>,
+    from: &mut Reader<'_>,
+    bytes: impl FnOnce(usize) -> Result<Vec<u8>, String>,
+) -> Result<Process<W>, Damage> {
+    let module = program.verified().module();
+    let memory = Memory::restore(module, limits, from, bytes)?;
+    let word_globals = restore_words::<W>(from)?;
+    from.require(word_globals.len() == module.word_globals.len(), "the module has other globals")?;
+    let ref_globals = restore_references(heap, from)?;
+    from.require(ref_globals.len() == module.ref_globals as usize, "the module has other globals")?;
+    Ok(Process { memory, word_globals, ref_globals })
+}
+
+/// Writes down a task that began with `function`; `waits` says that a contract call is to be answered.
+fn save_execution<W: Word>(
+    program: &Program,
+    lowered: &Lowered<W>,
+    function: u32,
+    waits: bool,
+    execution: &Execution<W>,
+    limits: &Limits,
+    to: &mut Writer,
+) -> Result<(), String> {
+    let Execution { words, refs, ref_start, frames, next, slots, answer_at: _, dropped } = execution;
+    let (is_entry, place) = match *next {
+        Next::Enter(place) => (true, place),
+        Next::Inst(place) => (false, place),
+    };
+    to.flag(is_entry);
+    to.count(place);
+    to.count(*slots);
+    to.count(*ref_start);
+    to.count(frames.len());
+    for frame in frames {
+        for number in [frame.return_to, frame.caller_slots, frame.caller_refs, frame.start, frame.window] {
+            to.number(number);
         }
     }
+    let layout = Layout { function, waits, next: *next, slots: *slots, frames, ref_start: *ref_start };
+    let extent = places::check(program, lowered, &layout, limits)
+        .map_err(|problem| format!("the engine is in a state that cannot be: {problem}"))?;
+    save_words(&words[..extent.words], to);
+    save_references(&refs[..extent.refs], to);
+    to.count(dropped.iter().count());
+    dropped.iter().for_each(|capability| to.byte(capability as u8));
+    Ok(())
+}
+
+fn restore_execution<W: Word>(
+    program: &Program,
+    lowered: &Lowered<W>,
+    function: u32,
+    waits: bool,
+    limits: &Limits,
+    heap: &mut Restored<'_>,
+    from: &mut Reader<'_>,
+) -> Result<Execution<W>, Damage> {
+    let is_entry = from.flag()?;
+    let place: usize = from.small()?;
+    let next = if is_entry { Next::Enter(place) } else { Next::Inst(place) };
+    let slots = from.small()?;
+    let ref_start = from.small()?;
+    let mut frames = Vec::new();
+    for _ in 0..from.count(5)? {
+        frames.push(Frame {
+            return_to: from.small()?,
+            caller_slots: from.small()?,
+            caller_refs: from.small()?,
+            start: from.small()?,
+            window: from.small()?,
+        });
+    }
+    let layout = Layout { function, waits, next, slots, frames: &frames, ref_start };
+    let extent = match places::check(program, lowered, &layout, limits) {
+        Ok(extent) => extent,
+        Err(problem) => return from.damage(problem),
+    };
+    let words = restore_words::<W>(from)?;
+    from.require(words.len() == extent.words, "the word stack has not the size of its frames")?;
+    let refs = restore_references(heap, from)?;
+    from.require(refs.len() == extent.refs, "the reference stack has not the size of its frames")?;
+    let mut dropped = CapabilitySet::NONE;
+    for _ in 0..from.count(1)? {
+        match Capability::from_code(from.byte()?) {
+            Some(capability) if !dropped.contains(capability) => dropped.insert(capability),
+            _ => return from.damage("there is no such capability"),
+        }
+    }
+    Ok(Execution { words, refs, ref_start, frames, next, slots, answer_at: extent.answer_at, dropped })
 }
 
 fn save_words<W: Word>(words: &[W], to: &mut Writer) {
@@ -192,70 +266,27 @@ fn restore<W: Wrap>(
     let module = program.verified().module();
     let mut restored = Heap::restore(limits.heap_bytes, &module.ref_constants, heap)?;
     heap.end()?;
-    let memory = Memory::restore(module, limits, from, bytes)?;
     let function: u32 = from.small()?;
     let waits = from.flag()?;
-    let is_entry = from.flag()?;
-    let place: usize = from.small()?;
-    let next = if is_entry { Next::Enter(place) } else { Next::Inst(place) };
-    let slots = from.small()?;
-    let mut frames = Vec::new();
-    for _ in 0..from.count(5)? {
-        frames.push(Frame {
-            return_to: from.small()?,
-            caller_slots: from.small()?,
-            caller_refs: from.small()?,
-            start: from.small()?,
-            window: from.small()?,
-        });
-    }
-    let ref_start = from.small()?;
-    let layout = places::Layout { function, waits, next, slots, frames: &frames, ref_start };
-    let extent = match places::check(program, lowered, &layout, limits) {
-        Ok(extent) => extent,
-        Err(problem) => return from.damage(problem),
-    };
-    let words = restore_words::<W>(from)?;
-    from.require(words.len() == extent.words, "the word stack has not the size of its frames")?;
-    let refs = restore_references(&mut restored, from)?;
-    from.require(refs.len() == extent.refs, "the reference stack has not the size of its frames")?;
-    let word_globals = restore_words::<W>(from)?;
-    from.require(word_globals.len() == module.word_globals.len(), "the module has other globals")?;
-    let ref_globals = restore_references(&mut restored, from)?;
-    from.require(ref_globals.len() == module.ref_globals as usize, "the module has other globals")?;
+    let process = restore_process(program, limits, &mut restored, from, bytes)?;
+    let execution = restore_execution(program, lowered, function, waits, limits, &mut restored, from)?;
     let constants = (0..module.ref_constants.len())
         .map(|index| restored.constant(index, from))
         .collect::<Result<_, _>>()?;
     let gas = from.number()?;
     from.require(gas <= Gas::MAX, "there is more gas than there can be")?;
     let guest_gas = from.number()?;
-    let mut dropped = CapabilitySet::NONE;
-    for _ in 0..from.count(1)? {
-        match Capability::from_code(from.byte()?) {
-            Some(capability) if !dropped.contains(capability) => dropped.insert(capability),
-            _ => return from.damage("there is no such capability"),
-        }
-    }
     let heap = restored.finish(from)?;
     let state = State {
-        words,
-        refs,
-        ref_start,
-        frames,
-        memory,
-        word_globals,
-        ref_globals,
+        execution,
+        process,
         heap,
         constants,
         gas: Gas::new(gas),
         reserve: 0,
         guest_gas,
-        dropped,
         limits: *limits,
-        next,
-        slots,
         has_ended: false,
-        answer_at: extent.answer_at,
     };
     Ok(Run { state: Some(state), function, begin: None, reply: None, waits })
 }
