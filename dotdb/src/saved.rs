@@ -50,6 +50,11 @@ impl Tx {
         self.tracks_all = true;
     }
 
+    /// How many collections were opened: their handles are the numbers below that.
+    pub fn opened_collections(&self) -> usize {
+        self.collections.len()
+    }
+
     /// What keeps the transaction from being written down now.
     pub fn unsaved(&self) -> Option<&'static str> {
         if self.cursors.values().all(Cursor::is_of_records) {

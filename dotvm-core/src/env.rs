@@ -86,6 +86,16 @@ pub struct RandomStream {
 }
 
 impl RandomStream {
+    /// The stream from a place on.
+    pub const fn at(place: u64) -> RandomStream {
+        RandomStream { place }
+    }
+
+    /// How many bytes were taken from it.
+    pub const fn place(&self) -> u64 {
+        self.place
+    }
+
     /// Fills `bytes` with the next ones of the seed's stream: BLAKE3's extended output of nothing under the seed as a key.
     pub fn fill(&mut self, seed: &[u8; 32], bytes: &mut [u8]) {
         crate::crypto::random(seed, self.place, bytes);

@@ -20,6 +20,17 @@ pub struct Heap {
     free: Vec<Vec<u64>>,
 }
 
+/// What there is to a heap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// End of the part that was ever given out.
+    pub top: u64,
+    /// Live blocks and their classes, by address.
+    pub live: Vec<(u64, u8)>,
+    /// Freed blocks of each class, the one freed last behind.
+    pub free: Vec<Vec<u64>>,
+}
+
 /// Where the next block would lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
@@ -88,16 +99,16 @@ impl Heap {
         })
     }
 
-    /// Where the heap ends, its live blocks with their classes by address, and its freed blocks by class, in the order in
-    /// which they were freed: all there is to it.
-    pub fn parts(&self) -> (u64, Vec<(u64, u8)>, &[Vec<u64>]) {
+    /// All there is to it.
+    pub fn parts(&self) -> Parts {
         let mut live: Vec<(u64, u8)> = self.live.iter().map(|(&address, &class)| (address, class)).collect();
         live.sort_unstable();
-        (self.top, live, &self.free)
+        Parts { top: self.top, live, free: self.free.clone() }
     }
 
-    /// A heap from `base` on of these parts; `None` if the blocks do not lie one behind the other from `base` to `top`.
-    pub fn from_parts(base: u64, top: u64, live: &[(u64, u8)], free: Vec<Vec<u64>>) -> Option<Heap> {
+    /// A heap from `base` on of these parts; `None` if the blocks do not lie one behind the other from `base` to the top.
+    pub fn from_parts(base: u64, parts: Parts) -> Option<Heap> {
+        let Parts { top, live, free } = parts;
         if free.len() > CLASSES {
             return None;
         }
@@ -112,7 +123,7 @@ impl Heap {
             }
             end = end.checked_add(bytes_of_class(class))?;
         }
-        (end == top).then(|| Heap { top, live: live.iter().copied().collect(), free })
+        (end == top).then(|| Heap { top, live: live.into_iter().collect(), free })
     }
 
     /// Takes a block back; false if no live block starts at `address`.
@@ -189,13 +200,13 @@ mod tests {
         for freed in [5, 0, 3, 4] {
             assert!(heap.free(blocks[freed]));
         }
-        let (top, live, free) = heap.parts();
-        let again = Heap::from_parts(64, top, &live, free.to_vec()).unwrap();
-        assert_eq!(again.parts(), heap.parts());
+        let parts = heap.parts();
+        let again = Heap::from_parts(64, parts.clone()).unwrap();
+        assert_eq!(again.parts(), parts);
         assert_eq!(again.place(40).unwrap(), heap.place(40).unwrap());
-        for (base, top, live) in [(48, top, &live[..]), (64, top + 16, &live[..]), (64, top, &live[1..])] {
-            assert!(Heap::from_parts(base, top, live, free.to_vec()).is_none());
-        }
-        assert!(Heap::from_parts(64, top, &[(64, 255)], Vec::new()).is_none());
+        assert!(Heap::from_parts(48, parts.clone()).is_none());
+        assert!(Heap::from_parts(64, Parts { top: parts.top + 16, ..parts.clone() }).is_none());
+        assert!(Heap::from_parts(64, Parts { live: parts.live[1..].to_vec(), ..parts.clone() }).is_none());
+        assert!(Heap::from_parts(64, Parts { live: vec![(64, 255)], ..parts }).is_none());
     }
 }

@@ -19,7 +19,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &["dotvm-arch", "dotvm-codec", "dotvm-core", "dotvm-heap", "dotvm-simd", "dotdb-document"],
     ),
     ("dotvm-reference", &["dotvm-arch", "dotvm-core", "dotdb-document"]),
-    ("dotvm-runtime", &["dotvm-arch", "dotvm-codec", "dotvm-core", "dotvm-engine", "dotdb"]),
+    ("dotvm-runtime", &["dotvm-arch", "dotvm-codec", "dotvm-core", "dotvm-engine", "dotvm-heap", "dotdb"]),
     ("dotdb-commitment", &["dotdb-store"]),
     ("dotdb-document", &[]),
     ("dotdb-query", &["dotdb-document"]),

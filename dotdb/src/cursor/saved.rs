@@ -106,10 +106,8 @@ impl Cursor {
         let (started, ended, again) = (reader.flag()?, reader.flag()?, reader.flag()?);
         let (looked, done) = (reader.flag()?, reader.flag()?);
         let last_base = reader.optional_bytes()?.map(Bytes::copy_from_slice);
-        reader.require(
-            started && !ended == last_base.is_some() || !started && last_base.is_none(),
-            "a cursor stands nowhere",
-        )?;
+        let stands = last_base.is_some() == (started && !ended) && (started || !ended);
+        reader.require(stands, "a cursor stands nowhere")?;
         let next_pending = match reader.flag()? {
             true => {
                 let key = Bytes::copy_from_slice(reader.bytes()?);

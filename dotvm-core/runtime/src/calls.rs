@@ -13,6 +13,7 @@ use dotvm_engine::{Instance, Step};
 
 use crate::args::ArgumentError;
 use crate::audit;
+use crate::durable::{MachineStatus, Saver};
 use crate::error::RuntimeError;
 use crate::execute::Options;
 use crate::host::{Callee, Caller, TxHost};
@@ -38,11 +39,12 @@ impl Programs for NoPrograms {
 }
 
 /// An instance that runs or waits for the one above it.
-struct Running<'a> {
-    instance: Instance,
-    limits: Limits,
+pub(crate) struct Running<'a> {
+    pub(crate) instance: Instance,
+    pub(crate) limits: Limits,
     /// What its end goes back to; nothing for the first.
-    caller: Option<Caller<'a>>,
+    pub(crate) caller: Option<Caller<'a>>,
+    pub(crate) program: Program,
 }
 
 impl<'a> Running<'a> {
@@ -53,7 +55,7 @@ impl<'a> Running<'a> {
         caller: Option<Caller<'a>>,
     ) -> Result<Running<'a>, Box<(String, Option<Caller<'a>>)>> {
         match Instance::new(program.shared().clone(), invocation, &limits) {
-            Ok(instance) => Ok(Running { instance, limits, caller }),
+            Ok(instance) => Ok(Running { instance, limits, caller, program: program.clone() }),
             Err(sentence) => Err(Box::new((sentence, caller))),
         }
     }
@@ -75,15 +77,53 @@ pub(crate) fn run(
     invocation: &Invocation,
     options: &Options,
 ) -> Result<Outcome, RuntimeError> {
-    let refuse = |sentence: String| RuntimeError::from(ArgumentError::new(sentence));
-    let calls = Calls { programs, program, first: host.contract_name().to_owned(), options };
+    let first = host.contract_name().to_owned();
+    let calls = Calls { programs, program, first, options };
+    let mut stack = vec![first_instance(program, invocation, options)?];
+    drive(host, &calls, &mut stack, None)
+}
+
+fn refuse(sentence: String) -> RuntimeError {
+    ArgumentError::new(sentence).into()
+}
+
+/// The instance that an execution begins with.
+pub(crate) fn first_instance<'a>(
+    program: &Program,
+    invocation: &Invocation,
+    options: &Options,
+) -> Result<Running<'a>, RuntimeError> {
     let first = Running::begin(program, invocation.clone(), options.limits, None);
-    let mut stack = vec![first.map_err(|refused| refuse(refused.0))?];
+    first.map_err(|refused| refuse(refused.0))
+}
+
+/// Goes on with a stack of instances until the first one ends, or is out of gas; `saver` writes it down meanwhile.
+pub(crate) fn drive<'h>(
+    host: &mut TxHost<'h>,
+    calls: &Calls<'_>,
+    stack: &mut Vec<Running<'h>>,
+    mut saver: Option<&mut Saver<'_>>,
+) -> Result<Outcome, RuntimeError> {
     loop {
         let depth = stack.len() as u32;
+        let quantum = saver.as_ref().map_or(u64::MAX, |saver| saver.left());
         let running = stack.last_mut().expect("the loop ends with the first instance");
-        let end = match running.instance.resume(host, u64::MAX).map_err(refuse)? {
-            Step::Quantum => continue,
+        let gas_before = running.instance.gas_left();
+        let step = running.instance.resume(host, quantum).map_err(refuse)?;
+        if let Some(saver) = &mut saver {
+            saver.used(gas_before - running.instance.gas_left());
+            saver.after_step(host);
+        }
+        let is_gas = matches!(step, Step::OutOfGas(_));
+        let end = match step {
+            Step::Quantum => {
+                match &mut saver {
+                    Some(saver) if host.is_before_commit() => saver.grant(host, stack)?,
+                    Some(saver) => saver.checkpoint(host, stack, MachineStatus::Running)?,
+                    None => {}
+                }
+                continue;
+            }
             Step::Calls(request) => {
                 match calls.begin(host, &request, &running.limits, depth) {
                     Ok(Some(callee)) => stack.push(callee),
@@ -94,8 +134,20 @@ pub(crate) fn run(
                 continue;
             }
             Step::Ended(end) => end,
-            Step::OutOfGas(trap) => End::Trap(trap),
+            Step::OutOfGas(trap) => {
+                if let Some(saver) = &mut saver
+                    && depth == 1
+                {
+                    saver.checkpoint(host, stack, MachineStatus::OutOfGas)?;
+                }
+                End::Trap(trap)
+            }
         };
+        let is_out_of_gas = saver.is_some() && depth == 1 && is_gas;
+        if is_out_of_gas && let Some(first) = stack.first() {
+            let (gas_used, guest_gas_used) = (first.gas_used(), first.guest_gas_used());
+            return Ok(Outcome { end, gas_used, guest_gas_used });
+        }
         let Some(Running { caller, .. }) = stack.last_mut() else { continue };
         let caller = caller.take();
         let (gas_used, guest_gas_used) = match stack.pop() {
@@ -115,13 +167,13 @@ pub(crate) fn run(
 }
 
 /// What does not change while contracts call each other.
-struct Calls<'a> {
-    programs: &'a dyn Programs,
+pub(crate) struct Calls<'a> {
+    pub(crate) programs: &'a dyn Programs,
     /// The program that the execution began with, and its contract's name, which runs that program also where other
     /// code or none is deployed under it.
-    program: &'a Program,
-    first: String,
-    options: &'a Options,
+    pub(crate) program: &'a Program,
+    pub(crate) first: String,
+    pub(crate) options: &'a Options,
 }
 
 impl Calls<'_> {

@@ -106,16 +106,26 @@ impl Runtime {
         options: &Options,
     ) -> Result<Execution, RuntimeError> {
         retrying(options, || {
-            let mut tx = self.database.begin(Mode::ReadWrite)?;
-            let contract = tx.find_contract(name)?;
-            if let Some((_, Some(code))) = contract
-                && code != *program.hash()
-            {
-                return Err(RuntimeError::NameTaken { name: name.to_owned(), deployed: hex(&code) });
-            }
-            let place = Place::of(name, contract.map(|(id, _)| id), program);
+            let tx = self.database.begin(Mode::ReadWrite)?;
+            let (place, tx) = self.place_of(tx, name, program)?;
             execute_in(&self.database, tx, place, program, invocation, options, self)
         })
+    }
+
+    /// Whose state a program that is not deployed runs on.
+    pub(crate) fn place_of<'a>(
+        &self,
+        mut tx: Tx,
+        name: &'a str,
+        program: &Program,
+    ) -> Result<(Place<'a>, Tx), RuntimeError> {
+        let contract = tx.find_contract(name)?;
+        if let Some((_, Some(code))) = contract
+            && code != *program.hash()
+        {
+            return Err(RuntimeError::NameTaken { name: name.to_owned(), deployed: hex(&code) });
+        }
+        Ok((Place::of(name, contract.map(|(id, _)| id), program), tx))
     }
 
     /// Calls a contract. `invocation` chooses the function and its arguments once the program is known; code and

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dotvm_codec::{Damage, Reader, Writer};
 use dotvm_core::gas::{self, Gas};
 use dotvm_core::host::{HostError, HostResult};
 use dotvm_core::host_call::{Answer, HostCall, MAX_ENTROPY_BYTES, MAX_FILE_BYTES, MAX_OPEN_FILES};
@@ -34,7 +35,60 @@ pub(crate) struct OpenFile {
     position: u64,
 }
 
+impl OpenFile {
+    /// Writes it down.
+    fn save(&self, to: &mut Writer) {
+        to.bytes(&self.path);
+        to.number(self.position);
+    }
+}
+
+/// Writes open files down.
+pub(crate) fn save_files(files: &OpenFiles, to: &mut Writer) {
+    to.count(files.len());
+    for (&number, file) in files {
+        to.number(number);
+        file.save(to);
+    }
+}
+
+/// Reads open files, whose numbers are at most `last`.
+pub(crate) fn restore_files(last: u64, from: &mut Reader<'_>) -> Result<OpenFiles, Damage> {
+    let count = from.count(3)?;
+    from.require(count <= MAX_OPEN_FILES, "too many files are open")?;
+    let mut files = OpenFiles::new();
+    for _ in 0..count {
+        let number = from.number()?;
+        let path = Bytes::copy_from_slice(from.bytes()?);
+        let position = from.number()?;
+        let fits = number <= last
+            && position <= MAX_FILE_BYTES
+            && dotvm_core::host_call::is_path(&path)
+            && files.insert(number, OpenFile { path, position }).is_none();
+        from.require(fits, "an open file is none")?;
+    }
+    Ok(files)
+}
+
 impl Door {
+    /// Writes down which files are open; none if they are closed with their transaction.
+    pub(crate) fn save(&self, closes: bool, to: &mut Writer) {
+        to.number(self.last_file);
+        if closes { save_files(&OpenFiles::new(), to) } else { save_files(&self.open, to) }
+    }
+
+    /// Reads which files are open.
+    pub(crate) fn restore(&mut self, from: &mut Reader<'_>) -> Result<(), Damage> {
+        self.last_file = from.number()?;
+        self.open = restore_files(self.last_file, from)?;
+        Ok(())
+    }
+
+    /// Number of the file opened last.
+    pub(crate) fn last_file(&self) -> u64 {
+        self.last_file
+    }
+
     /// Closes all files: their transaction is over.
     pub(crate) fn close_files(&mut self) {
         self.open.clear();

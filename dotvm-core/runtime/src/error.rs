@@ -73,6 +73,22 @@ pub enum RuntimeError {
     /// again: nothing of it is kept.
     #[error("{0}; the program had read or written outside, so it was not repeated")]
     OutsideConflict(DbError),
+    /// No machine has the number.
+    #[error(
+        "there is no machine {id}: it was never kept here, or its run has ended and the result was fetched"
+    )]
+    UnknownMachine {
+        /// The number.
+        id: u64,
+    },
+    /// A machine that was written down cannot be read, or does not go on here.
+    #[error("machine {id} cannot go on: {problem}")]
+    Machine {
+        /// Its number.
+        id: u64,
+        /// Why.
+        problem: String,
+    },
     /// The outside failed, or a replay has come apart from what was recorded; nothing of the execution is kept.
     #[error(transparent)]
     System(#[from] SystemError),

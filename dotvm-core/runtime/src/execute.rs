@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dotdb::commitment::Root;
-use dotdb::{ContractId, Database, Durability, Mode, Tx};
+use dotdb::{ContractId, Database, DbError, Durability, Mode, Tx};
 use dotvm_core::capability::CapabilitySet;
 use dotvm_core::env::Env;
 use dotvm_core::limits::Limits;
@@ -13,7 +13,8 @@ use dotvm_core::outcome::{Invocation, Outcome};
 
 use crate::args::ArgumentError;
 use crate::audit;
-use crate::calls::{self, NoPrograms, Programs};
+use crate::calls::{self, Calls, NoPrograms, Programs, Running};
+use crate::durable::{KeptRun, Saver};
 use crate::error::RuntimeError;
 use crate::host::{Event, TxHost};
 use crate::program::Program;
@@ -208,7 +209,7 @@ pub fn execute_again(
 }
 
 /// The host of an execution that can begin.
-fn link<'a>(
+pub(crate) fn link<'a>(
     database: &'a Database,
     tx: Tx,
     place: Place<'a>,
@@ -237,13 +238,92 @@ fn run(
     options: &Options,
 ) -> Result<Outcome, RuntimeError> {
     let outcome = calls::run(host, programs, program, invocation, options)?;
+    check_outside(host, options)?;
+    Ok(outcome)
+}
+
+/// Fails if the outside did.
+fn check_outside(host: &mut TxHost<'_>, options: &Options) -> Result<(), RuntimeError> {
     match host.door.failure.take() {
         Some(failure) => Err(failure.into()),
-        None => {
-            options.outside.lock().finish()?;
-            Ok(outcome)
-        }
+        None => Ok(options.outside.lock().finish()?),
     }
+}
+
+/// An execution that is kept, between two steps.
+pub(crate) struct Kept<'a> {
+    pub(crate) host: TxHost<'a>,
+    pub(crate) stack: Vec<Running<'a>>,
+}
+
+/// Begins an execution that is kept, in a transaction that can be.
+pub(crate) fn begin_in<'a>(
+    database: &'a Database,
+    tx: Tx,
+    place: Place<'a>,
+    program: &'a Program,
+    invocation: &Invocation,
+    options: &Options,
+) -> Result<Kept<'a>, RuntimeError> {
+    let mut host = link(database, tx, place, program, invocation, options)?;
+    host.keep_for_saving();
+    Ok(Kept { host, stack: vec![calls::first_instance(program, invocation, options)?] })
+}
+
+/// Goes on with an execution that is kept, to its end or until it is out of gas.
+pub(crate) fn finish_kept(
+    kept: Kept<'_>,
+    saver: &mut Saver<'_>,
+    program: &Program,
+    options: &Options,
+    programs: &dyn Programs,
+) -> Result<KeptRun, RuntimeError> {
+    let Kept { mut host, mut stack } = kept;
+    let first = saver.contract().to_owned();
+    let calls = Calls { programs, program, first, options };
+    let outcome = calls::drive(&mut host, &calls, &mut stack, Some(saver))?;
+    let is_out_of_gas = !stack.is_empty();
+    if !is_out_of_gas {
+        check_outside(&mut host, options)?;
+    } else if let Some(failure) = host.door.failure.take() {
+        return Err(failure.into());
+    }
+    let committed = outcome.end.is_success();
+    let repeatable = !host.has_committed();
+    let pending = if committed { host.pending_keys() } else { 0 };
+    let mut execution = Execution {
+        outcome,
+        events: Vec::new(),
+        committed,
+        changed_keys: host.changed_keys() + pending,
+        version_before: host.version_before(),
+        version_after: host.version_after(),
+        attempts: 1,
+    };
+    if is_out_of_gas {
+        execution.events = host.into_results().0;
+        return Ok(KeptRun {
+            machine: saver.id(),
+            execution,
+            is_waiting: true,
+            postponed: saver.postponed(),
+        });
+    }
+    host.note_end(&execution.outcome.end);
+    let rows = saver.ended_with(&host, &execution);
+    let conflict = |error: DbError| {
+        if repeatable || !error.is_conflict() { error.into() } else { RuntimeError::LateConflict(error) }
+    };
+    if pending > 0 {
+        host.write_with_commit(rows);
+        host.end(committed).map_err(conflict)?;
+    } else {
+        host.end(committed).map_err(conflict)?;
+        saver.write(rows(host.version_after()))?;
+    }
+    let (events, changed_keys, (version_before, version_after)) = host.into_results();
+    execution = Execution { events, changed_keys, version_before, version_after, ..execution };
+    Ok(KeptRun { machine: saver.id(), execution, is_waiting: false, postponed: saver.postponed() })
 }
 
 fn execution(host: TxHost<'_>, outcome: Outcome, committed: bool) -> Execution {

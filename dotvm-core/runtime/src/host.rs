@@ -1,10 +1,12 @@
 //! The machine's host over a transaction of DotDB.
 
+mod saved;
+
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use dotdb::commitment::Root;
-use dotdb::{CodeHash, ContractId, CursorId, Database, DbError, Durability, Mode, Tx};
+use dotdb::{CodeHash, ContractId, CursorId, Database, DbError, Durability, Mode, Rows, Tx};
 use dotvm_arch::W512;
 use dotvm_core::capability::Capability;
 use dotvm_core::env::{Env, RandomStream};
@@ -23,6 +25,7 @@ use crate::execute::Place;
 use crate::open_tx::{OpenTx, Outer, Refusal};
 use crate::past::Past;
 use crate::system::SystemError;
+use saved::Commit;
 
 /// An event that a program recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +74,10 @@ pub struct TxHost<'a> {
     versions: (u64, u64),
     /// The versions read last.
     past: Past,
+    /// How far an execution that is kept is with its next commit; nothing for others.
+    commit: Option<Commit>,
+    /// The last commit has written the rows that it was granted with.
+    has_written_rows: bool,
 }
 
 impl<'a> TxHost<'a> {
@@ -121,6 +128,8 @@ impl<'a> TxHost<'a> {
             has_committed: false,
             failure: None,
             past: Past::default(),
+            commit: None,
+            has_written_rows: false,
         })
     }
 
@@ -156,6 +165,28 @@ impl<'a> TxHost<'a> {
     /// What [`TxHost::end`] has left: events, changed keys, and the versions before and after.
     pub(crate) fn into_results(self) -> (Vec<Event>, u64, (u64, u64)) {
         (self.events, self.changed_keys, self.versions)
+    }
+
+    /// The version that the execution began at.
+    pub(crate) fn version_before(&self) -> u64 {
+        self.versions.0
+    }
+
+    /// The version that the last commit has made.
+    pub(crate) fn version_after(&self) -> u64 {
+        self.versions.1
+    }
+
+    /// Keys that committed transactions have changed.
+    pub(crate) fn changed_keys(&self) -> u64 {
+        self.changed_keys
+    }
+
+    /// Writes rows of a machine with the open transaction's commit.
+    pub(crate) fn write_with_commit(&mut self, rows: impl FnOnce(u64) -> Rows + Send + 'static) {
+        if let Some(open) = &mut self.open {
+            open.tx.write_with_commit(rows);
+        }
     }
 
     /// Does again what was done at a version: nothing is committed.
@@ -429,6 +460,13 @@ impl Host for TxHost<'_> {
             Some(again) if read_only => self.database.begin_at(again.version),
             Some(again) => self.database.begin_again(again.version),
         };
+        let is_kept = self.commit.is_some();
+        let tx = tx.map(|mut tx| {
+            if is_kept {
+                tx.keep_for_saving();
+            }
+            tx
+        });
         // An earlier transaction's number may never have been committed.
         let place = Place { name: &self.contract_name, contract: None, has_files: self.has_files };
         match tx.and_then(|tx| OpenTx::link(tx, place, &self.collections)) {
@@ -440,12 +478,39 @@ impl Host for TxHost<'_> {
         }
     }
 
+    fn stops_before_commit(&mut self) -> bool {
+        match self.commit {
+            Some(Commit::None) => {
+                self.commit = Some(Commit::Asked);
+                true
+            }
+            _ => false,
+        }
+    }
+
     fn tx_commit(&mut self, gas: &mut Gas) -> HostResult<bool> {
+        let rows = match self.commit.as_mut().map(|commit| std::mem::replace(commit, Commit::None)) {
+            Some(Commit::Made(changed)) => {
+                // Until it is paid it is to be answered again.
+                self.commit = Some(Commit::Made(changed));
+                gas.charge(gas::commit(changed))?;
+                self.commit = Some(Commit::None);
+                return Ok(true);
+            }
+            Some(Commit::Granted(rows)) => rows,
+            _ => None,
+        };
         self.check_transaction_is_own()?;
         let changed = self.open()?.changed_keys();
         gas.charge(gas::commit(changed))?;
-        let Some(open) = self.close() else { return Err(no_transaction()) };
-        match self.commit(open) {
+        let Some(mut open) = self.close() else { return Err(no_transaction()) };
+        let has_rows = rows.is_some();
+        if let Some(rows) = rows {
+            open.tx.write_with_commit(rows);
+        }
+        let committed = self.commit(open);
+        self.has_written_rows = has_rows && committed.is_ok();
+        match committed {
             Ok(()) => Ok(true),
             Err(error) if error.is_conflict() => Ok(false),
             Err(error) => Err(self.trap(error)),

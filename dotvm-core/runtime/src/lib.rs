@@ -12,6 +12,7 @@ pub mod audit;
 mod calls;
 mod contracts;
 mod door;
+mod durable;
 mod error;
 mod execute;
 mod host;
@@ -25,6 +26,9 @@ pub mod show;
 pub mod system;
 
 pub use contracts::{Change, Deployed, Runtime};
+pub use durable::{
+    CHECKPOINT_FORMAT, InstanceView, KeptRun, ListedMachine, Machine, MachineHead, MachineStatus, MachineView,
+};
 pub use error::RuntimeError;
 pub use execute::{Execution, Options, execute, execute_again};
 pub use host::{Event, TxHost};

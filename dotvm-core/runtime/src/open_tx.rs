@@ -1,6 +1,7 @@
 //! The open transaction of an execution: the operations on it, and what is undone with it.
 
 mod files;
+mod saved;
 
 use std::collections::BTreeSet;
 use std::ops::Bound;

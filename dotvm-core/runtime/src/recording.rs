@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dotvm_codec::{Damage, Reader, Writer};
 
+use crate::durable::basics::{restore_bytes, restore_time, save_time};
 use crate::system::{Stream, System, SystemError};
 
 /// Most bytes that are written down for one execution.
@@ -41,6 +43,53 @@ impl OutsideCall {
             OutsideCall::Monotonic(_) => "reads the monotonic clock",
             OutsideCall::Entropy(_) => "asks for random bytes",
         }
+    }
+
+    fn save(&self, to: &mut Writer) {
+        match self {
+            OutsideCall::Write(stream, bytes) => {
+                to.byte(if *stream == Stream::Output { 0 } else { 1 });
+                to.bytes(bytes);
+            }
+            OutsideCall::Read(max, bytes) => {
+                to.byte(2);
+                to.count(*max);
+                to.bytes(bytes);
+            }
+            OutsideCall::Argument(index, argument) => {
+                to.byte(3);
+                to.number(*index);
+                to.optional_bytes(argument.as_deref());
+            }
+            OutsideCall::Wall(time) => {
+                to.byte(4);
+                save_time(*time, to);
+            }
+            OutsideCall::Monotonic(time) => {
+                to.byte(5);
+                save_time(*time, to);
+            }
+            OutsideCall::Entropy(bytes) => {
+                to.byte(6);
+                to.bytes(bytes);
+            }
+        }
+    }
+
+    fn restore(from: &mut Reader<'_>) -> Result<OutsideCall, Damage> {
+        Ok(match from.byte()? {
+            0 => OutsideCall::Write(Stream::Output, restore_bytes(from)?),
+            1 => OutsideCall::Write(Stream::Error, restore_bytes(from)?),
+            2 => OutsideCall::Read(from.small()?, restore_bytes(from)?),
+            3 => {
+                let index = from.number()?;
+                OutsideCall::Argument(index, from.optional_bytes()?.map(Bytes::copy_from_slice))
+            }
+            4 => OutsideCall::Wall(restore_time(from)?),
+            5 => OutsideCall::Monotonic(restore_time(from)?),
+            6 => OutsideCall::Entropy(restore_bytes(from)?),
+            _ => return from.damage("there is no such call to the outside"),
+        })
     }
 
     fn bytes(&self) -> usize {
@@ -133,6 +182,23 @@ impl<S: System> System for Recorder<S> {
         self.calls.clear();
         self.bytes = 0;
         self.inner.restart()
+    }
+
+    fn save(&self, to: &mut Writer) {
+        to.flag(self.is_on);
+        to.count(self.calls.len());
+        self.calls.iter().for_each(|call| call.save(to));
+        self.inner.save(to);
+    }
+
+    fn restore(&mut self, from: &mut Reader<'_>) -> Result<(), Damage> {
+        let was_on = from.flag()?;
+        from.require(was_on || !self.is_on, "the run was not recorded from its beginning")?;
+        let calls = (0..from.count(1)?).map(|_| OutsideCall::restore(from)).collect::<Result<_, _>>()?;
+        self.calls = calls;
+        self.bytes = self.calls.iter().map(|call| call.bytes() + CALL_BYTES).sum();
+        self.is_on = was_on;
+        self.inner.restore(from)
     }
 
     fn finish(&mut self) -> Result<(), SystemError> {

@@ -1,5 +1,6 @@
 //! Scratch slots: words that live as long as the transaction, with an undo log for savepoints.
 
+use dotvm_codec::{Damage, Reader, Writer};
 use dotvm_core::host::SlotValue;
 use hashbrown::HashMap;
 
@@ -54,6 +55,47 @@ impl Scratch {
         }
     }
 
+    /// Writes the slots down.
+    pub(crate) fn save(&self, to: &mut Writer) {
+        save_places(&self.places, to);
+        let mut others: Vec<_> = self.others.iter().collect();
+        others.sort_unstable_by_key(|(contract, _)| **contract);
+        to.count(others.len());
+        for (&contract, places) in others {
+            to.number(contract);
+            save_places(places, to);
+        }
+        to.count(self.values.len());
+        self.values.iter().for_each(|value| to.bytes(value.as_bytes()));
+        to.count(self.undo.len());
+        for (place, value) in &self.undo {
+            to.count(*place);
+            to.bytes(value.as_bytes());
+        }
+    }
+
+    /// Reads slots.
+    pub(crate) fn restore(from: &mut Reader<'_>) -> Result<Scratch, Damage> {
+        let mut greatest = None;
+        let mut scratch = Scratch { places: restore_places(&mut greatest, from)?, ..Scratch::default() };
+        for _ in 0..from.count(2)? {
+            let contract = from.small()?;
+            let places = restore_places(&mut greatest, from)?;
+            let is_new = scratch.others.insert(contract, places).is_none();
+            from.require(is_new, "a contract's scratch slots are there twice")?;
+        }
+        for _ in 0..from.count(1)? {
+            scratch.values.push(restore_value(from)?);
+        }
+        for _ in 0..from.count(2)? {
+            let place = from.small()?;
+            greatest = greatest.max(Some(place));
+            scratch.undo.push((place, restore_value(from)?));
+        }
+        from.require(greatest < Some(scratch.values.len()), "a scratch slot has no value")?;
+        Ok(scratch)
+    }
+
     /// A point to roll back to.
     pub(crate) fn mark(&self) -> usize {
         self.undo.len()
@@ -64,5 +106,35 @@ impl Scratch {
         for (place, value) in self.undo.drain(mark..).rev() {
             self.values[place] = value;
         }
+    }
+}
+
+type Places = HashMap<Box<[u8]>, usize>;
+
+fn save_places(places: &Places, to: &mut Writer) {
+    let mut places: Vec<_> = places.iter().collect();
+    places.sort_unstable();
+    to.count(places.len());
+    for (key, place) in places {
+        to.bytes(key);
+        to.count(*place);
+    }
+}
+
+fn restore_places(greatest: &mut Option<usize>, from: &mut Reader<'_>) -> Result<Places, Damage> {
+    let mut places = Places::new();
+    for _ in 0..from.count(2)? {
+        let key = from.bytes()?.into();
+        let place = from.small()?;
+        *greatest = (*greatest).max(Some(place));
+        from.require(places.insert(key, place).is_none(), "a scratch slot is there twice")?;
+    }
+    Ok(places)
+}
+
+fn restore_value(from: &mut Reader<'_>) -> Result<SlotValue, Damage> {
+    match SlotValue::new(from.bytes()?) {
+        Some(value) => Ok(value),
+        None => from.damage("the value of a scratch slot is too long"),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dotvm_codec::{Damage, Reader, Writer};
 
 /// Where a program writes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,12 @@ pub trait System: Send {
     /// The execution begins again, because another transaction was in its way. False if that cannot be, because
     /// what was read or written outside cannot be taken back.
     fn restart(&mut self) -> bool;
+    /// Writes down what it has to know of itself when the execution goes on in another process.
+    fn save(&self, _to: &mut Writer) {}
+    /// Reads what [`System::save`] wrote; the execution goes on from there.
+    fn restore(&mut self, _from: &mut Reader<'_>) -> Result<(), Damage> {
+        Ok(())
+    }
     /// The execution has come to its end.
     fn finish(&mut self) -> Result<(), SystemError> {
         Ok(())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dotvm_codec::{Damage, Reader, Writer};
-use dotvm_core::heap::Heap;
+use dotvm_core::heap::{Heap, Parts};
 use dotvm_core::limits::{Limits, PAGE_BYTES};
 use dotvm_core::module::Module;
 
@@ -18,7 +18,7 @@ impl Memory {
         to.number(self.touched);
         to.count(self.dropped.len());
         self.dropped.iter().for_each(|&is_dropped| to.flag(is_dropped));
-        let (top, live, free) = self.heap.parts();
+        let Parts { top, live, free } = self.heap.parts();
         to.number(top);
         to.count(live.len());
         for (address, class) in live {
@@ -28,7 +28,7 @@ impl Memory {
         to.count(free.len());
         for blocks in free {
             to.count(blocks.len());
-            blocks.iter().for_each(|&address| to.number(address));
+            blocks.into_iter().for_each(|address| to.number(address));
         }
         to.flag(self.guarded.is_some());
         if let Some(guarded) = &self.guarded {
@@ -111,7 +111,7 @@ fn restore_heap(module: &Module, size: u64, from: &mut Reader<'_>) -> Result<Hea
         let count = from.count(1)?;
         free.push((0..count).map(|_| from.number()).collect::<Result<_, _>>()?);
     }
-    match Heap::from_parts(base, top, &live, free) {
+    match Heap::from_parts(base, Parts { top, live, free }) {
         Some(heap) => Ok(heap),
         None => from.damage("the allocator's blocks do not lie one behind the other"),
     }

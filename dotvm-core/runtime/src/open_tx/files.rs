@@ -23,6 +23,16 @@ pub(crate) struct Files {
 }
 
 impl Files {
+    /// The collections: sizes and blocks.
+    pub(crate) fn collections(self) -> (CollectionId, CollectionId) {
+        (self.sizes, self.blocks)
+    }
+
+    /// Files in these collections.
+    pub(crate) fn of_collections(sizes: CollectionId, blocks: CollectionId) -> Files {
+        Files { sizes, blocks }
+    }
+
     /// Opens the collections, and in a transaction that may write makes them.
     pub(crate) fn open(tx: &mut Tx, contract: ContractId) -> Result<Files, DbError> {
         let mut collection =
