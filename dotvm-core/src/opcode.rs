@@ -563,6 +563,7 @@ macro_rules! for_each_op {
             0xF826 VDot "V.DOT" (Lane) "[a b] → [v]" () A Next () "twice as wide lanes: the sum of the signed products of two neighbours";
             0xF827 VNarrow "V.NARROW" (Lane LaneNarrowing) "[a b] → [v]" () A Next () "half as wide lanes, those of a below: low bits, or signed lanes kept within the signed or unsigned numbers";
             0xF828 VWiden "V.WIDEN" (Lane Widening) "[a] → [v]" () A Next () "twice as wide lanes of the low or high half, zero- or sign-extended";
+            0xF829 VCvt "V.CVT" (Conversion) "[a] → [v]" () A Next () "conversion of every lane: integers of 32 bits from and to binary32, of 64 from and to binary64, saturating; promote takes the low half of the lanes, demote leaves it";
             0xF82A VMulhi "V.MULHI" (Lane Signedness) "[a b] → [v]" () A Next () "high half of the product, unsigned or signed";
 
             // Page A (0xF9): array kernels

@@ -774,7 +774,7 @@ impl<'a> FunctionVerifier<'a> {
         }
         let bits = self.module.width.bits();
         match inst.op {
-            Op::Fcvt => self.check_conversion(inst),
+            Op::Fcvt | Op::VCvt => self.check_conversion(inst),
             Op::Recover if inst.a != SignatureAlg::Secp256k1 as u64 => {
                 let name = SignatureAlg::from_code(inst.a).map_or("", SignatureAlg::name);
                 Err(self.error(inst, format!("no public key can be recovered from a signature of {name}")))
@@ -807,6 +807,11 @@ impl<'a> FunctionVerifier<'a> {
         let name = format!("{} {}", inst.op.mnemonic(), conversion.name());
         if inst.prefix.is_some() && conversion.is_between_formats() {
             return Err(self.error(inst, format!("{name} takes no width prefix")));
+        }
+        if inst.op == Op::VCvt && !conversion.has_lanes() {
+            return Err(
+                self.error(inst, format!("{name} does not exist: lanes do not trap, and none is a word"))
+            );
         }
         if self.module.width.bits() < conversion.narrowest_word() {
             return Err(self.error(inst, format!("{name} does not exist in a 32-bit module")));

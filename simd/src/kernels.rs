@@ -11,6 +11,8 @@
 mod axpy;
 mod dot;
 mod matmul;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::collections::TryReserveError;
 use std::ops::Range;

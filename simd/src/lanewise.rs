@@ -3,7 +3,7 @@
 //! A lane comes as the low bits of a 64-bit number, the others zero, and goes the same way; what a function gives above
 //! its lane is cut off. The number of lanes of a limb is a constant, so that the compiler unrolls and vectorises.
 
-use dotvm_arch::float::{Float, Rounding};
+use dotvm_arch::float::{Conversion, Float, Rounding};
 use dotvm_arch::{Lane, Word};
 
 use crate::extract;
@@ -308,4 +308,34 @@ pub fn float<W: Word>(operation: FloatOp, lane: Lane, operands: [W; 3]) -> W {
 /// Lane 0 of the lanes combined pairwise, the upper half with the lower half again and again.
 pub fn float_fold<W: Word>(operation: FloatOp, lane: Lane, a: W) -> u64 {
     fold(lane, a, |x, y| float(operation, lane, [x, y, y]))
+}
+
+/// Every lane converted, by one that [`Conversion::has_lanes`]; others leave zeros.
+pub fn convert<W: Word>(conversion: Conversion, a: W) -> W {
+    use Conversion::*;
+    let single = |lane: u64| f32::from_low_bits(lane);
+    let double = |lane: u64| f64::from_low_bits(lane);
+    macro_rules! map {
+        ($bits:literal $lane:ident $result:expr) => {
+            map3::<W, $bits>([a; 3], |$lane, _, _| $result)
+        };
+    }
+    // Casts of the language saturate, round to the nearest even number and make 0 of NaN.
+    match conversion {
+        ToS32Sat => map!(32 x (single(x) as i32) as u64),
+        ToU32Sat => map!(32 x (single(x) as u32).into()),
+        ToS64Sat => map!(64 x (double(x) as i64) as u64),
+        ToU64Sat => map!(64 x double(x) as u64),
+        FromS32 => map!(32 x (x as i32 as f32).canonical_bits()),
+        FromU32 => map!(32 x (x as u32 as f32).canonical_bits()),
+        FromS64 => map!(64 x (x as i64 as f64).canonical_bits()),
+        FromU64 => map!(64 x (x as f64).canonical_bits()),
+        Promote => {
+            pack(Lane::F64, |index| Some(single(extract(Lane::F32, a, index)?).to_f64().canonical_bits()))
+        }
+        Demote => pack(Lane::F32, |index| {
+            Some(f32::from_f64(double(extract(Lane::F64, a, index)?)).canonical_bits())
+        }),
+        _ => W::ZERO,
+    }
 }

@@ -51,6 +51,15 @@ impl Conversion {
         }
     }
 
+    /// Whether it is one of lanes, too: none traps, and integers are as wide as the numbers they are converted from or to.
+    pub const fn has_lanes(self) -> bool {
+        use Conversion::*;
+        match self {
+            ToS32Sat | ToU32Sat | ToS64Sat | ToU64Sat | FromS32 | FromU32 | FromS64 | FromU64 => true,
+            _ => self.is_between_formats(),
+        }
+    }
+
     /// Converts the low bits of a word, with the format `F` on the floating-point side.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Page V: packed lanes in a word.
 
-use dotvm_arch::float::Rounding;
+use dotvm_arch::float::{Conversion, Rounding};
 use dotvm_arch::{Lane, Word};
 use dotvm_core::opcode::Op;
 use dotvm_simd::{self as simd, Binary, FloatOp, Shift};
@@ -14,6 +14,10 @@ pub(crate) fn lanes<W: Word>(op: Op, slots: &mut [W], imms: [u64; 2], constants:
     let [a, b, c] = [0, 1, 2].map(operand);
     if op == Op::VBlend {
         slots[0] = simd::blend(a, b, c);
+        return;
+    }
+    if op == Op::VCvt {
+        slots[0] = simd::convert(Conversion::from_code(code).expect("the verifier checked the kind"), a);
         return;
     }
     let lane = Lane::from_code(code).expect("the verifier checked the lane");

@@ -1,6 +1,7 @@
 //! Page V: packed lanes in a word, as lists of numbers.
 
 use dotvm_arch::Lane;
+use dotvm_arch::float::Conversion;
 use dotvm_core::opcode::Op;
 use num_bigint::{BigInt, BigUint};
 use num_integer::Integer;
@@ -188,4 +189,24 @@ pub fn lanes(op: Op, bits: u32, lane: Lane, imm: u64, operands: &[BigUint], cons
         Op::VMulhi if imm == 0 => each(&|x| (x[0] * x[1]) >> n),
         _ => each(&|x| wrap(&(integer(x[0]) * integer(x[1])).div_floor(&(BigInt::one() << n)), n)),
     }
+}
+
+/// V.CVT.
+pub fn convert_lanes(bits: u32, kind: u64, operand: &BigUint) -> BigUint {
+    use Conversion::*;
+    let conversion = Conversion::from_code(kind).expect("the verifier checked the kind");
+    // Bits of a lane before and after.
+    let (before, after) = match conversion {
+        Promote => (32, 64),
+        Demote => (64, 32),
+        ToS32Sat | ToU32Sat | FromS32 | FromU32 => (32, 32),
+        _ => (64, 64),
+    };
+    let format = if before.max(after) == 32 { BINARY32 } else { BINARY64 };
+    let converted: Vec<BigUint> = split(operand, bits, before)
+        .into_iter()
+        .take((bits / after) as usize)
+        .map(|lane| float(Op::Fcvt, format, 64, &[lane], kind).expect("no conversion of lanes traps"))
+        .collect();
+    join(&converted, after)
 }

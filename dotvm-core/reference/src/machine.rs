@@ -22,7 +22,7 @@ use num_traits::{ToPrimitive, Zero};
 
 use crate::arithmetic::{dynamic_gas, immediate, integer, signed, truncate, wrap};
 use crate::float::{BINARY32, BINARY64, float};
-use crate::lanes::lanes;
+use crate::lanes::{convert_lanes, lanes};
 use crate::memory::{Format, Memory};
 use crate::value::{Value, reachable};
 use crate::{from_w512, to_w512};
@@ -698,7 +698,7 @@ impl Machine<'_> {
             | Op::VDot
             | Op::VNarrow
             | Op::VWiden => self.packed(inst),
-            Op::VMulhi => self.packed(inst),
+            Op::VMulhi | Op::VCvt => self.packed(inst),
 
             // Page A: array kernels
             Op::ADot => self.dot_product(a)?,
@@ -755,6 +755,9 @@ impl Machine<'_> {
         if inst.op == Op::VBlend {
             let [a, b, mask] = [0, 1, 2].map(|operand| operands[operand].clone());
             return self.push((a & &mask) + (&b - (&b & &mask)));
+        }
+        if inst.op == Op::VCvt {
+            return self.push(convert_lanes(self.bits, inst.a, &operands[0]));
         }
         let lane = Lane::from_code(inst.a).expect("the verifier checked the lane");
         let places = match inst.op {

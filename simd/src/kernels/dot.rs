@@ -1,6 +1,6 @@
 //! Sums of products.
 
-use std::ops::Add;
+use std::marker::PhantomData;
 
 use super::{BLOCK, How};
 use crate::element::Element;
@@ -10,7 +10,7 @@ use crate::pool;
 /// What differs between integers and floating-point numbers.
 pub(super) trait Dot: Element {
     /// A sum of a block.
-    type Sum: Copy + Default + Send + Add<Output = Self::Sum>;
+    type Sum: Copy + Default + Send;
     /// The sum of the products of one block.
     fn block(level: Level, a: &[u8], b: &[u8]) -> Self::Sum;
     /// One sum and another.
@@ -35,7 +35,7 @@ pub(super) fn dot<E: Dot>(how: How, a: &[u8], b: &[u8]) -> u64 {
 struct Integers<'a, E> {
     a: &'a [u8],
     b: &'a [u8],
-    element: std::marker::PhantomData<E>,
+    element: PhantomData<E>,
 }
 
 impl<E: Element + Into<i64>> Kernel for Integers<'_, E> {
@@ -52,11 +52,17 @@ impl<E: Element + Into<i64>> Kernel for Integers<'_, E> {
 }
 
 macro_rules! integers {
-    ($($integer:ident)*) => {
+    ($($integer:ident $($better:ident)?;)*) => {
         $(impl Dot for $integer {
             type Sum = i64;
             fn block(level: Level, a: &[u8], b: &[u8]) -> i64 {
-                level.run(Integers::<$integer> { a, b, element: std::marker::PhantomData })
+                $(
+                    #[cfg(target_arch = "x86_64")]
+                    if let Some(sum) = super::x86::$better(level, a, b) {
+                        return sum;
+                    }
+                )?
+                level.run(Integers::<$integer> { a, b, element: PhantomData })
             }
             fn plus(a: i64, b: i64) -> i64 {
                 a.wrapping_add(b)
@@ -67,50 +73,52 @@ macro_rules! integers {
         })*
     };
 }
-integers!(i8 i16 i32 i64);
+integers! {
+    i8 bytes;
+    i16 halves;
+    i32;
+    i64;
+}
 
 macro_rules! floats {
-    ($($name:ident $float:ident $sums:literal;)*) => {
+    ($($float:ident $sums:literal $fold:ident $better:ident;)*) => {
         $(
-        struct $name<'a> {
-            a: &'a [u8],
-            b: &'a [u8],
+        /// The sum of a block of which all but less than one round of elements are in `sums`.
+        #[inline(always)]
+        pub(super) fn $fold(mut sums: [$float; $sums], a_rest: &[u8], b_rest: &[u8]) -> $float {
+            let rest = a_rest.chunks_exact($float::BYTES).zip(b_rest.chunks_exact($float::BYTES));
+            for (sum, (x, y)) in sums.iter_mut().zip(rest) {
+                *sum = $float::read(x).mul_add($float::read(y), *sum);
+            }
+            let mut half = $sums / 2;
+            while half > 0 {
+                for index in 0..half {
+                    sums[index] += sums[index + half];
+                }
+                half /= 2;
+            }
+            sums[0]
         }
 
-        impl Kernel for $name<'_> {
-            type Output = $float;
-
-            #[inline(always)]
-            fn run(self) -> $float {
+        impl Dot for $float {
+            type Sum = $float;
+            fn block(level: Level, a: &[u8], b: &[u8]) -> $float {
+                #[cfg(target_arch = "x86_64")]
+                if let Some(sum) = super::x86::$better(level, a, b) {
+                    return sum;
+                }
+                let _ = level;
                 const BYTES: usize = size_of::<$float>();
                 let mut sums = [0.0; $sums];
-                let (a, a_rest) = self.a.as_chunks::<{ $sums * BYTES }>();
-                let (b, b_rest) = self.b.as_chunks::<{ $sums * BYTES }>();
+                let (a, a_rest) = a.as_chunks::<{ $sums * BYTES }>();
+                let (b, b_rest) = b.as_chunks::<{ $sums * BYTES }>();
                 for (x, y) in a.iter().zip(b) {
                     for (index, sum) in sums.iter_mut().enumerate() {
                         let at = index * BYTES;
                         *sum = $float::read(&x[at..at + BYTES]).mul_add($float::read(&y[at..at + BYTES]), *sum);
                     }
                 }
-                let rest = a_rest.chunks_exact(BYTES).zip(b_rest.chunks_exact(BYTES));
-                for (sum, (x, y)) in sums.iter_mut().zip(rest) {
-                    *sum = $float::read(x).mul_add($float::read(y), *sum);
-                }
-                let mut half = $sums / 2;
-                while half > 0 {
-                    for index in 0..half {
-                        sums[index] += sums[index + half];
-                    }
-                    half /= 2;
-                }
-                sums[0]
-            }
-        }
-
-        impl Dot for $float {
-            type Sum = $float;
-            fn block(level: Level, a: &[u8], b: &[u8]) -> $float {
-                level.run($name { a, b })
+                $fold(sums, a_rest, b_rest)
             }
             fn plus(a: $float, b: $float) -> $float {
                 a + b
@@ -123,6 +131,6 @@ macro_rules! floats {
     };
 }
 floats! {
-    Singles f32 64;
-    Doubles f64 32;
+    f32 64 fold_singles singles;
+    f64 32 fold_doubles doubles;
 }

@@ -307,13 +307,14 @@ impl FunctionGenerator<'_> {
     }
 
     /// A conversion that exists in the module behind the prefix; the trapping ones are rare.
-    fn conversion(&mut self, prefix: Option<Prefix>) -> Option<u64> {
+    fn conversion(&mut self, op: Op, prefix: Option<Prefix>) -> Option<u64> {
         let bits = self.module.width.bits();
         let traps = self.one_in(20);
         let kinds: Vec<Conversion> = Conversion::ALL
             .iter()
             .copied()
             .filter(|kind| kind.narrowest_word() <= bits && !(prefix.is_some() && kind.is_between_formats()))
+            .filter(|&kind| op == Op::Fcvt || kind.has_lanes())
             .filter(|&kind| traps || kind as u8 >= Conversion::ToS32Sat as u8)
             .collect();
         Some(kinds[self.rng.usize(..kinds.len())] as u64)
@@ -340,7 +341,7 @@ impl FunctionGenerator<'_> {
             let value = match (imm, imms.first()) {
                 (Imm::Bits, None) if info.imms.len() == 1 => Some(self.rng.u64(1..=operating)),
                 (Imm::Bits, None) => Some(self.rng.u64(..operating)),
-                (Imm::Conversion, _) => self.conversion(prefix),
+                (Imm::Conversion, _) => self.conversion(info.op, prefix),
                 (Imm::Bits, Some(offset)) => Some(self.rng.u64(1..=operating - offset)),
                 (Imm::Lane, _) => {
                     let lanes: Vec<Lane> =
