@@ -88,7 +88,7 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 #[test]
-fn unsafe_stands_in_two_files() {
+fn unsafe_stands_in_few_files() {
     let mut files = Vec::new();
     rust_files(&root(), &mut files);
     assert!(files.len() > 100, "only {} source files found", files.len());
@@ -107,8 +107,18 @@ fn unsafe_stands_in_two_files() {
         .map(|path| path.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned())
         .collect();
     holders.sort();
-    // The second calls what was compiled for vector instructions that this machine was found to have.
-    assert_eq!(holders, ["dotvm-core/engine/src/registers.rs", "simd/src/level.rs"]);
+    let allowed = [
+        // The dispatch loop's access to slots; debug builds check what it assumes.
+        "dotvm-core/engine/src/registers.rs",
+        // Loops written by hand, to measure against.
+        "simd/benches/kernels.rs",
+        // What is written for vector instructions: loads and stores of arrays of the right size, and calls where the
+        // instructions were found on this machine.
+        "simd/src/kernels/x86.rs",
+        // Calls of what was compiled for vector instructions that were found.
+        "simd/src/level.rs",
+    ];
+    assert_eq!(holders, allowed);
 }
 
 #[test]

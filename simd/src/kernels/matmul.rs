@@ -2,7 +2,9 @@
 
 use super::{How, Sizes};
 use crate::element::Element;
-use crate::level::{Kernel, Kind};
+#[cfg(target_arch = "x86_64")]
+use crate::level::Kind;
+use crate::level::{Kernel, Level};
 use crate::pool;
 
 /// Rows of the product that are computed together.
@@ -26,6 +28,7 @@ struct Packed<'a, E> {
 
 /// Some rows of the product, with the terms of a packed part added.
 struct Rows<'a, E, const W: usize> {
+    level: Level,
     /// The same rows of the first matrix.
     a: &'a [u8],
     /// The rows.
@@ -34,12 +37,63 @@ struct Rows<'a, E, const W: usize> {
     sizes: Sizes,
 }
 
-impl<E: Element, const W: usize> Kernel for Rows<'_, E, W> {
+/// An element of matrices.
+pub(super) trait Entry: Element {
+    /// Adds the terms of a panel to a tile; false if it did nothing, as [`add_terms`] is as good.
+    #[inline(always)]
+    fn tile<const W: usize>(_: Level, _: [&[u8]; 4], _: &[Self], _: &mut [[Self; W]; TILE_ROWS]) -> bool {
+        false
+    }
+}
+
+macro_rules! entries {
+    ($($element:ident $($better:ident)?;)*) => {
+        $(impl Entry for $element {
+            $(
+                #[cfg(target_arch = "x86_64")]
+                #[inline(always)]
+                fn tile<const W: usize>(
+                    level: Level,
+                    factors: [&[u8]; 4],
+                    panel: &[Self],
+                    sums: &mut [[Self; W]; TILE_ROWS],
+                ) -> bool {
+                    super::x86::$better(level, factors, panel, sums)
+                }
+            )?
+        })*
+    };
+}
+entries! {
+    i8;
+    i16 tile_i16;
+    i32 tile_i32;
+    i64;
+    f32 tile_f32;
+    f64 tile_f64;
+}
+
+/// Adds the terms of a panel to a tile: of each row the factors are given as bytes.
+#[inline(always)]
+fn add_terms<E: Element, const W: usize>(factors: [&[u8]; 4], panel: &[E], sums: &mut [[E; W]; TILE_ROWS]) {
+    let [first, second, third, fourth] = factors.map(|bytes| bytes.chunks_exact(E::BYTES));
+    let factors = first.zip(second).zip(third.zip(fourth));
+    for (((first, second), (third, fourth)), row) in factors.zip(panel.as_chunks::<W>().0) {
+        let factors = [first, second, third, fourth].map(E::read);
+        for (sums, factor) in sums.iter_mut().zip(factors) {
+            for (sum, &term) in sums.iter_mut().zip(row) {
+                *sum = factor.mul_add(term, *sum);
+            }
+        }
+    }
+}
+
+impl<E: Entry, const W: usize> Kernel for Rows<'_, E, W> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let Rows { a, c, packed, sizes } = self;
+        let Rows { level, a, c, packed, sizes } = self;
         let Packed { panels, first_term, terms, first_column, columns } = *packed;
         let (a_row, c_row) = (sizes.inner * E::BYTES, sizes.columns * E::BYTES);
         let rows = c.len() / c_row;
@@ -61,19 +115,12 @@ impl<E: Element, const W: usize> Kernel for Rows<'_, E, W> {
                     }
                 }
                 // Rows behind the last are the last again, and not kept.
-                let terms_of = |row: usize| {
+                let factors = [0, 1, 2, 3].map(|row: usize| {
                     let start = (tile + row.min(height - 1)) * a_row + first_term * E::BYTES;
-                    a[start..start + terms * E::BYTES].chunks_exact(E::BYTES)
-                };
-                let [first, second, third, fourth] = [0, 1, 2, 3].map(terms_of);
-                let factors = first.zip(second).zip(third.zip(fourth));
-                for (((first, second), (third, fourth)), row) in factors.zip(panel.chunks_exact(W)) {
-                    let factors = [first, second, third, fourth].map(E::read);
-                    for (sums, factor) in sums.iter_mut().zip(factors) {
-                        for (sum, &term) in sums.iter_mut().zip(row) {
-                            *sum = factor.mul_add(term, *sum);
-                        }
-                    }
+                    &a[start..start + terms * E::BYTES]
+                });
+                if !E::tile(level, factors, panel, &mut sums) {
+                    add_terms(factors, panel, &mut sums);
                 }
                 for (row, sums) in sums.iter().enumerate().take(height) {
                     let start = (tile + row) * c_row + column * E::BYTES;
@@ -87,7 +134,7 @@ impl<E: Element, const W: usize> Kernel for Rows<'_, E, W> {
     }
 }
 
-fn with_panels<E: Element, const W: usize>(how: How, a: &[u8], b: &[u8], c: &mut [u8], sizes: Sizes) {
+fn with_panels<E: Entry, const W: usize>(how: How, a: &[u8], b: &[u8], c: &mut [u8], sizes: Sizes) {
     let mut panels = vec![E::ZERO; TERMS.min(sizes.inner) * COLUMNS.min(sizes.columns).next_multiple_of(W)];
     let (a_row, c_row) = (sizes.inner * E::BYTES, sizes.columns * E::BYTES);
     for first_column in (0..sizes.columns).step_by(COLUMNS) {
@@ -111,25 +158,32 @@ fn with_panels<E: Element, const W: usize>(how: How, a: &[u8], b: &[u8], c: &mut
             let cost = sizes.rows.saturating_mul(terms * columns) / 4;
             let pieces = a.chunks(PIECE_ROWS * a_row).zip(c.chunks_mut(PIECE_ROWS * c_row));
             pool::for_each(how.spread, cost, pieces, |(a, c)| {
-                how.level.run(Rows::<E, W> { a, c, packed: &packed, sizes });
+                let level = how.level;
+                level.run(Rows::<E, W> { level, a, c, packed: &packed, sizes });
             });
         }
     }
 }
 
-pub(super) fn matmul<E: Element>(how: How, a: &[u8], b: &[u8], c: &mut [u8], sizes: Sizes) {
+pub(super) fn matmul<E: Entry>(how: How, a: &[u8], b: &[u8], c: &mut [u8], sizes: Sizes) {
     if sizes.inner == 0 {
         // Sums of nothing.
         return c.fill(0);
     }
-    match (how.level.kind(), E::BYTES) {
-        #[cfg(target_arch = "x86_64")]
-        (Kind::Avx512, 8) => with_panels::<E, 32>(how, a, b, c, sizes),
-        #[cfg(target_arch = "x86_64")]
-        (Kind::Avx512, 4) => with_panels::<E, 64>(how, a, b, c, sizes),
-        #[cfg(target_arch = "x86_64")]
-        (Kind::Avx2, 4) => with_panels::<E, 16>(how, a, b, c, sizes),
-        (_, 8) => with_panels::<E, 8>(how, a, b, c, sizes),
-        _ => with_panels::<E, 32>(how, a, b, c, sizes),
+    // Two registers of columns.
+    #[cfg(target_arch = "x86_64")]
+    if how.level.kind() == Kind::Avx512 {
+        return match E::BYTES {
+            8 => with_panels::<E, 16>(how, a, b, c, sizes),
+            4 => with_panels::<E, 32>(how, a, b, c, sizes),
+            2 => with_panels::<E, 64>(how, a, b, c, sizes),
+            _ => with_panels::<E, 128>(how, a, b, c, sizes),
+        };
+    }
+    match E::BYTES {
+        8 => with_panels::<E, 8>(how, a, b, c, sizes),
+        4 => with_panels::<E, 16>(how, a, b, c, sizes),
+        2 => with_panels::<E, 32>(how, a, b, c, sizes),
+        _ => with_panels::<E, 64>(how, a, b, c, sizes),
     }
 }

@@ -1,5 +1,5 @@
-//! Blocks of dot products with the vector instructions of x86-64, where the compiler does not find the best ones by itself:
-//! floating-point numbers need all their sums in registers, integers of 8 and 16 bits the multiplication of pairs.
+//! Blocks of dot products and tiles of matrices with the vector instructions of x86-64, where the compiler does not find the
+//! best ones by itself: sums that must stay in registers, the multiplication of pairs of small integers.
 
 use std::arch::x86_64::*;
 
@@ -184,4 +184,110 @@ fn halves_avx512(a: &[u8], b: &[u8]) -> i64 {
         total += sum_of_i64_256(_mm512_extracti64x4_epi64::<1>(sums));
     }
     total
+}
+
+/// A tile of a product of matrices: four rows by two registers of columns, which stay in registers while a panel of the
+/// second matrix goes by.
+macro_rules! tiles {
+    ($name:ident $features:literal $element:ident $width:literal $load:ident $store:ident $pointer:ty, $splat:ident $fused:ident) => {
+        #[target_feature(enable = $features)]
+        fn $name(factors: [&[u8]; 4], panel: &[$element], sums: &mut [[$element; $width]; 4]) {
+            const HALF: usize = $width / 2;
+            let load = |elements: &[$element; HALF]| {
+                // SAFETY: as many elements are there to be read as a register holds, at any address.
+                unsafe { $load(elements.as_ptr().cast::<$pointer>()) }
+            };
+            let halves = |row: &[$element; $width]| {
+                let halves = row.as_chunks::<HALF>().0;
+                [load(&halves[0]), load(&halves[1])]
+            };
+            let [first, second, third, fourth] = factors.map(|bytes| bytes.as_chunks().0);
+            let mut registers = [halves(&sums[0]), halves(&sums[1]), halves(&sums[2]), halves(&sums[3])];
+            let factors = first.iter().zip(second).zip(third.iter().zip(fourth));
+            for (row, ((first, second), (third, fourth))) in panel.as_chunks::<$width>().0.iter().zip(factors)
+            {
+                let [low, high] = halves(row);
+                let factors = [first, second, third, fourth];
+                for (sums, factor) in registers.iter_mut().zip(factors) {
+                    let factor = $splat($element::from_le_bytes(*factor));
+                    sums[0] = $fused(factor, low, sums[0]);
+                    sums[1] = $fused(factor, high, sums[1]);
+                }
+            }
+            for (to, from) in sums.iter_mut().zip(registers) {
+                for (to, from) in to.as_chunks_mut::<HALF>().0.iter_mut().zip(from) {
+                    // SAFETY: as many elements are there to be written as a register holds, at any address.
+                    unsafe { $store(to.as_mut_ptr().cast::<$pointer>(), from) };
+                }
+            }
+        }
+    };
+}
+
+#[target_feature(enable = "avx2")]
+fn fused_i32_256(a: __m256i, b: __m256i, c: __m256i) -> __m256i {
+    _mm256_add_epi32(_mm256_mullo_epi32(a, b), c)
+}
+
+#[target_feature(enable = "avx2")]
+fn fused_i16_256(a: __m256i, b: __m256i, c: __m256i) -> __m256i {
+    _mm256_add_epi16(_mm256_mullo_epi16(a, b), c)
+}
+
+#[target_feature(enable = "avx512f")]
+fn fused_i32_512(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
+    _mm512_add_epi32(_mm512_mullo_epi32(a, b), c)
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn fused_i16_512(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
+    _mm512_add_epi16(_mm512_mullo_epi16(a, b), c)
+}
+
+tiles!(tile_f64_avx2 "avx2,fma" f64 8 _mm256_loadu_pd _mm256_storeu_pd f64, _mm256_set1_pd _mm256_fmadd_pd);
+tiles!(tile_f32_avx2 "avx2,fma" f32 16 _mm256_loadu_ps _mm256_storeu_ps f32, _mm256_set1_ps _mm256_fmadd_ps);
+tiles!(tile_i32_avx2 "avx2" i32 16 _mm256_loadu_si256 _mm256_storeu_si256 __m256i, _mm256_set1_epi32 fused_i32_256);
+tiles!(tile_i16_avx2 "avx2" i16 32 _mm256_loadu_si256 _mm256_storeu_si256 __m256i, _mm256_set1_epi16 fused_i16_256);
+tiles!(tile_f64_avx512 "avx512f" f64 16 _mm512_loadu_pd _mm512_storeu_pd f64, _mm512_set1_pd _mm512_fmadd_pd);
+tiles!(tile_f32_avx512 "avx512f" f32 32 _mm512_loadu_ps _mm512_storeu_ps f32, _mm512_set1_ps _mm512_fmadd_ps);
+tiles!(tile_i32_avx512 "avx512f" i32 32 _mm512_loadu_si512 _mm512_storeu_si512 __m512i, _mm512_set1_epi32 fused_i32_512);
+tiles!(tile_i16_avx512 "avx512f,avx512bw" i16 64 _mm512_loadu_si512 _mm512_storeu_si512 __m512i, _mm512_set1_epi16 fused_i16_512);
+
+macro_rules! tile_at_level {
+    ($($name:ident $element:ident $avx2:ident $narrow:literal $avx512:ident $wide:literal;)*) => {
+        $(
+        /// Adds the terms of a panel to a tile; false if there is nothing better for this level and width than what the
+        /// compiler makes.
+        #[inline(always)]
+        pub(super) fn $name<const W: usize>(
+            level: Level,
+            factors: [&[u8]; 4],
+            panel: &[$element],
+            sums: &mut [[$element; W]; 4],
+        ) -> bool {
+            let sums = sums.as_flattened_mut();
+            match level.kind() {
+                Kind::Avx2 if W == $narrow => {
+                    let Some(sums) = sums.as_chunks_mut::<$narrow>().0.first_chunk_mut() else { return false };
+                    // SAFETY: a level of this kind exists only where AVX2 and FMA were found.
+                    unsafe { $avx2(factors, panel, sums) };
+                    true
+                }
+                Kind::Avx512 if W == $wide => {
+                    let Some(sums) = sums.as_chunks_mut::<$wide>().0.first_chunk_mut() else { return false };
+                    // SAFETY: a level of this kind exists only where AVX-512 F, BW, DQ and VL were found.
+                    unsafe { $avx512(factors, panel, sums) };
+                    true
+                }
+                _ => false,
+            }
+        }
+        )*
+    };
+}
+tile_at_level! {
+    tile_f64 f64 tile_f64_avx2 8 tile_f64_avx512 16;
+    tile_f32 f32 tile_f32_avx2 16 tile_f32_avx512 32;
+    tile_i32 i32 tile_i32_avx2 16 tile_i32_avx512 32;
+    tile_i16 i16 tile_i16_avx2 32 tile_i16_avx512 64;
 }
