@@ -110,7 +110,7 @@ impl GuestOptions {
                 None => return Ok(None),
             },
         };
-        let options = Options { module_name: None, abi: self.abi.clone(), services: !self.no_services };
+        let options = Options { abi: self.abi.clone(), services: !self.no_services, ..Options::default() };
         let refused = |error: FrontendError| Failure::new(Exit::Input, format!("{name} is refused: {error}"));
         let parsed = frontend.parse(&source).map_err(refused)?;
         let translation = parsed.translate(&options).map_err(refused)?;

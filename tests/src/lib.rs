@@ -8,4 +8,5 @@ pub mod heap_model;
 pub mod mock_host;
 pub mod outside;
 pub mod pvm;
+pub mod rvm;
 pub mod text_test;

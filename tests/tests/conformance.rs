@@ -26,11 +26,14 @@ impl Executor for Engine {
             Limits { gas: Gas::MAX, guest_gas: inputs.budget.unwrap_or(u64::MAX), ..Limits::default() };
         let mut host = MockHost::new(env(0, Width::W64));
         host.env.input = inputs.stdin.clone().into();
+        host.outside.input = inputs.stdin.clone().into();
+        host.outside.arguments = inputs.args.iter().map(|argument| argument.clone().into()).collect();
         let invocation = Invocation { function, words: Vec::new(), refs: Vec::new() };
         let outcome = dotvm_engine::run(&program, &invocation, &limits, &mut host)?;
         let events = host.transaction.map(|transaction| transaction.now.state.events).unwrap_or_default();
-        let stdout = events.iter().flat_map(|event| event.data.to_vec()).collect();
-        Ok(Ran { outcome, stdout, stderr: Vec::new(), files: Default::default() })
+        let [stdout, stderr] = host.outside.written;
+        let stdout = events.iter().flat_map(|event| event.data.to_vec()).chain(stdout).collect();
+        Ok(Ran { outcome, stdout, stderr, files: Default::default() })
     }
 }
 

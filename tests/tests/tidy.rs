@@ -34,7 +34,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dotvm-pvm", &["dotvm-arch", "dotvm-core", "dotvm-frontend"]),
     ("dotvm-pvm-oracle", &[]),
     ("dotvm-test-modes", &[]),
-    ("dotvm-transpiler", &["dotvm-core", "dotvm-frontend", "dotvm-pvm"]),
+    ("dotvm-rvm", &["dotvm-arch", "dotvm-core", "dotvm-frontend"]),
+    ("dotvm-rvm-oracle", &[]),
+    ("dotvm-transpiler", &["dotvm-core", "dotvm-frontend", "dotvm-pvm", "dotvm-rvm"]),
     ("dotvm-asm", &["dotvm-arch", "dotvm-core", "dotdb-document", "dotdb-query"]),
 ];
 

@@ -8,6 +8,7 @@ mod ending;
 mod explanation;
 mod source;
 
+use dotvm_core::capability::CapabilitySet;
 use dotvm_core::module::Module;
 use dotvm_core::outcome::Outcome;
 
@@ -35,11 +36,13 @@ pub struct Options {
     pub abi: Option<String>,
     /// Whether the machine's default services are on (PVM).
     pub services: bool,
+    /// Capabilities that the host refuses: what needs them fails as the machine says, where it says so (RVM).
+    pub denied: CapabilitySet,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { module_name: None, abi: None, services: true }
+        Options { module_name: None, abi: None, services: true, denied: CapabilitySet::NONE }
     }
 }
 

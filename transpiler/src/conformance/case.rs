@@ -43,6 +43,7 @@ pub(super) fn run(
         module_name: None,
         abi: case["abi"].as_str().map(str::to_owned),
         services: case["services"].as_bool().unwrap_or(true),
+        ..Options::default()
     };
     let expect = &case["expect"];
     let mut differences = Vec::new();
