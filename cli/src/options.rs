@@ -131,6 +131,14 @@ pub struct ExecutionOptions {
     #[arg(long, value_name = "N", default_value_t = Limits::default().call_depth, help_heading = "Limits")]
     depth: u32,
 
+    /// Processes and threads at a time, the first task included
+    #[arg(long, value_name = "N", default_value_t = Limits::default().tasks, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
+    tasks: u32,
+
+    /// Messages that wait in a task's mailbox
+    #[arg(long, value_name = "N", default_value_t = Limits::default().mailbox, help_heading = "Limits")]
+    mailbox: u32,
+
     /// Grant a capability besides the default ones (can be repeated); all grants every one, none takes the default
     /// ones back [default: all but clock and entropy, which make runs differ]
     #[arg(long, value_name = "CAP", value_parser = grant(), help_heading = "Capabilities")]
@@ -221,6 +229,8 @@ impl ExecutionOptions {
                 memory_pages: self.memory,
                 heap_bytes: self.heap,
                 call_depth: self.depth,
+                tasks: self.tasks,
+                mailbox: self.mailbox,
                 ..Limits::default()
             },
             env: Env {

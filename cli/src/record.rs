@@ -142,6 +142,8 @@ pub struct LimitsRecord {
     stack_refs: u32,
     heap_bytes: u64,
     contract_depth: u32,
+    tasks: u32,
+    mailbox: u32,
 }
 
 /// What ENV reads.
@@ -285,6 +287,8 @@ impl RunRecord {
             guest_gas,
             heap_bytes,
             contract_depth,
+            tasks,
+            mailbox,
         } = options.limits;
         let Env { caller, value, height, time, chain, contract: _, input, seed } = &options.env;
         let numbers = |words: &[W512]| words.iter().copied().map(Number).collect();
@@ -303,6 +307,8 @@ impl RunRecord {
                 stack_refs,
                 heap_bytes,
                 contract_depth,
+                tasks,
+                mailbox,
             },
             environment: EnvironmentRecord {
                 caller: Number(*caller),
@@ -370,6 +376,8 @@ impl RunRecord {
             stack_refs,
             heap_bytes,
             contract_depth,
+            tasks,
+            mailbox,
         } = self.limits;
         let environment = &self.environment;
         let seed = environment.seed.0[..].try_into().map_err(|_| "the seed has not 32 bytes".to_owned())?;
@@ -383,6 +391,8 @@ impl RunRecord {
                 guest_gas,
                 heap_bytes,
                 contract_depth,
+                tasks,
+                mailbox,
             },
             env: Env {
                 caller: environment.caller.0,

@@ -84,6 +84,10 @@ pub enum Class {
     Call,
     /// Indirect call: 5, and 1 per 8 word locals of the callee.
     Calli,
+    /// Between tasks: 20.
+    P,
+    /// New task: 200, 1 per 8 word locals, and of a process 1 per 64 bytes of its data and 1 per 8 globals.
+    Task,
     /// Contract call: 500, 1 per 32 bytes of name and input, and what the callee uses.
     Xc,
 }
@@ -127,6 +131,8 @@ impl Class {
             Class::X => "x",
             Class::Call => "call",
             Class::Calli => "call+2",
+            Class::P => "p",
+            Class::Task => "task",
             Class::Xc => "xc",
         }
     }
@@ -157,7 +163,8 @@ impl Class {
             Class::Q => 300,
             Class::T => 100,
             Class::Zn => 2,
-            Class::H | Class::K | Class::Zf => 20,
+            Class::H | Class::K | Class::Zf | Class::P => 20,
+            Class::Task => 200,
             Class::X => 50,
             Class::Call => 3,
             Class::Calli => 5,
@@ -215,6 +222,15 @@ pub const fn grow(bytes: u64) -> u64 {
 /// Cost of a callee's word locals (parameters not counted).
 pub const fn locals(word_locals: u32) -> u64 {
     (word_locals / 8) as u64
+}
+
+/// Cost of a task beyond the static part, or of a process with so many bytes of data and globals.
+pub const fn task(word_locals: u32, process: Option<(u64, u64)>) -> u64 {
+    let process = match process {
+        Some((data_bytes, globals)) => grow(data_bytes) + globals / 8,
+        None => 0,
+    };
+    locals(word_locals) + process
 }
 
 /// Cost of a contract slot beyond the static part; `first` = first touch in this transaction.

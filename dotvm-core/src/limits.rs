@@ -5,13 +5,13 @@
 pub struct Limits {
     /// Gas, at most [`crate::gas::Gas::MAX`].
     pub gas: u64,
-    /// Linear memory, in 64 KiB pages.
+    /// Linear memory, in 64 KiB pages, of all processes together.
     pub memory_pages: u64,
-    /// Nested calls.
+    /// Nested calls, of all tasks together.
     pub call_depth: u32,
-    /// Words on the word stack, locals included, over all frames.
+    /// Words on the word stack, locals included, over all frames of all tasks.
     pub stack_words: u32,
-    /// References on the reference stack, locals included, over all frames.
+    /// References on the reference stack, locals included, over all frames of all tasks.
     pub stack_refs: u32,
     /// Nested contracts, the first included.
     pub contract_depth: u32,
@@ -19,6 +19,10 @@ pub struct Limits {
     pub guest_gas: u64,
     /// Managed heap, in bytes as [`heap`] counts them; beyond [`heap::BYTES`] it is that.
     pub heap_bytes: u64,
+    /// Tasks at a time: the first one, and those that SPAWN began and no JOIN has taken the result of.
+    pub tasks: u32,
+    /// Messages that wait in the mailbox of one task.
+    pub mailbox: u32,
 }
 
 impl Default for Limits {
@@ -32,9 +36,17 @@ impl Default for Limits {
             contract_depth: 64,
             guest_gas: 0,
             heap_bytes: 256 << 20,
+            tasks: 1024,
+            mailbox: 1024,
         }
     }
 }
+
+/// Gas that a task may use before another one has its turn, where there is another.
+pub const TURN_GAS: u64 = 10_000;
+
+/// Greatest number of a task; none is given twice.
+pub const MAX_TASK: u32 = i32::MAX as u32;
 
 /// Bytes of a page of linear memory.
 pub const PAGE_BYTES: u64 = 65_536;

@@ -81,6 +81,16 @@ impl Module {
         self.signatures[self.functions[function as usize].signature as usize]
     }
 
+    /// Bytes of memory up to the end of the last data segment.
+    pub fn data_end(&self) -> u64 {
+        self.data.last().map_or(0, |segment| segment.address + segment.bytes.len() as u64)
+    }
+
+    /// Globals of both kinds.
+    pub fn globals(&self) -> u64 {
+        self.word_globals.len() as u64 + u64::from(self.ref_globals)
+    }
+
     /// The handlers of a function, outer ranges first; none if it has no table.
     pub fn handlers_of(&self, function: u32) -> &[Handler] {
         match self.handlers.binary_search_by_key(&function, |table| table.function) {

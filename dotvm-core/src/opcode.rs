@@ -110,6 +110,8 @@ pub enum Imm {
     StringKind,
     /// Index of a host call.
     HostCall,
+    /// What SPAWN makes: 0 a process, 1 a thread.
+    TaskKind,
 }
 
 impl Imm {
@@ -151,6 +153,7 @@ impl Imm {
             Imm::Widening => "half",
             Imm::StringKind => "kind",
             Imm::HostCall => "call",
+            Imm::TaskKind => "kind",
         }
     }
 
@@ -514,7 +517,14 @@ macro_rules! for_each_op {
 
             // 0xE0–0xEF System, processes, contracts
             0xE0 Sys "SYS" (HostCall) "per call" (Cap Kind Range Index Size Overflow OutOfMemory ReadOnly Tx Db) X Next (by_imm) "host call of the module's table, see Host calls";
-            0xE8 CapTest "CAP_TEST" () "[cap] → [r]" () B Next () "1 if the instance holds the capability with this number";
+            0xE1 Spawn "SPAWN" (TaskKind Func) "[args caps]{args} → [pid]" () Task Next (by_imm) "begin a function as a task: kind 0 is a process with memory and globals of its own, 1 a thread of this process; it holds those of the capabilities of the task that spawns it whose bits are set in caps; its number, or 0 if the limits have no room for it";
+            0xE2 Yield "YIELD" () "[] → []" () P Next () "end this turn";
+            0xE3 Join "JOIN" () "[pid] → [status value]{result}" (Index Deadlock) P Next () "wait for the end of a task that this process has spawned, and take its result; status 0 = returned, 1 = halted, 2 = threw, 3 = trapped, 4 = killed; value and result are what it returned, the code and result of HALT, the exception's code and payload, the trap's number, or the code of KILL";
+            0xE4 Selfid "SELF" () "[] → [pid]" () B Next () "the number of this task, 0 for the first";
+            0xE5 Send "SEND" () "[pid]{message} → [sent]" () P Next () "put a reference into the mailbox of a task; 0 if it is full or there is no such task";
+            0xE6 Recv "RECV" () "[ticks] → [from]{message}" (Deadlock) P Next () "take the oldest message, wait for one if there is none; −1 and null if none has come after so many turns, which are without end if ticks = −1";
+            0xE7 Kill "KILL" () "[pid code] → [ended]" (Index) P Next () "end a task that this process has spawned; 0 if it was at its end";
+            0xE8 CapTest "CAP_TEST" () "[cap] → [r]" () B Next () "1 if the task holds the capability with this number";
             0xEA CapDrop "CAP_DROP" () "[cap] → []" () B Next () "give up a capability for good: what needs it traps from now on";
             0xEB Env "ENV" (Env) "[] → [w] or {x}" (Overflow OutOfMemory) B Next (by_imm) "a field of the environment";
             0xEC Emit "EMIT" (Count) "[topics×n]{data} → []" (Kind ReadOnly Tx) H Next (by_imm) "record an event, undone with its transaction";
@@ -566,7 +576,9 @@ macro_rules! for_each_op {
             0xF829 VCvt "V.CVT" (Conversion) "[a] → [v]" () A Next () "conversion of every lane: integers of 32 bits from and to binary32, of 64 from and to binary64, saturating; promote takes the low half of the lanes, demote leaves it";
             0xF82A VMulhi "V.MULHI" (Lane Signedness) "[a b] → [v]" () A Next () "high half of the product, unsigned or signed";
 
-            // Page A (0xF9): array kernels
+            // Page A (0xF9): waiting on memory, array kernels
+            0xF909 AWait "A.WAIT" (Format Offset) "[p expected ticks] → [how]" (Bounds Protect Deadlock) P Next () "wait until A.NOTIFY names p, if the number there, read as by LOADX, is the expected one; 0 = woken, 1 = it was another, 2 = nothing came in so many turns, which are without end if ticks = −1";
+            0xF90A ANotify "A.NOTIFY" (Offset) "[p n] → [woken]" (Bounds Protect) P Next () "wake threads of this process that wait at p, those that have waited longest, at most n";
             0xF90F ADot "A.DOT" (Lane) "[p q n] → [x]" (Bounds Protect) C Next () "sum of the products of n elements at p with those at q: of integers modulo 2^64, sign-extended; of floats in the fixed order of SEMANTICS.md";
             0xF910 AAxpy "A.AXPY" (Lane) "[a p q n] → []" (Bounds Protect) C Next () "each of n elements y at q becomes a · x + y, rounded once, x being the element at p, as it was before";
             0xF911 AMatmul "A.MATMUL" (Lane) "[p q r m n k] → []" (Bounds Protect) Mat Next () "the matrix of m rows and n columns at r becomes the product of that of m rows and k columns at p with that of k rows and n columns at q, as they were before";

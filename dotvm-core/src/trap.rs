@@ -63,6 +63,7 @@ traps! {
     21 Depth false "The call depth limit is reached.";
     22 Stack false "The stack limit is reached.";
     23 Crypto true "A key, a nonce or a seed is none for the algorithm.";
+    24 Deadlock true "All tasks wait, and nothing can wake one.";
 }
 
 impl TrapKind {

@@ -26,7 +26,7 @@ use crate::module::{Handler, Module, Signature};
 use crate::opcode::{Effect, Flow, Imm, Op};
 use crate::verify::handlers::Ranges;
 pub use crate::verify::handlers::derive_heights;
-use crate::verify::rules::{Rules, call_effect, static_gas};
+use crate::verify::rules::{Rules, call_effect, spawn_effect, static_gas};
 use crate::verify::tables::check_tables;
 
 /// A module that has passed the verifier.
@@ -733,7 +733,7 @@ impl<'a> FunctionVerifier<'a> {
                 Imm::Axis | Imm::Signedness => continue,
                 Imm::IntegerFn => IntegerFn::ALL.len(),
                 Imm::Narrowing => Narrowing::ALL.len(),
-                Imm::LaneIndex | Imm::LaneNarrowing | Imm::Widening => continue,
+                Imm::LaneIndex | Imm::LaneNarrowing | Imm::Widening | Imm::TaskKind => continue,
                 Imm::Lane => {
                     self.check_lane(inst)?;
                     continue;
@@ -791,6 +791,14 @@ impl<'a> FunctionVerifier<'a> {
                 }
                 Ok(())
             }
+            Op::Spawn => {
+                let callee = self.module.signature_of(inst.b);
+                if callee.words_out > 1 || callee.refs_out > 1 {
+                    let message = "SPAWN begins functions with at most one word and one reference as results";
+                    return Err(self.error(inst, message.to_owned()));
+                }
+                Ok(())
+            }
             Op::Jmap if !self.is_window => {
                 Err(self.error(inst, "JMAP stands only in window functions".to_owned()))
             }
@@ -843,7 +851,7 @@ impl<'a> FunctionVerifier<'a> {
         let fits = match inst.op {
             Op::Sext | Op::Zext => (1..=bits).contains(&inst.a),
             Op::Bextr | Op::Bins => inst.b >= 1 && inst.a + inst.b as u64 <= bits,
-            Op::Loadx => (8u64 << (inst.a & 7)) <= bits && inst.a & 7 <= 6,
+            Op::Loadx | Op::AWait => (8u64 << (inst.a & 7)) <= bits && inst.a & 7 <= 6,
             Op::Storex => (8u64 << (inst.a & 7)) <= bits && inst.a & 7 <= 6 && inst.a & 8 == 0,
             _ => true,
         };
@@ -895,6 +903,7 @@ impl<'a> FunctionVerifier<'a> {
                 _ => refs(0, 1),
             },
             Op::Sys => self.module.host_calls[inst.a as usize].effect(),
+            Op::Spawn => spawn_effect(self.module.signature_of(inst.b)),
             Op::Emit => Effect { words_in: n, words_out: 0, refs_in: 1, refs_out: 0 },
             op => {
                 debug_assert!(false, "{op:?} states no effect");

@@ -56,6 +56,8 @@ impl Case {
             2 => limits.stack_words = (seed / 16 % 100) as u32,
             3 => limits.call_depth = (seed / 16 % 4) as u32,
             4 => limits.stack_refs = (seed / 16 % 30) as u32,
+            7 => limits.tasks = (seed / 16 % 6) as u32,
+            10 => limits.mailbox = (seed / 16 % 3) as u32,
             6 => limits.heap_bytes = seed / 16 % 1500,
             _ => {}
         }

@@ -8,6 +8,7 @@ mod cells;
 mod function;
 mod operands;
 mod statements;
+mod tasks;
 
 use bytes::Bytes;
 use dotvm_arch::{W512, Width};
@@ -44,6 +45,8 @@ pub fn limits() -> Limits {
         contract_depth: 4,
         guest_gas: 100_000,
         heap_bytes: 1 << 20,
+        tasks: 12,
+        mailbox: 3,
     }
 }
 

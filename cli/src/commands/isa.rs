@@ -178,7 +178,7 @@ fn row_title(code: u16) -> &'static str {
         0xD => "0xD0–0xDF Unbounded integers",
         0xE => "0xE0–0xEF System, processes, contracts",
         0xF8 => "Page V (0xF8): packed lanes in a word",
-        0xF9 => "Page A (0xF9): array kernels",
+        0xF9 => "Page A (0xF9): waiting on memory, array kernels",
         0xFA => "Page M (0xFA): memory extension",
         0xFB => "Page R (0xFB): byte strings and documents",
         0xFC => "Page F (0xFC): elementary functions",
@@ -215,6 +215,9 @@ fn dynamic_gas(class: Class) -> Option<&'static str> {
         Class::K => "what the algorithm takes",
         Class::X => "what the host call costs",
         Class::Call | Class::Calli => "1 per 8 word locals of the callee",
+        Class::Task => {
+            "1 per 8 word locals, and for a process 1 per 64 bytes of memory that its data reach and 1 per 8 globals"
+        }
         Class::Xc => "1 per 32 bytes of name and input, and what the callee uses",
         Class::Z
         | Class::B
@@ -227,6 +230,7 @@ fn dynamic_gas(class: Class) -> Option<&'static str> {
         | Class::F
         | Class::L
         | Class::New
+        | Class::P
         | Class::S0 => return None,
     })
 }

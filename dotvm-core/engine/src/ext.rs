@@ -52,7 +52,7 @@ impl<W: Word> Machine<'_, W> {
             }
             Op::Halt => {
                 let code = self.words[w].resize::<W512>();
-                return Err(Stop::Halt(Box::new((code, self.heap.export(&self.refs[r])))));
+                return Err(Stop::Halt(Box::new((code, std::mem::take(&mut self.refs[r])))));
             }
             Op::Meter => self.meter(Some(a))?,
             Op::Meterd => self.meter(self.words[w].try_u64())?,
@@ -390,7 +390,8 @@ impl<W: Word> Machine<'_, W> {
             value: self.words[w + 1].resize(),
             contract,
             input,
-            pages: self.memory.pages(),
+            pages: self.memory.pages()
+                + self.scheduler.as_ref().map_or(0, |scheduler| scheduler.other_pages()),
             heap_bytes: self.heap.reachable(),
         };
         self.answer_at = (w, r);
@@ -412,8 +413,15 @@ impl<W: Word> Machine<'_, W> {
 
     /// LOADX: `1 << (format & 7)` bytes, big-endian if `format & 16`, sign-extended if `format & 8`.
     fn load_format(&mut self, w: usize, format: u64, offset: u64) -> Result<(), Stop> {
+        self.words[w] = self.formatted(self.words[w], format, offset)?.1;
+        Ok(())
+    }
+
+    /// The number at an address plus an offset in this format, and the address that it starts at.
+    pub fn formatted(&mut self, address: W, format: u64, offset: u64) -> Result<(u64, W), Stop> {
         let len = 1usize << (format & 7);
-        let range = self.memory.range(self.words[w], W::from_u64(len as u64), offset)?;
+        let range = self.memory.range(address, W::from_u64(len as u64), offset)?;
+        let start = range.start as u64;
         let mut buffer = [0; 64];
         let bytes = &mut buffer[..W::BYTES];
         bytes[..len].copy_from_slice(&self.memory.bytes()[range]);
@@ -423,8 +431,7 @@ impl<W: Word> Machine<'_, W> {
         if format & 8 != 0 && bytes[len - 1] & 0x80 != 0 {
             bytes[len..].fill(0xff);
         }
-        self.words[w] = W::read_le(bytes);
-        Ok(())
+        Ok((start, W::read_le(bytes)))
     }
 
     fn store_format(&mut self, w: usize, format: u64, offset: u64) -> Result<(), Stop> {

@@ -84,25 +84,52 @@ pub(crate) fn enter_first<W: Word>(
     Ok(())
 }
 
-/// Goes on from where the machine stands, with handlers where something traps, until the entry function returns
-/// (`None`) or something stops it; answers where it did. It stops at the first transfer of control that does not fit
-/// into what is left of `quantum` ([`Stop::Quantum`]), though never at the one it begins with. If a request was refused,
-/// it goes on with that trap.
+/// Goes on from where the machine stands until its first task ends or something stops the machine; answers where it did.
+/// It stops at the first transfer of control that does not fit into what is left of `quantum` ([`Stop::Quantum`]), though
+/// never at the one it begins with. If a request was refused, it goes on with that trap.
 pub(crate) fn drive<W: Word>(
     m: &mut Machine<'_, W>,
     quantum: u64,
     refusal: Option<Stop>,
 ) -> (Option<Stop>, Place) {
+    let (mut quantum, mut refusal, mut is_first) = (quantum, refusal, true);
+    loop {
+        let before = m.gas.left();
+        let stopped = drive_task(m, quantum, is_first, refusal.take());
+        let goes_on = matches!(&stopped, (Some(Stop::Spawn { .. } | Stop::Switch), _));
+        if !goes_on && m.scheduler.is_none() {
+            return stopped;
+        }
+        let used = before - m.gas.left();
+        quantum = quantum.saturating_sub(used);
+        is_first = false;
+        match m.reschedule(stopped, used) {
+            Ok(trap) => refusal = trap,
+            Err(stopped) => return stopped,
+        }
+    }
+}
+
+/// Goes on with the task that runs, with handlers where something traps, until it ends, is to be left for another, or
+/// something stops the machine. It stops at the first transfer of control that does not fit into the quantum, and leaves
+/// the task where it does not fit into what is left of its turn.
+fn drive_task<W: Word>(
+    m: &mut Machine<'_, W>,
+    quantum: u64,
+    is_first: bool,
+    refusal: Option<Stop>,
+) -> (Option<Stop>, Place) {
     let total = m.gas.left();
     let cost = match m.next {
-        Next::Enter(entry) => m.lowered.entry_cost(entry),
-        Next::Inst(_) => 0,
+        Next::Enter(entry) if is_first => m.lowered.entry_cost(entry),
+        _ => 0,
     };
     let refused = match m.next {
         Next::Inst(next) => refusal.map(|stop| (Some(stop), Place::Inst(next - 1))),
         Next::Enter(_) => None,
     };
-    let slice = total.min(quantum.max(cost));
+    let turn = m.scheduler.as_ref().map_or(u64::MAX, |scheduler| scheduler.turn_left());
+    let slice = total.min(quantum.max(cost)).min(turn);
     m.gas = Gas::new(slice);
     m.reserve = total - slice;
     let stopped = catching(m, refused);
@@ -110,9 +137,16 @@ pub(crate) fn drive<W: Word>(
     match stopped {
         (Some(Stop::Trap(TrapKind::Gas, _)), Place::Entry(entry)) => {
             m.next = Next::Enter(entry);
-            let stop = match m.gas.left() >= m.lowered.entry_cost(entry) {
-                true => Stop::Quantum,
-                false => Stop::trap(TrapKind::Gas),
+            let cost = m.lowered.entry_cost(entry);
+            let turn = m.scheduler.as_ref().map_or(u64::MAX, |scheduler| scheduler.turn_left());
+            let used = total - m.gas.left();
+            // The turn comes first, so that running out of gas and going on with more changes nothing.
+            let stop = if cost > turn.saturating_sub(used) {
+                Stop::Switch
+            } else if m.gas.left() >= cost {
+                Stop::Quantum
+            } else {
+                Stop::trap(TrapKind::Gas)
             };
             (Some(stop), Place::Entry(entry))
         }
@@ -127,9 +161,9 @@ pub(crate) fn drive<W: Word>(
             (Some(Stop::Quantum), Place::Inst(inst))
         }
         // Behind a request the run goes on with the next instruction.
-        (Some(Stop::Call(request)), Place::Inst(inst)) => {
+        (Some(stop @ (Stop::Call(_) | Stop::Spawn { .. } | Stop::Switch)), Place::Inst(inst)) => {
             m.next = Next::Inst(inst + 1);
-            (Some(Stop::Call(request)), Place::Inst(inst))
+            (Some(stop), Place::Inst(inst))
         }
         stopped => stopped,
     }

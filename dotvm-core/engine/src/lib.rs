@@ -38,7 +38,9 @@ mod program;
 mod references;
 mod registers;
 mod saved;
+mod scheduler;
 mod system;
+mod tasks;
 
 pub use inspect::FrameView;
 pub use instance::{Instance, Step};

@@ -598,6 +598,10 @@ impl<'a, W: Word> Lowerer<'a, W> {
             Op::Ret => self.ret(function),
             // Integer operations without an instruction of their own.
             _ if (0x20..0x60).contains(&(inst.op as u16)) => return self.in_place_integer(inst),
+            Op::Spawn => {
+                let callee = function.module.signature_of(inst.b);
+                return self.in_place_with(inst, (callee.words_in as u32 + 1, 1, callee.refs_in as u32, 0));
+            }
             op if op.is_float() => return self.in_place_float(inst),
             _ => return self.in_place(inst),
         }
@@ -668,7 +672,7 @@ impl<'a, W: Word> Lowerer<'a, W> {
 
     /// An operation on references, memory or the host, or of a page.
     fn in_place(&mut self, inst: &Source) -> Result<(), LowerError> {
-        let (words_in, words_out, refs_in, refs_out) = match (inst.op, inst.op.info().effect) {
+        let effect = match (inst.op, inst.op.info().effect) {
             (_, Some(effect)) => (effect.words_in, effect.words_out, effect.refs_in, effect.refs_out),
             (Op::Zfn, _) => {
                 let effect =
@@ -689,6 +693,15 @@ impl<'a, W: Word> Lowerer<'a, W> {
             }
             (op, _) => unreachable!("{op:?} is lowered elsewhere"),
         };
+        self.in_place_with(inst, effect)
+    }
+
+    /// The same with these numbers of words in and out, and of references in and out.
+    fn in_place_with(
+        &mut self,
+        inst: &Source,
+        (words_in, words_out, refs_in, refs_out): (u32, u32, u32, u32),
+    ) -> Result<(), LowerError> {
         let position = self.top - words_in as usize;
         let x = self.operation(inst)?;
         self.settle_from(position);

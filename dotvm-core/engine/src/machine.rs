@@ -16,18 +16,27 @@ use crate::inst::Inst;
 use crate::lower::{self, word_from};
 use crate::memory::Memory;
 use crate::program::{Lowered, LoweredFunction};
+use crate::scheduler::{Scheduler, Usage};
 
 /// Why an execution stops before its entry function returns.
 #[derive(Debug)]
 pub(crate) enum Stop {
     Trap(TrapKind, Option<Box<str>>),
-    Halt(Box<(W512, Ref)>),
+    /// HALT: its code and result.
+    Halt(Box<(W512, Reference)>),
     /// THROW: an exception's code and payload.
     Throw(Box<(W512, Reference)>),
     /// The quantum is used up; the run can go on.
     Quantum,
     /// Another contract is to be called; its answer goes where the machine's `answer_at` says.
     Call(Box<CallRequest>),
+    /// SPAWN of a function, as a process or a thread; its operands lie where `answer_at` says.
+    Spawn {
+        function: u32,
+        is_thread: bool,
+    },
+    /// The task gives up its turn or waits; if it is ready, it goes on with the next instruction.
+    Switch,
     /// The machine underneath cannot go on; the run has no outcome.
     Machine(Box<str>),
 }
@@ -140,6 +149,16 @@ macro_rules! state {
                 }
             }
 
+            /// Exchanges the task that runs for another.
+            pub fn exchange_execution(&mut self, other: &mut Execution<W>) {
+                $(std::mem::swap(&mut self.$e_field, &mut other.$e_field);)*
+            }
+
+            /// Exchanges the process of the task that runs for another.
+            pub fn exchange_process(&mut self, other: &mut Process<W>) {
+                $(std::mem::swap(&mut self.$p_field, &mut other.$p_field);)*
+            }
+
             pub fn into_state(self) -> State<W> {
                 State {
                     execution: Execution { $($e_field: self.$e_field,)* },
@@ -185,8 +204,11 @@ state! {
         /// Gas that is there beyond the slice that the interpreter may use before it stops.
         reserve: u64,
         guest_gas: u64,
+        /// What the task that runs may use: the limits of the machine but for what others have.
         limits: Limits,
         has_ended: bool,
+        /// The other tasks, once there were any.
+        scheduler: Option<Box<Scheduler<W>>>,
     }
 }
 
@@ -197,11 +219,28 @@ impl<W: Word> Execution<W> {
             words: Vec::new(),
             refs: Vec::new(),
             ref_start: 0,
-            frames: Vec::with_capacity(16),
+            frames: Vec::new(),
             next: Next::Inst(0),
             slots: 0,
             answer_at: (0, 0),
             dropped: CapabilitySet::NONE,
+        }
+    }
+}
+
+impl<W> Execution<W> {
+    /// Gives back what it has much more of than it uses.
+    pub fn shrink(&mut self, usage: Usage) {
+        if self.words.len() > 2 * usage.words as usize + 1024 {
+            self.words.truncate(usage.words as usize);
+            self.words.shrink_to_fit();
+        }
+        if self.refs.len() > 2 * usage.refs as usize + 1024 {
+            self.refs.truncate(usage.refs as usize);
+            self.refs.shrink_to_fit();
+        }
+        if self.frames.capacity() > 2 * usage.frames as usize + 1024 {
+            self.frames.shrink_to_fit();
         }
     }
 }
@@ -220,7 +259,7 @@ impl<W: Word> Process<W> {
 impl<W: Word> State<W> {
     pub fn new(module: &Module, limits: &Limits) -> Result<State<W>, String> {
         Ok(State {
-            execution: Execution::new(),
+            execution: Execution { frames: Vec::with_capacity(16), ..Execution::new() },
             process: Process::new(module, limits)?,
             heap: Heap::new(limits.heap_bytes),
             constants: nulls(module.ref_constants.len()),
@@ -229,11 +268,14 @@ impl<W: Word> State<W> {
             guest_gas: limits.guest_gas,
             limits: *limits,
             has_ended: false,
+            scheduler: None,
         })
     }
 
+    /// What is left in the process that the machine began with.
     pub fn into_final_state(self) -> FinalState {
-        let Process { memory, word_globals, ref_globals } = self.process;
+        let first = self.scheduler.and_then(|scheduler| scheduler.into_first_process());
+        let Process { memory, word_globals, ref_globals } = first.unwrap_or(self.process);
         FinalState {
             memory: memory.into_bytes(),
             word_globals: word_globals.iter().map(|word| word.resize()).collect(),
@@ -248,6 +290,9 @@ impl<W: Word> Machine<'_, W> {
         let CallAnswer { status, output, gas_used, guest_gas_used } = answer;
         let (w, r) = self.answer_at;
         self.gas = Gas::new(self.gas.left().saturating_sub(gas_used));
+        if let Some(scheduler) = &mut self.scheduler {
+            scheduler.use_turn(gas_used);
+        }
         self.guest_gas = self.guest_gas.saturating_sub(guest_gas_used);
         if let Err(stop) = self.set_optional_bytes(r, output) {
             return Some(stop);
@@ -323,7 +368,7 @@ impl<W: Word> Machine<'_, W> {
             }
             (Some(Stop::Halt(halt)), _) => {
                 let (code, result) = *halt;
-                End::Halt { code, result }
+                End::Halt { code, result: self.heap.export(&result) }
             }
             (Some(Stop::Machine(why)), _) => return Err(why.into_string()),
             (Some(Stop::Throw(exception)), at) => {
@@ -331,7 +376,9 @@ impl<W: Word> Machine<'_, W> {
                 trap(TrapKind::User, Some(exception_detail(&code, &self.heap.export(&payload))), at)
             }
             (Some(Stop::Trap(kind, detail)), at) => trap(kind, detail.map(String::from), at),
-            (Some(Stop::Quantum | Stop::Call(_)), _) => unreachable!("such a run is not at its end"),
+            (Some(Stop::Quantum | Stop::Call(_) | Stop::Spawn { .. } | Stop::Switch), _) => {
+                unreachable!("such a run is not at its end")
+            }
         })
     }
 

@@ -58,7 +58,7 @@ impl Memory {
             ));
         }
         // The verifier placed all data within the pages at the start.
-        let data_end = module.data.last().map_or(0, |segment| segment.address as usize + segment.bytes.len());
+        let data_end = module.data_end() as usize;
         // Asking first turns what would abort the process into an answer.
         let no_memory =
             |_| format!("The machine has no memory for the {data_end} bytes that the module starts with.");
@@ -198,6 +198,11 @@ impl Memory {
     /// Size in pages.
     pub fn pages(&self) -> u64 {
         self.size / PAGE_BYTES
+    }
+
+    /// Sets how many pages it may have; what it has stays.
+    pub fn limit_pages(&mut self, module: &Module, limit_pages: u64) {
+        self.max_pages = module.memory.max_pages.min(limit_pages);
     }
 
     /// Grows by `pages`; the old size, or `None` beyond the limit.

@@ -21,6 +21,7 @@ impl<W: Word> Machine<'_, W> {
         let Operation { a, b, op } = operation;
         match op.page() {
             0 if (0xA3..0xB0).contains(&(op as u16)) => self.crypto(op, w, r, a),
+            0 if (0xE1..=0xE7).contains(&(op as u16)) => self.task_op(op, w, r, [a, b.into()]),
             _ if is_cell_op(op) => self.cell_op(op, w, r, a),
             _ if matches!(op as u16, 0xD0..=0xDF) => self.integer_op(op, w, r, a),
             0 => self.ext(op, w, r, [a, b.into()]),
@@ -28,6 +29,7 @@ impl<W: Word> Machine<'_, W> {
                 lanes::lanes(op, &mut self.words[w..], [a, b.into()], &self.lowered.constants);
                 Ok(())
             }
+            0xF9 if op < Op::ADot => self.task_op(op, w, r, [a, b.into()]),
             0xF9 => self.array_kernel(op, w, a),
             0xFA => self.memory_page(op, w, a),
             0xFB if (Op::RDparse..=Op::RDiter).contains(&op) => self.documents(op, w, r, a),

@@ -104,6 +104,9 @@ impl<W: Wrap> Run<W> {
         if state.has_ended {
             return Err("an instance that is at its end is not written down".to_owned());
         }
+        if state.scheduler.is_some() {
+            return Err("an instance with several tasks is not written down".to_owned());
+        }
         state.heap.save(&state.constants, heap);
         control.number(self.function);
         control.flag(self.waits);
@@ -287,6 +290,7 @@ fn restore<W: Wrap>(
         guest_gas,
         limits: *limits,
         has_ended: false,
+        scheduler: None,
     };
     Ok(Run { state: Some(state), function, begin: None, reply: None, waits })
 }

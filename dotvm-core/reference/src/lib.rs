@@ -18,6 +18,7 @@ mod memory;
 mod memory_page;
 mod references;
 mod system;
+mod tasks;
 mod value;
 
 pub use arithmetic::integer;

@@ -24,6 +24,7 @@ use crate::arithmetic::{dynamic_gas, immediate, integer, signed, truncate, wrap}
 use crate::float::{BINARY32, BINARY64, float};
 use crate::lanes::{convert_lanes, lanes};
 use crate::memory::{Format, Memory};
+use crate::tasks::{Task, Tasks};
 use crate::value::{Value, reachable};
 use crate::{from_w512, to_w512};
 
@@ -31,17 +32,36 @@ use crate::{from_w512, to_w512};
 const UNKNOWN: u64 = u64::MAX;
 
 /// A function in execution.
-struct Frame {
-    function: u32,
+pub struct Frame {
+    pub function: u32,
     /// Index of the instruction to execute next.
-    next: usize,
+    pub next: usize,
     /// Whether control comes here by a transfer, which is where gas is charged, or by falling through.
-    transferred: bool,
+    pub transferred: bool,
     /// Parameters and locals; empty in window functions, whose parameters lie on the stack.
-    locals: Vec<BigUint>,
-    ref_locals: Vec<Value>,
-    words: Vec<BigUint>,
-    refs: Vec<Value>,
+    pub locals: Vec<BigUint>,
+    pub ref_locals: Vec<Value>,
+    pub words: Vec<BigUint>,
+    pub refs: Vec<Value>,
+}
+
+/// How a task comes to its end by itself.
+enum Finish {
+    Return(Vec<BigUint>, Vec<Value>),
+    Halt(BigUint, Value),
+}
+
+impl Finish {
+    /// The end of the machine, if it is the first task's.
+    fn end(&self) -> End {
+        match self {
+            Finish::Return(words, refs) => End::Return {
+                words: words.iter().map(to_w512).collect(),
+                refs: refs.iter().map(Value::to_ref).collect(),
+            },
+            Finish::Halt(code, result) => End::Halt { code: to_w512(code), result: result.to_ref() },
+        }
+    }
 }
 
 /// Why an operation did not happen.
@@ -79,7 +99,7 @@ impl From<HostError> for Fault {
 /// One execution.
 pub struct Machine<'a> {
     pub verified: &'a Verified,
-    limits: &'a Limits,
+    pub limits: &'a Limits,
     /// Width of the words.
     pub bits: u32,
     pub host: &'a mut dyn Host,
@@ -90,9 +110,11 @@ pub struct Machine<'a> {
     pub memory: Memory,
     /// Data segments that M.DROP emptied.
     pub dropped: BTreeSet<usize>,
-    word_globals: Vec<BigUint>,
-    ref_globals: Vec<Value>,
-    frames: Vec<Frame>,
+    pub word_globals: Vec<BigUint>,
+    pub ref_globals: Vec<Value>,
+    pub frames: Vec<Frame>,
+    /// All tasks. What is above of the running one is not in there.
+    pub tasks: Tasks,
     /// References that the current operation took from the stack; they live until it is done.
     operands: Vec<Value>,
     /// At least what the references that there are count against the limit of the heap.
@@ -122,6 +144,7 @@ pub fn run(
         word_globals: module.word_globals.iter().map(from_w512).collect(),
         ref_globals: vec![Value::Null; module.ref_globals as usize],
         frames: Vec::new(),
+        tasks: Tasks::new(),
         operands: Vec::new(),
         heap_bytes: UNKNOWN,
     };
@@ -134,12 +157,22 @@ pub fn run(
         gas_used: gas.left() - machine.gas.left(),
         guest_gas_used: limits.guest_gas - machine.guest_gas,
     };
+    // Gas may have run out in another process than the first.
+    machine.see(0, 0);
     let state = FinalState {
         memory: machine.memory.into_bytes(),
         word_globals: machine.word_globals.iter().map(to_w512).collect(),
         ref_globals: machine.ref_globals.iter().map(Value::to_ref).collect(),
     };
     Ok((outcome, state))
+}
+
+/// What a transfer of control to an instruction costs: the gas up to the next one.
+pub fn cost_of_entry(blocks: &[Block], inst: usize) -> u64 {
+    match blocks.binary_search_by_key(&inst, |block| block.start as usize) {
+        Ok(block) => blocks[block].gas.into(),
+        Err(_) => 0,
+    }
 }
 
 impl Machine<'_> {
@@ -153,27 +186,62 @@ impl Machine<'_> {
         let bodies: Vec<Body> = verified.bodies(0..verified.functions().len() as u32).collect();
         loop {
             let frame = self.frame();
-            let (index, next) = (frame.function, frame.next);
+            let index = frame.function;
             let Body { code, blocks } = &bodies[index as usize];
-            let inst = &code.insts[next];
-            frame.next += 1;
-            let transferred = std::mem::replace(&mut frame.transferred, inst.op.info().flow != Flow::Next);
-            let paid = if transferred { self.enter_block(blocks, next) } else { Ok(()) };
-            let step = paid.and_then(|()| {
-                inspect(index, inst);
-                self.operands.clear();
-                self.step(code, inst)
-            });
-            match step {
-                Ok(None) => {}
-                Ok(Some(end)) => return Ok(end),
+            let (inst, step) = match self.tasks.befell.take() {
+                // The instruction at which it has waited.
+                Some(fault) => (&code.insts[self.frame().next - 1], Err(fault)),
+                None => {
+                    let next = self.frame().next;
+                    let inst = &code.insts[next];
+                    if self.frame().transferred && self.exceeds_turn(cost_of_entry(blocks, next)) {
+                        self.next_turn(&bodies);
+                        continue;
+                    }
+                    let frame = self.frame();
+                    frame.next += 1;
+                    let transferred =
+                        std::mem::replace(&mut frame.transferred, inst.op.info().flow != Flow::Next);
+                    let paid = if transferred { self.charge(cost_of_entry(blocks, next)) } else { Ok(()) };
+                    let step = paid.and_then(|()| {
+                        inspect(index, inst);
+                        self.operands.clear();
+                        self.step(code, inst)
+                    });
+                    (inst, step)
+                }
+            };
+            let is_first = self.tasks.current == 0;
+            let ended = match step {
+                Ok(None) if self.tasks.is_turn_over => {
+                    self.next_turn(&bodies);
+                    continue;
+                }
+                Ok(None) => continue,
+                Ok(Some(finish)) if is_first => return Ok(finish.end()),
+                Ok(Some(Finish::Return(words, refs))) => {
+                    let word = words.into_iter().next().unwrap_or_default();
+                    (0, word, refs.into_iter().next().unwrap_or_default())
+                }
+                Ok(Some(Finish::Halt(code, result))) => (1, code, result),
                 Err(fault) => {
                     let offset = inst.offset;
-                    if let Err(Fault { kind, detail, .. }) = self.catch(fault, offset, &bodies) {
+                    let Err(Fault { kind, detail, exception }) = self.catch(fault, offset, &bodies) else {
+                        continue;
+                    };
+                    if is_first || kind == TrapKind::Gas {
                         return Ok(End::Trap(Trap { kind, detail, function: index, offset }));
                     }
+                    match exception {
+                        Some((code, payload)) => (2, code, payload),
+                        None => (3, BigUint::from(kind as u8), Value::Null),
+                    }
                 }
-            }
+            };
+            self.operands.clear();
+            let (status, value, result) = ended;
+            self.end_task(self.tasks.current, status, value, result);
+            self.next_turn(&bodies);
         }
     }
 
@@ -211,14 +279,6 @@ impl Machine<'_> {
         Err(fault)
     }
 
-    /// Takes the gas up to the next transfer of control, behind one.
-    fn enter_block(&mut self, blocks: &[Block], inst: usize) -> Result<(), Fault> {
-        match blocks.binary_search_by_key(&inst, |block| block.start as usize) {
-            Ok(block) => self.charge(blocks[block].gas.into()),
-            Err(_) => Ok(()),
-        }
-    }
-
     /// Takes gas.
     pub fn charge(&mut self, amount: u64) -> Result<(), Fault> {
         self.gas.charge(amount).map_err(|_| TrapKind::Gas.into())
@@ -226,20 +286,27 @@ impl Machine<'_> {
 
     /// Starts a function whose arguments are off the stacks.
     fn enter(&mut self, function: u32, words: Vec<BigUint>, refs: Vec<Value>) -> Result<(), Fault> {
-        if self.frames.len() as u64 + 1 > u64::from(self.limits.call_depth) {
+        let [other_frames, mut all_words, mut all_refs] = self.used_by_others();
+        if other_frames + self.frames.len() as u64 + 1 > u64::from(self.limits.call_depth) {
             return Err(TrapKind::Depth.into());
         }
-        let (mut all_words, mut all_refs) = (0, 0);
         for frame in &self.frames {
-            all_words += frame.locals.len() + frame.words.len();
-            all_refs += frame.ref_locals.len() + frame.refs.len();
+            all_words += (frame.locals.len() + frame.words.len()) as u64;
+            all_refs += (frame.ref_locals.len() + frame.refs.len()) as u64;
         }
         let code = &self.verified.functions()[function as usize];
-        if all_words as u64 + u64::from(code.frame_words) > u64::from(self.limits.stack_words)
-            || all_refs as u64 + u64::from(code.frame_refs) > u64::from(self.limits.stack_refs)
+        if all_words + u64::from(code.frame_words) > u64::from(self.limits.stack_words)
+            || all_refs + u64::from(code.frame_refs) > u64::from(self.limits.stack_refs)
         {
             return Err(TrapKind::Stack.into());
         }
+        let frame = self.frame_of(function, words, refs);
+        self.frames.push(frame);
+        Ok(())
+    }
+
+    /// The frame that a function starts with.
+    pub fn frame_of(&self, function: u32, words: Vec<BigUint>, refs: Vec<Value>) -> Frame {
         let declaration = &self.verified.module().functions[function as usize];
         let (mut locals, mut ref_locals) = (words, refs);
         ref_locals.resize(ref_locals.len() + declaration.ref_locals as usize, Value::Null);
@@ -249,20 +316,11 @@ impl Machine<'_> {
         } else {
             locals.resize(locals.len() + declaration.word_locals as usize, BigUint::zero());
         }
-        self.frames.push(Frame {
-            function,
-            next: 0,
-            transferred: true,
-            locals,
-            ref_locals,
-            words,
-            refs: Vec::new(),
-        });
-        Ok(())
+        Frame { function, next: 0, transferred: true, locals, ref_locals, words, refs: Vec::new() }
     }
 
     /// Takes the arguments of `function` off the stacks.
-    fn arguments(&mut self, function: u32) -> (Vec<BigUint>, Vec<Value>) {
+    pub fn arguments(&mut self, function: u32) -> (Vec<BigUint>, Vec<Value>) {
         let signature = self.verified.signature(function);
         let words = self.pop_many(signature.words_in as usize);
         let refs = &mut self.frame().refs;
@@ -317,7 +375,9 @@ impl Machine<'_> {
     /// What all that is reachable counts.
     fn reachable(&self) -> u64 {
         let frames = self.frames.iter().flat_map(|frame| frame.ref_locals.iter().chain(&frame.refs));
-        reachable(frames.chain(&self.ref_globals).chain(&self.operands))
+        let tasks = self.tasks.all.values().flat_map(Task::values);
+        let globals = self.tasks.spaces.values().flat_map(|space| &space.ref_globals);
+        reachable(frames.chain(&self.ref_globals).chain(&self.operands).chain(tasks).chain(globals))
     }
 
     /// Takes room in the heap.
@@ -345,7 +405,7 @@ impl Machine<'_> {
     }
 
     /// Executes one instruction; its end, if the execution ends with it.
-    fn step(&mut self, code: &Decoded, inst: &Inst) -> Result<Option<End>, Fault> {
+    fn step(&mut self, code: &Decoded, inst: &Inst) -> Result<Option<Finish>, Fault> {
         let bits = self.bits;
         let (a, b) = (inst.a, u64::from(inst.b));
         self.check_capability(inst.op.info().capability)?;
@@ -409,11 +469,7 @@ impl Machine<'_> {
                         caller.words.extend(words);
                         caller.refs.extend(refs);
                     }
-                    None => {
-                        let words = words.iter().map(to_w512).collect();
-                        let refs = refs.iter().map(Value::to_ref).collect();
-                        return Ok(Some(End::Return { words, refs }));
-                    }
+                    None => return Ok(Some(Finish::Return(words, refs))),
                 }
             }
             Op::Blk => {
@@ -436,7 +492,7 @@ impl Machine<'_> {
             }
             Op::Halt => {
                 let (code, result) = (self.pop(), self.pop_ref());
-                return Ok(Some(End::Halt { code: to_w512(&code), result: result.to_ref() }));
+                return Ok(Some(Finish::Halt(code, result)));
             }
 
             // 0x10–0x1F Stack, constants, locals, globals
@@ -665,6 +721,10 @@ impl Machine<'_> {
             // 0xE0–0xEF System, processes, contracts
             Op::Xcall => self.contract_call(a)?,
             Op::Sys => self.sys(a as usize)?,
+            Op::Spawn | Op::Yield | Op::Join | Op::Selfid | Op::Send | Op::Recv | Op::Kill => {
+                self.task_op(inst)?
+            }
+            Op::AWait | Op::ANotify => self.task_op(inst)?,
             Op::CapTest => self.cap_test(),
             Op::CapDrop => self.cap_drop(),
             Op::Env => self.env(a)?,
@@ -839,7 +899,7 @@ impl Machine<'_> {
             value: to_w512(&value),
             contract: contract.bytes.clone(),
             input,
-            pages: self.memory.pages(),
+            pages: self.all_pages(),
             heap_bytes: self.reachable(),
         };
         let answer = self.host.call(&request)?;

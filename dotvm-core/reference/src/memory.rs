@@ -86,6 +86,11 @@ impl Memory {
         Ok(memory)
     }
 
+    /// Sets how many pages it may have at most.
+    pub fn set_page_limit(&mut self, module: &Module, limit_pages: u64) {
+        self.page_limit = module.memory.max_pages.min(limit_pages);
+    }
+
     /// Its bytes.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes

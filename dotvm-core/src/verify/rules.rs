@@ -19,6 +19,16 @@ pub(super) fn call_effect(signature: Signature) -> Effect {
     }
 }
 
+/// The effect of SPAWN of a function with a signature.
+pub(super) fn spawn_effect(signature: Signature) -> Effect {
+    Effect {
+        words_in: signature.words_in as u32 + 1,
+        words_out: 1,
+        refs_in: signature.refs_in as u32,
+        refs_out: 0,
+    }
+}
+
 /// What holds in all functions of a module.
 pub(super) struct Rules {
     pub bits: u32,

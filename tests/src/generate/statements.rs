@@ -298,6 +298,8 @@ impl FunctionGenerator<'_> {
                 self.top_is_bytes();
                 true
             }
+            Op::Yield | Op::Selfid => self.generic(op.info()),
+            _ if matches!(op as u16, 0xE1..=0xE7 | 0xF909..=0xF90A) => self.tasks(op),
             _ if (Op::RDparse..=Op::RDiter).contains(&op) && !self.one_in(20) => self.document_op(op),
             _ if matches!(op as u16, 0xD0..=0xDF) => self.integers(op),
             _ if matches!(op as u16, 0xC0..=0xCF) || matches!(op, Op::RList | Op::RUnlist) => self.cells(op),
@@ -601,7 +603,7 @@ impl FunctionGenerator<'_> {
         true
     }
 
-    fn arguments(&mut self, signature: Signature) {
+    pub fn arguments(&mut self, signature: Signature) {
         for _ in 0..signature.words_in {
             self.push_any();
         }
@@ -611,7 +613,7 @@ impl FunctionGenerator<'_> {
     }
 
     /// A function behind this one, so that calls end.
-    fn callee(&mut self) -> Option<u32> {
+    pub fn callee(&mut self) -> Option<u32> {
         let count = self.plans.len() as u32;
         if self.loops > 0 && !self.one_in(4) {
             return None;

@@ -250,6 +250,8 @@ impl Step {
             "words" => self.limits.stack_words = small()?,
             "refs" => self.limits.stack_refs = small()?,
             "heap" => self.limits.heap_bytes = number()?,
+            "tasks" => self.limits.tasks = small()?,
+            "mailbox" => self.limits.mailbox = small()?,
             "contracts" => self.limits.contract_depth = small()?,
             "stdin" => self.script.input = bytes()?,
             "arg" => self.script.arguments.push(bytes()?),
