@@ -9,4 +9,5 @@ pub mod mock_host;
 pub mod outside;
 pub mod pvm;
 pub mod rvm;
+pub mod task_model;
 pub mod text_test;

@@ -14,6 +14,7 @@ mod store_load;
 mod store_query;
 mod store_read;
 mod store_tx;
+mod tasks;
 pub mod token;
 mod token_dotvm;
 mod token_durable;
@@ -73,6 +74,9 @@ pub const ALL: &[Entry] = &[
     Entry { name: sieve64::NAME, build: sieve64::build },
     Entry { name: arith256::NAME, build: arith256::build },
     Entry { name: keccak::NAME, build: keccak::build },
+    Entry { name: tasks::NAME_MESSAGES, build: tasks::build_messages },
+    Entry { name: tasks::NAME_PING_PONG, build: tasks::build_ping_pong },
+    Entry { name: tasks::NAME_SPAWN, build: tasks::build_spawn },
     Entry { name: token::NAME_EACH, build: token::build_each },
     Entry { name: token::NAME_ALL, build: token::build_all },
     Entry { name: token_durable::NAME_EACH, build: token_durable::build_each },

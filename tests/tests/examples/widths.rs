@@ -136,3 +136,23 @@ fn primes_are_counted_in_words_of_the_width() {
         }
     }
 }
+
+#[test]
+fn the_pool_finds_what_one_finds() {
+    let steps = |mut n: u64| {
+        let mut steps = 0;
+        while n != 1 {
+            n = if n % 2 == 1 { 3 * n + 1 } else { n / 2 };
+            steps += 1;
+        }
+        steps
+    };
+    let expected: u64 = (1..=300).map(steps).sum();
+    for width in Width::ALL {
+        for workers in ["1", "2", "7", "400"] {
+            let found = number("worker_pool", width, None, &["300", workers]);
+            assert_eq!(found, BigUint::from(expected), "{workers} workers at {width}");
+        }
+        assert_eq!(number("worker_pool", width, Some("ping_pong"), &["25"]), BigUint::from(50u8));
+    }
+}
