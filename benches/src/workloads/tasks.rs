@@ -32,13 +32,7 @@ pub fn build_ping_pong(setup: &Setup) -> Result<Workload> {
     of_messages(NAME_PING_PONG, "one message there, then one back", PING_PONG, n, 1)
 }
 
-fn of_messages(
-    name: &'static str,
-    what: &str,
-    program: &str,
-    n: u64,
-    portion: u64,
-) -> Result<Workload> {
+fn of_messages(name: &'static str, what: &str, program: &str, n: u64, portion: u64) -> Result<Workload> {
     let contenders: Vec<Box<dyn Contender>> = vec![
         Box::new(dotvm::Call::new(program, Width::W64, n)?),
         Box::new(Native(move || channels(black_box(n), portion))),
@@ -85,7 +79,9 @@ pub fn build_spawn(setup: &Setup) -> Result<Workload> {
     ];
     Ok(Workload {
         name: NAME_SPAWN,
-        summary: format!("{n} threads begun and joined, one after the other; native: threads of the operating system"),
+        summary: format!(
+            "{n} threads begun and joined, one after the other; native: threads of the operating system"
+        ),
         operations: n,
         unit: "thread",
         kind: Kind::Compute,

@@ -66,11 +66,15 @@ pub(crate) fn save_limits(limits: &Limits, to: &mut Writer) {
         stack_words,
         stack_refs,
         contract_depth,
+        tasks,
+        mailbox,
         guest_gas,
         heap_bytes,
     } = *limits;
     [gas, memory_pages, guest_gas, heap_bytes].into_iter().for_each(|limit| to.number(limit));
-    [call_depth, stack_words, stack_refs, contract_depth].into_iter().for_each(|limit| to.number(limit));
+    [call_depth, stack_words, stack_refs, contract_depth, tasks, mailbox]
+        .into_iter()
+        .for_each(|limit| to.number(limit));
 }
 
 pub(crate) fn restore_limits(from: &mut Reader<'_>) -> Result<Limits, Damage> {
@@ -83,6 +87,8 @@ pub(crate) fn restore_limits(from: &mut Reader<'_>) -> Result<Limits, Damage> {
         stack_words: from.small()?,
         stack_refs: from.small()?,
         contract_depth: from.small()?,
+        tasks: from.small()?,
+        mailbox: from.small()?,
     };
     from.require(limits.gas <= Gas::MAX, "there is more gas than there can be")?;
     Ok(limits)
