@@ -279,7 +279,7 @@ impl Checker<'_> {
             },
             INDEX_ENTRY => match number {
                 Some(number) if self.indexes.contains(&number) => {
-                    split_entry(key.clone(), value).map(drop).map_err(sentence)
+                    split_entry(key, value).map(drop).map_err(sentence)
                 }
                 _ => Err("it belongs to no index".to_owned()),
             },

@@ -304,7 +304,24 @@ impl Tx {
         key: &[u8],
         value: impl Into<Bytes>,
     ) -> Result<bool, DbError> {
-        self.record_entry(collection, key)?.put(value)
+        self.entry_to_put(collection, key, false)?.put(value)
+    }
+
+    fn entry_to_put(
+        &mut self,
+        collection: CollectionId,
+        key: &[u8],
+        new: bool,
+    ) -> Result<RecordEntry<'_>, DbError> {
+        check_len("key", key.len(), MAX_KEY_BYTES)?;
+        let number = self.collection_number(collection)?;
+        let mut encoded = std::mem::take(&mut self.scratch);
+        encoded.clear();
+        encoded.extend_from_slice(&prefix(RECORD, number));
+        encoded.extend_from_slice(key);
+        let record = self.record_to_put(number, &encoded, new);
+        self.scratch = encoded;
+        Ok(RecordEntry { record: record?, tx: self, collection })
     }
 
     /// Removes a record and tells whether it existed.
@@ -323,7 +340,8 @@ impl Tx {
         let greatest = committed.max(self.pending_counters(number).greatest);
         let next = greatest.checked_add(1);
         let key = next.ok_or(DbError::Exhausted { what: "insertion keys of the collection" })?.to_be_bytes();
-        self.record_entry(collection, &key)?.put(value)?;
+        // No record has it, and that none has is what was read of the counter.
+        self.entry_to_put(collection, &key, true)?.put(value)?;
         Ok(Bytes::copy_from_slice(&key))
     }
 

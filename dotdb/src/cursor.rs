@@ -46,9 +46,7 @@ impl CursorEntry<'_> {
     pub fn row(&self) -> Option<(&[u8], &[u8])> {
         match &self.cursor.rows {
             Rows::Records(_) => self.cursor.row.as_ref().map(|(key, value)| (&key[..], &value[..])),
-            Rows::Query(query) => {
-                query.row().map(|row| (row.key.as_deref().unwrap_or_default(), &row.document[..]))
-            }
+            Rows::Query(query) => query.row().map(|row| (row.key.unwrap_or_default(), row.document)),
         }
     }
 
@@ -300,6 +298,11 @@ impl MergedRange {
     pub(crate) fn untracked(mut self) -> MergedRange {
         self.tracks = false;
         self
+    }
+
+    /// Whether it is known that there are no more rows.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
     }
 
     fn step_base(&mut self) {

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use dotdb_query::{Entry, Index, IndexRow, IndexSpec, Schema};
 use dotdb_store::Direction;
 
@@ -122,15 +122,14 @@ pub(crate) fn entry_value(entry: &Entry) -> Bytes {
 }
 
 /// An entry's row in its parts.
-pub(crate) fn split_entry(mut key: Bytes, value: &[u8]) -> Result<IndexRow, DbError> {
+#[inline]
+pub(crate) fn split_entry<'r>(key: &'r [u8], value: &[u8]) -> Result<IndexRow<'r>, DbError> {
     let value = value.try_into().map(u16::from_be_bytes).ok();
-    let end = value.map(|value| PREFIX_BYTES + usize::from(value & !EXACT)).filter(|&end| end <= key.len());
-    let (Some(value), Some(end)) = (value, end) else {
-        return Err(corrupt(&key, "is not an entry of an index"));
-    };
-    let record = key.split_off(end);
-    key.advance(PREFIX_BYTES);
-    Ok(IndexRow { entry: key, key: record, exact: value & EXACT != 0 })
+    let parts = value.and_then(|value| {
+        let (entry, record) = key.get(PREFIX_BYTES..)?.split_at_checked(usize::from(value & !EXACT))?;
+        Some(IndexRow { entry, key: record, exact: value & EXACT != 0 })
+    });
+    parts.ok_or_else(|| corrupt(key, "is not an entry of an index"))
 }
 
 impl Tx {
@@ -207,10 +206,11 @@ impl Tx {
         let rows = self.read_range(pending, from, prefix_end(&with_entry))?;
         for row in rows {
             let (key, value) = row?;
-            let other = split_entry(key, &value)?.key;
+            let other = split_entry(&key, &value)?.key;
             if other != record {
                 let index = index.name.clone();
-                return Err(DbError::NotUnique { index, record: Bytes::copy_from_slice(record), other });
+                let (record, other) = (Bytes::copy_from_slice(record), Bytes::copy_from_slice(other));
+                return Err(DbError::NotUnique { index, record, other });
             }
         }
         Ok(())
@@ -466,7 +466,7 @@ impl Tx {
             let mut entries = 0u64;
             for row in rows {
                 let (key, value) = row?;
-                split_entry(key, &value)?;
+                split_entry(&key, &value)?;
                 entries += 1;
             }
             if index.state != IndexState::Dropping && entries != expected {

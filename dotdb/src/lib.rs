@@ -30,6 +30,7 @@
 //! Transactions are serializable ([`Database::begin`]) and give the state a version each, which can be read
 //! later ([`Database::begin_at`]), named, compared and restored.
 
+mod absence;
 mod cache;
 mod catalog;
 mod check;

@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dotdb_store::{Batch, Snapshot, Store, StoreError};
 
+use crate::absence::Absences;
 use crate::counters::{self, Merge};
 use crate::durability::Durability;
 use crate::error::DbError;
@@ -41,6 +42,8 @@ pub(crate) struct Pipeline {
     written: Condvar,
     /// A transaction joined those that wait, or ended without.
     joined: Condvar,
+    /// What no transaction before has inserted.
+    pub(crate) absences: Absences,
 }
 
 struct State {
@@ -78,6 +81,8 @@ pub(crate) struct Prepared {
     /// Keys with their new values; no key twice.
     pub(crate) writes: Vec<(Bytes, Option<Bytes>)>,
     pub(crate) merges: Vec<(Bytes, Merge)>,
+    /// Numbers of the collections that were created.
+    pub(crate) created: Vec<u32>,
     /// What the keys of `writes` held before.
     pub(crate) journal: journal::Writer,
     pub(crate) durability: Durability,
@@ -160,6 +165,7 @@ impl Pipeline {
             }),
             written: Condvar::new(),
             joined: Condvar::new(),
+            absences: Absences::default(),
         }
     }
 
@@ -215,9 +221,11 @@ impl Pipeline {
             }
         }
         let version = state.given + 1;
-        let Prepared { mut writes, merges, mut journal, durability, with_commit, is_snapshot_old } = prepared;
+        let Prepared { mut writes, merges, created, mut journal, durability, with_commit, is_snapshot_old } =
+            prepared;
         let is_latest = version == registration.base + 1 && !is_snapshot_old;
         let merged = self.merge(&state, is_latest, &*snapshot, merges)?;
+        self.absences.add(&created, &writes);
         // Nodes that a snapshot still shares would be copied instead of changed.
         drop(snapshot);
         for (key, old, new) in &merged {

@@ -4,12 +4,13 @@ use std::mem;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use dotdb_query::{
-    Absent, Budget, Counted, ExecuteError, ExecuteStep, Executor, Explain, IndexRow, KeyRange, Plan,
-    PlanError, Prepared, Query, QueryError, Request, Row, Source, Statistics, Token, Value, execute, plan,
+    Absent, Budget, Counted, ExecuteError, Executor, Explain, IndexRow, KeyRange, Plan, PlanError, Prepared,
+    Progress, Query, QueryError, RecordRow, Request, Row, RowRef, Source, Statistics, Token, Value, execute,
+    plan,
 };
-use dotdb_store::{Direction, Snapshot, is_empty_range};
+use dotdb_store::{Direction, Page, PageReader, Snapshot, is_empty_range};
 use hashbrown::DefaultHashBuilder;
 use imbl::OrdMap;
 
@@ -46,7 +47,8 @@ pub struct Work {
 pub(crate) struct QueryCursor {
     executor: Executor<QuerySource>,
     source: QuerySource,
-    row: Option<Row>,
+    /// The executor's row waits to be taken.
+    has_row: bool,
     /// The executor has no more rows.
     ended: bool,
 }
@@ -75,10 +77,7 @@ struct Dive {
     /// `None` is of the records.
     index: Option<usize>,
     range: KeyRange,
-    rows: Vec<(Bytes, Bytes)>,
-    reading: Reading,
-    /// Whether these are all rows of the range.
-    ended: bool,
+    reading: Box<Reading>,
 }
 
 /// What a query has read, which also its cursors add to when they end.
@@ -95,15 +94,22 @@ fn lock(set: &Mutex<ReadSet>) -> MutexGuard<'_, ReadSet> {
 
 impl QuerySource {
     fn get_store_key(&mut self, key: &[u8]) -> Result<Option<Bytes>, DbError> {
+        let mut value = Vec::new();
+        Ok(self.get_store_key_into(key, &mut value)?.then(|| value.into()))
+    }
+
+    fn get_store_key_into(&mut self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, DbError> {
         if !self.pending.is_empty()
-            && let Some(value) = self.pending.get(key)
+            && let Some(pending) = self.pending.get(key)
         {
-            return Ok(value.clone());
+            value.clear();
+            value.extend_from_slice(pending.as_deref().unwrap_or_default());
+            return Ok(pending.is_some());
         }
         if let Some(reads) = &self.reads {
             lock(&reads.set).add_point(reads.points.of(&reads.hasher, key));
         }
-        Ok(self.snapshot.get(key)?)
+        Ok(self.snapshot.get_into(key, value)?)
     }
 
     /// What begins the store keys of an index's entries, or of the records.
@@ -123,13 +129,38 @@ impl QuerySource {
         (Bound::Included(prefixed(&prefix, &range.start)), to)
     }
 
-    fn open(&self, index: Option<usize>, range: &KeyRange, reverse: bool) -> Result<Reading, DbError> {
+    fn open(
+        &self,
+        index: Option<usize>,
+        range: &KeyRange,
+        reverse: bool,
+        wanted: Option<u64>,
+    ) -> Result<Box<Reading>, DbError> {
         let (from, to) = self.bounds(index, range);
         let direction = if reverse { Direction::Backward } else { Direction::Forward };
-        let rows = MergedRange::new(&*self.snapshot, self.pending.clone(), from, to, direction)?;
         let reads = self.reads.as_ref().map(|reads| Arc::clone(&reads.set));
-        let rows = if reads.is_some() { rows } else { rows.untracked() };
-        Ok(Reading { first: Vec::new().into_iter(), rows, reads })
+        let rows = if self.has_pending(&from, &to) {
+            let (from, to) = (from.clone(), to.clone());
+            let rows = MergedRange::new(&*self.snapshot, self.pending.clone(), from, to, direction)?;
+            Ahead::Merged(Box::new(if reads.is_some() { rows } else { rows.untracked() }))
+        } else {
+            let (from, to) = (from.as_ref().map(|key| &key[..]), to.as_ref().map(|key| &key[..]));
+            Ahead::Pages(self.snapshot.pages(from, to, direction)?)
+        };
+        let next_rows = wanted.map_or(FIRST_PAGE_ROWS, |wanted| wanted.clamp(1, MAX_PAGE_ROWS));
+        Ok(Box::new(Reading {
+            rows,
+            page: Page::new(),
+            at: 0,
+            looked: 0,
+            ended: false,
+            seen_end: false,
+            // At most MAX_PAGE_ROWS.
+            next_rows: next_rows as usize,
+            bounds: (from, to),
+            direction,
+            reads,
+        }))
     }
 
     /// Begins to read a range, with what the planner has read of it.
@@ -138,16 +169,13 @@ impl QuerySource {
         index: Option<usize>,
         range: &KeyRange,
         reverse: bool,
+        wanted: Option<u64>,
     ) -> Result<Box<Reading>, DbError> {
         let is_it = |dive: &Dive| !reverse && dive.index == index && dive.range == *range;
-        Ok(Box::new(match self.dives.iter().position(is_it) {
-            Some(position) => {
-                let Dive { rows, mut reading, .. } = self.dives.swap_remove(position);
-                reading.first = rows.into_iter();
-                reading
-            }
-            None => self.open(index, range, reverse)?,
-        }))
+        match self.dives.iter().position(is_it) {
+            Some(position) => Ok(self.dives.swap_remove(position).reading),
+            None => self.open(index, range, reverse, wanted),
+        }
     }
 
     /// Adds what was read, all cursors having ended, to the transaction's.
@@ -164,24 +192,12 @@ impl QuerySource {
         let known = match known {
             Some(known) => known,
             None => {
-                let reading = self.open(index, range, false)?;
-                let range = range.clone();
-                self.dives.push(Dive { index, range, rows: Vec::new(), reading, ended: false });
+                let reading = self.open(index, range, false, None)?;
+                self.dives.push(Dive { index, range: range.clone(), reading });
                 self.dives.len() - 1
             }
         };
-        let Dive { rows, reading, ended, .. } = &mut self.dives[known];
-        while (rows.len() as u64) < cap && !*ended {
-            match reading.rows.next().transpose()? {
-                Some((key, value)) => {
-                    self.planning.rows += 1;
-                    self.planning.bytes += (key.len() + value.len()) as u64;
-                    rows.push((key, value));
-                }
-                None => *ended = true,
-            }
-        }
-        Ok((rows.len() as u64).min(cap))
+        self.dives[known].reading.look_ahead(cap, &mut self.planning)
     }
 
     /// Whether a transaction's own writes are between two store keys.
@@ -193,27 +209,126 @@ impl QuerySource {
     }
 }
 
-/// Where reading has come to. What it went over counts as read when it ends.
+/// Rows of the first page that is read where it is not known how many are wanted; each has twice as many as the one
+/// before.
+const FIRST_PAGE_ROWS: u64 = 16;
+/// Rows of the longest page.
+const MAX_PAGE_ROWS: u64 = 128;
+
+/// Where reading has come to. What it went over counts as read when it ends, what was only read ahead does not.
 pub(crate) struct Reading {
-    /// What was read before.
-    first: std::vec::IntoIter<(Bytes, Bytes)>,
-    rows: MergedRange,
+    rows: Ahead,
+    page: Page,
+    /// Rows of the page that were given.
+    at: usize,
+    /// Rows of the page that were given or counted.
+    looked: usize,
+    /// There are no rows behind the page.
+    ended: bool,
+    /// It was told that there are no more rows.
+    seen_end: bool,
+    /// Rows of the next page.
+    next_rows: usize,
+    bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>),
+    direction: Direction,
+    /// `None` if nobody validates what was read.
     reads: Option<Arc<Mutex<ReadSet>>>,
+}
+
+/// Where pages come from.
+enum Ahead {
+    /// The snapshot.
+    Pages(PageReader),
+    /// The snapshot with pending writes, which knows what was looked at: nothing is read ahead.
+    Merged(Box<MergedRange>),
 }
 
 impl Reading {
     #[inline]
-    fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, DbError> {
-        match self.first.next() {
-            Some(row) => Ok(Some(row)),
-            None => self.rows.next().transpose(),
+    fn next(&mut self) -> Result<Option<RecordRow<'_>>, DbError> {
+        if self.at == self.page.len() {
+            self.turn()?;
         }
+        let row = self.page.row(self.at);
+        if row.is_some() {
+            self.at += 1;
+            self.looked = self.looked.max(self.at);
+        }
+        Ok(row)
+    }
+
+    /// Goes on to the next page.
+    #[inline(never)]
+    fn turn(&mut self) -> Result<(), DbError> {
+        if !self.ended {
+            self.page.clear();
+            (self.at, self.looked) = (0, 0);
+            let rows = if matches!(self.rows, Ahead::Merged(_)) { 1 } else { self.next_rows };
+            self.next_rows = (self.next_rows * 2).min(MAX_PAGE_ROWS as usize);
+            self.fetch(rows)?;
+        }
+        self.seen_end |= self.page.len() == self.at;
+        Ok(())
+    }
+
+    fn fetch(&mut self, rows: usize) -> Result<(), DbError> {
+        let more = match &mut self.rows {
+            Ahead::Pages(pages) => pages.read(rows, &mut self.page).map_err(DbError::from),
+            Ahead::Merged(merged) => merged
+                .by_ref()
+                .take(rows)
+                .try_for_each(|row| {
+                    let (key, value) = row?;
+                    self.page.push(&key, &value);
+                    Ok(())
+                })
+                .map(|()| !merged.is_done()),
+        };
+        // After an error all of the range counts.
+        self.seen_end |= more.is_err();
+        self.ended = !*more.as_ref().unwrap_or(&false);
+        more.map(drop)
+    }
+
+    /// How many rows are to come, at most `cap`; adds those read for it to `work`.
+    fn look_ahead(&mut self, cap: u64, work: &mut Work) -> Result<u64, DbError> {
+        let wanted = usize::try_from(cap).unwrap_or(usize::MAX);
+        while self.page.len() - self.at < wanted && !self.ended {
+            let (rows, bytes) = (self.page.len(), self.page.bytes());
+            let result = self.fetch(wanted - (rows - self.at));
+            work.rows += (self.page.len() - rows) as u64;
+            work.bytes += (self.page.bytes() - bytes) as u64;
+            result?;
+        }
+        let there = (self.page.len() - self.at).min(wanted);
+        self.looked = self.looked.max(self.at + there);
+        self.seen_end |= there < wanted;
+        Ok(there as u64)
+    }
+
+    fn seen(&self) -> Option<(Bound<Bytes>, Bound<Bytes>)> {
+        if let Ahead::Merged(merged) = &self.rows {
+            return merged.seen();
+        }
+        let (from, to) = self.bounds.clone();
+        let (from, to) = (from.map(Bytes::from), to.map(Bytes::from));
+        if self.seen_end {
+            return Some((from, to));
+        }
+        let last = self.looked.checked_sub(1).and_then(|last| self.page.row(last));
+        let last = Bound::Included(Bytes::copy_from_slice(last?.0));
+        Some(match self.direction {
+            Direction::Forward => (from, last),
+            Direction::Backward => (last, to),
+        })
     }
 }
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        if let (Some(reads), Some((from, to))) = (&self.reads, self.rows.seen()) {
+        if let Some(reads) = &self.reads
+            && let Some((from, to)) = self.seen()
+        {
             lock(reads).add_range(from, to);
         }
     }
@@ -230,30 +345,40 @@ impl Source for QuerySource {
         Merge::Add(self.added).apply(&key, committed)
     }
 
-    fn records(&mut self, range: &KeyRange, reverse: bool) -> Result<Box<Reading>, DbError> {
-        self.read(None, range, reverse)
-    }
-
-    fn next_record(&mut self, cursor: &mut Box<Reading>) -> Result<Option<(Bytes, Bytes)>, DbError> {
-        Ok(cursor.next()?.map(|(mut key, document)| {
-            key.advance(PREFIX_BYTES.min(key.len()));
-            (key, document)
-        }))
-    }
-
-    fn entries(&mut self, index: usize, range: &KeyRange, reverse: bool) -> Result<Box<Reading>, DbError> {
-        self.read(Some(index), range, reverse)
+    fn records(
+        &mut self,
+        range: &KeyRange,
+        reverse: bool,
+        wanted: Option<u64>,
+    ) -> Result<Box<Reading>, DbError> {
+        self.read(None, range, reverse, wanted)
     }
 
     #[inline]
-    fn next_entry(&mut self, cursor: &mut Box<Reading>) -> Result<Option<IndexRow>, DbError> {
-        cursor.next()?.map(|(key, value)| split_entry(key, &value)).transpose()
+    fn next_record<'c>(&mut self, cursor: &'c mut Box<Reading>) -> Result<Option<RecordRow<'c>>, DbError> {
+        let row = cursor.next()?;
+        Ok(row.map(|(key, document)| (key.get(PREFIX_BYTES..).unwrap_or_default(), document)))
+    }
+
+    fn entries(
+        &mut self,
+        index: usize,
+        range: &KeyRange,
+        reverse: bool,
+        wanted: Option<u64>,
+    ) -> Result<Box<Reading>, DbError> {
+        self.read(Some(index), range, reverse, wanted)
+    }
+
+    #[inline]
+    fn next_entry<'c>(&mut self, cursor: &'c mut Box<Reading>) -> Result<Option<IndexRow<'c>>, DbError> {
+        cursor.next()?.map(|(key, value)| split_entry(key, value)).transpose()
     }
 
     fn count_range(&mut self, index: Option<usize>, range: &KeyRange, cap: u64) -> Result<Counted, DbError> {
         let (from, to) = self.bounds(index, range);
         let (rows, last) = if self.has_pending(&from, &to) {
-            let mut reading = self.open(index, range, false)?;
+            let mut reading = self.open(index, range, false, None)?;
             let (mut rows, mut last) = (0, None);
             while rows < cap {
                 let Some((key, _)) = reading.next()? else {
@@ -261,7 +386,7 @@ impl Source for QuerySource {
                     break;
                 };
                 rows += 1;
-                last = Some(key);
+                last = Some(Bytes::copy_from_slice(key));
             }
             (rows, last)
         } else {
@@ -280,12 +405,12 @@ impl Source for QuerySource {
         Ok(Counted { rows, rest })
     }
 
-    fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, DbError> {
+    fn get(&mut self, key: &[u8], document: &mut Vec<u8>) -> Result<bool, DbError> {
         let mut store_key = mem::take(&mut self.key);
         store_key.clear();
         store_key.extend_from_slice(&prefix(RECORD, self.collection));
         store_key.extend_from_slice(key);
-        let found = self.get_store_key(&store_key);
+        let found = self.get_store_key_into(&store_key, document);
         self.key = store_key;
         found
     }
@@ -310,19 +435,19 @@ impl Statistics for QuerySource {
 impl QueryCursor {
     /// Reads at most one record or index entry with its record, unless a row is waiting.
     pub(crate) fn work(&mut self) -> Result<Work, DbError> {
-        if self.row.is_some() || self.ended {
+        if self.has_row || self.ended {
             return Ok(Work { done: true, ..Work::default() });
         }
         let before = self.executor.counts();
-        let step = self.executor.step(&mut self.source).map_err(from_execution)?;
+        let progress = self.executor.progress(&mut self.source).map_err(from_execution)?;
         let after = self.executor.counts();
-        match step {
-            ExecuteStep::Row(row) => self.row = Some(row),
-            ExecuteStep::Working => {}
-            ExecuteStep::Done => self.ended = true,
+        match progress {
+            Progress::Row => self.has_row = true,
+            Progress::Working => {}
+            Progress::Done => self.ended = true,
         }
         Ok(Work {
-            done: self.row.is_some() || self.ended,
+            done: self.has_row || self.ended,
             rows: after.records + after.entries + after.fetched
                 - before.records
                 - before.entries
@@ -331,18 +456,26 @@ impl QueryCursor {
         })
     }
 
-    /// Works until the next row, or the end, is known.
-    pub(crate) fn look(&mut self) -> Result<Option<&Row>, DbError> {
-        while !self.work()?.done {}
-        Ok(self.row.as_ref())
+    /// The row that waits to be taken.
+    pub(crate) fn row(&self) -> Option<RowRef<'_>> {
+        self.has_row.then(|| self.executor.row())
     }
 
-    pub(crate) fn row(&self) -> Option<&Row> {
-        self.row.as_ref()
-    }
-
+    /// Takes the row that waits.
     pub(crate) fn take(&mut self) -> Option<Row> {
-        self.row.take()
+        mem::take(&mut self.has_row).then(|| self.executor.row().to_row())
+    }
+
+    /// Works until the next row, or the end, is known, and takes it.
+    fn lend(&mut self) -> Result<Option<RowRef<'_>>, DbError> {
+        while !self.has_row && !self.ended {
+            match self.executor.progress(&mut self.source).map_err(from_execution)? {
+                Progress::Row => self.has_row = true,
+                Progress::Working => {}
+                Progress::Done => self.ended = true,
+            }
+        }
+        Ok(mem::take(&mut self.has_row).then(|| self.executor.row()))
     }
 
     /// Counts what the query has read as read by the transaction.
@@ -401,7 +534,7 @@ impl Tx {
         // What was counted of other ways is not read again.
         source.dives.retain(|dive| plan.reads(dive.index, &dive.range));
         let executor = execute(plan, options.budget);
-        let cursor = QueryCursor { executor, source, row: None, ended: false };
+        let cursor = QueryCursor { executor, source, has_row: false, ended: false };
         Ok((self.add_cursor(Rows::Query(Box::new(cursor))), planning))
     }
 
@@ -470,9 +603,15 @@ impl Tx {
     /// # Errors
     /// [`DbError::UnknownCursor`], also for a cursor that is not of a query; what reading answers.
     pub fn query_next(&mut self, id: CursorId) -> Result<Option<Row>, DbError> {
-        let cursor = self.query_cursor(id)?;
-        cursor.look()?;
-        Ok(cursor.take())
+        Ok(self.query_lend(id)?.map(|row| row.to_row()))
+    }
+
+    /// [`Tx::query_next`], the row being lent and not copied.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn query_lend(&mut self, id: CursorId) -> Result<Option<RowRef<'_>>, DbError> {
+        self.query_cursor(id)?.lend()
     }
 
     /// What a query does, and what it has touched so far.

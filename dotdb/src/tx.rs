@@ -8,6 +8,7 @@ use bytes::Bytes;
 use dotdb_store::{Direction, Snapshot};
 use imbl::OrdMap;
 
+use crate::absence::Filter;
 use crate::cache::Cache;
 use crate::collections::CollectionState;
 use crate::counters::{self, Counters};
@@ -46,6 +47,8 @@ pub struct Tx {
     writes: Option<OrdMap<Bytes, Option<Bytes>>>,
     /// Indexes and schemas of collections, by number, as the transaction sees them.
     pub(crate) definitions: BTreeMap<u32, Arc<Definitions>>,
+    /// The collection put into last, and what was never inserted into it, if that is known.
+    filter: Option<(u32, Option<Arc<Filter>>)>,
     pub(crate) cursors: BTreeMap<u64, Cursor>,
     pub(crate) last_cursor: u64,
     /// Key under construction.
@@ -104,6 +107,7 @@ impl Tx {
             records: Cache::new(),
             writes: None,
             definitions: BTreeMap::new(),
+            filter: None,
             cursors: BTreeMap::new(),
             last_cursor: 0,
             scratch: Vec::new(),
@@ -195,14 +199,18 @@ impl Tx {
             let old = slot.old.as_bytes();
             change(slot.key, (!old.is_empty()).then_some(old), slot.new.encode());
         }
+        let mut created = Vec::new();
         for collection in self.collections.changes() {
+            if collection.old.number == 0 {
+                created.push(collection.new.number);
+            }
             change(collection.key, collection.old.encode().as_deref(), collection.new.encode());
         }
         for record in self.records.changes() {
             change(record.key, record.old.as_deref(), record.new.clone());
         }
         let merges = self.counters.changes().flat_map(|counters| counters.new.merges(counters.key)).collect();
-        Prepared { writes, merges, journal, durability, with_commit: None, is_snapshot_old: false }
+        Prepared { writes, merges, created, journal, durability, with_commit: None, is_snapshot_old: false }
     }
 
     /// All that a commit would write now, counters included, and nothing of the journal.
@@ -327,6 +335,30 @@ impl Tx {
                 cursor.add_to(&mut self.reads);
             }
         }
+    }
+
+    /// Looks the store key of a record up that is about to be put, without reading what was never inserted into its
+    /// collection, or is known to be `new`.
+    #[inline]
+    pub(crate) fn record_to_put(
+        &mut self,
+        collection: u32,
+        key: &[u8],
+        new: bool,
+    ) -> Result<Record, DbError> {
+        let pipeline = &self.shared.pipeline;
+        if self.filter.as_ref().is_none_or(|(known, _)| *known != collection) {
+            self.filter = Some((collection, pipeline.absences.of(collection)));
+        }
+        let filter = self.filter.as_ref().and_then(|(_, filter)| filter.as_ref());
+        let snapshot = &self.snapshot;
+        let index = self.records.find_or_load(key, || {
+            if new || filter.is_some_and(|filter| filter.excludes(pipeline.absences.hash(key))) {
+                return Ok(None);
+            }
+            Ok(snapshot.get(key)?)
+        });
+        index.map(Record::Cached)
     }
 
     /// Index in `records` of a store key, which is remembered from now on.

@@ -167,10 +167,10 @@ impl Rows {
 
     /// The same in the in-memory store.
     fn in_store(&self) -> Result<Arc<MemoryStore>> {
-        let mut batch = Batch::new();
-        for (row, value) in &self.0 {
-            batch.put(SnapshotReader::store_key(PREFIX, row), value.clone());
-        }
+        let write =
+            |(row, value): (&Bytes, &Bytes)| (SnapshotReader::store_key(PREFIX, row), Some(value.clone()));
+        // Collected: rows come in no order.
+        let batch: Batch = self.0.iter().map(write).collect();
         let store = MemoryStore::new();
         store.apply(&batch, Durability::None)?;
         Ok(Arc::new(store))

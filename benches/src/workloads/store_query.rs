@@ -204,8 +204,8 @@ impl Contender for Ours {
             let both = [Value::Int(from.into()), Value::Int((from + WIDTH).into())];
             let given = if *ask == Ask::Equal { &both[..1] } else { &both[..] };
             let (cursor, _) = tx.query_prepared(orders, &query, given, &QueryOptions::default())?;
-            while let Some(row) = tx.query_next(cursor)? {
-                let ValueRef::Int(value) = column.find(&row.document)? else {
+            while let Some(row) = tx.query_lend(cursor)? {
+                let ValueRef::Int(value) = column.find(row.document)? else {
                     anyhow::bail!("a row without an integer");
                 };
                 sum += u64::try_from(value)?;

@@ -37,7 +37,7 @@ mod value;
 
 pub use absent::Absent;
 pub use error::QueryError;
-pub use exec::{Budget, ExecuteError, Executor, Row, Step as ExecuteStep, execute};
+pub use exec::{Budget, ExecuteError, Executor, Progress, Row, RowRef, Step as ExecuteStep, execute};
 pub use explain::{Counts, Explain};
 pub use index::{Entry, EntryError, IndexPath, IndexSpec, decode_entry, entries};
 pub use page::Token;
@@ -46,5 +46,5 @@ pub use plan::{Index, Plan, PlanError, Request, plan};
 pub use prepared::Prepared;
 pub use query::Query;
 pub use schema::{Schema, Violation};
-pub use source::{Counted, IndexRow, KeyRange, Source, Statistics};
+pub use source::{Counted, IndexRow, KeyRange, RecordRow, Source, Statistics};
 pub use value::{Malformed, Value, ValueRef};

@@ -1,7 +1,5 @@
 //! What the planner and the executor ask of a store. One implementation serves one collection.
 
-use bytes::Bytes;
-
 /// Byte strings from `start` to before `end`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct KeyRange {
@@ -38,13 +36,16 @@ impl KeyRange {
     }
 }
 
+/// A record: its key and its document.
+pub type RecordRow<'r> = (&'r [u8], &'r [u8]);
+
 /// A row of an index.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IndexRow {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexRow<'r> {
     /// The entry's bytes.
-    pub entry: Bytes,
+    pub entry: &'r [u8],
     /// The key of its record.
-    pub key: Bytes,
+    pub key: &'r [u8],
     /// [`Entry::exact`](crate::Entry::exact), or `false` if that is not known.
     pub exact: bool,
 }
@@ -77,19 +78,29 @@ pub trait Source {
     /// The store's.
     fn count(&mut self) -> Result<u64, Self::Error>;
 
-    /// Begins to read records by key, from the greatest if `reverse`.
+    /// Begins to read records by key, from the greatest if `reverse`. No more than `wanted` are likely to be read,
+    /// if that is known.
     ///
     /// # Errors
     /// The store's.
-    fn records(&mut self, range: &KeyRange, reverse: bool) -> Result<Self::Records, Self::Error>;
+    fn records(
+        &mut self,
+        range: &KeyRange,
+        reverse: bool,
+        wanted: Option<u64>,
+    ) -> Result<Self::Records, Self::Error>;
 
     /// The next key and document.
     ///
     /// # Errors
     /// The store's.
-    fn next_record(&mut self, cursor: &mut Self::Records) -> Result<Option<(Bytes, Bytes)>, Self::Error>;
+    fn next_record<'c>(
+        &mut self,
+        cursor: &'c mut Self::Records,
+    ) -> Result<Option<RecordRow<'c>>, Self::Error>;
 
-    /// Begins to read an index's entries, from the greatest if `reverse`.
+    /// Begins to read an index's entries, from the greatest if `reverse`. No more than `wanted` are likely to be read,
+    /// if that is known.
     ///
     /// # Errors
     /// The store's.
@@ -98,13 +109,14 @@ pub trait Source {
         index: usize,
         range: &KeyRange,
         reverse: bool,
+        wanted: Option<u64>,
     ) -> Result<Self::Entries, Self::Error>;
 
     /// The next entry and the key of its record.
     ///
     /// # Errors
     /// The store's.
-    fn next_entry(&mut self, cursor: &mut Self::Entries) -> Result<Option<IndexRow>, Self::Error>;
+    fn next_entry<'c>(&mut self, cursor: &'c mut Self::Entries) -> Result<Option<IndexRow<'c>>, Self::Error>;
 
     /// How many entries of an index, or records if none is given, are in a range. At most `cap` are counted, from
     /// the least on.
@@ -121,34 +133,34 @@ pub trait Source {
         let mut counted = Counted { rows: 0, rest: None };
         match index {
             Some(index) => {
-                let mut cursor = self.entries(index, range, false)?;
+                let mut cursor = self.entries(index, range, false, Some(cap))?;
                 while counted.rows < cap {
                     let Some(row) = self.next_entry(&mut cursor)? else {
                         counted.rest = None;
                         break;
                     };
-                    counted = Counted { rows: counted.rows + 1, rest: after(&[&row.entry, &row.key]) };
+                    counted = Counted { rows: counted.rows + 1, rest: after(&[row.entry, row.key]) };
                 }
             }
             None => {
-                let mut cursor = self.records(range, false)?;
+                let mut cursor = self.records(range, false, Some(cap))?;
                 while counted.rows < cap {
                     let Some((key, _)) = self.next_record(&mut cursor)? else {
                         counted.rest = None;
                         break;
                     };
-                    counted = Counted { rows: counted.rows + 1, rest: after(&[&key]) };
+                    counted = Counted { rows: counted.rows + 1, rest: after(&[key]) };
                 }
             }
         }
         Ok(counted)
     }
 
-    /// The document with a key.
+    /// Puts the document with a key in place of what `document` holds; `false` if there is none.
     ///
     /// # Errors
     /// The store's.
-    fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, Self::Error>;
+    fn get(&mut self, key: &[u8], document: &mut Vec<u8>) -> Result<bool, Self::Error>;
 }
 
 /// How much there is, for the planner. Counts are of the state that the query reads, so that the plan

@@ -21,6 +21,7 @@ mod error;
 mod file;
 mod log;
 mod verify;
+mod walk;
 
 use std::fs;
 use std::ops::Bound;
@@ -30,15 +31,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dotdb_store::contain::call_out;
 use dotdb_store::{
-    Batch, CompactReport, Counted, Damage, Direction, Durability, PairIter, Snapshot, Store, StoreError,
-    StoreStats, Visitor, check_pairs, is_empty_range,
+    Batch, CompactReport, Counted, Damage, Direction, Durability, PageReader, PairIter, Snapshot, Store,
+    StoreError, StoreStats, Visitor, check_pairs, is_empty_range, page,
 };
-use redb::{AccessGuard, ReadOnlyTable, ReadableTableMetadata, TableDefinition};
+use redb::{ReadOnlyTable, ReadableTableMetadata, TableDefinition};
 
-use crate::checksum::shown;
 use crate::engine::Engine;
 #[cfg(feature = "testing")]
 pub use crate::log::LogFile;
+use crate::walk::{Reader, Walk};
 
 /// Version of the tables and values described above. A file with a greater one is refused.
 /// Format 1, which had another checksum, is read and written as it is.
@@ -134,7 +135,7 @@ impl RedbStore {
 impl Store for RedbStore {
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError> {
         let data = self.engine.data()?;
-        Ok(Arc::new(RedbSnapshot { data, engine: Arc::clone(&self.engine) }))
+        Ok(Arc::new(RedbSnapshot::new(data, &self.engine)))
     }
 
     fn apply(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
@@ -174,7 +175,7 @@ impl Store for RedbStore {
         }
         let data = self.engine.data()?;
         let counted = self.engine.contain(|| data.len().map_err(error::storage));
-        let snapshot = RedbSnapshot { data, engine: Arc::clone(&self.engine) };
+        let snapshot = RedbSnapshot::new(data, &self.engine);
         let keys = check_pairs(&snapshot, found, &mut |_, _| {})?;
         match counted {
             Ok(counted) if counted == keys => {}
@@ -192,17 +193,41 @@ impl Store for RedbStore {
     }
 }
 
-struct RedbSnapshot {
+/// A snapshot, which everything that reads it keeps.
+struct Held {
     data: Data,
     /// Keeps the file open: closing it would end the snapshot. Dropped after `data`.
     engine: Arc<Engine>,
 }
 
+struct RedbSnapshot {
+    held: Arc<Held>,
+}
+
+impl RedbSnapshot {
+    fn new(data: Data, engine: &Arc<Engine>) -> RedbSnapshot {
+        RedbSnapshot { held: Arc::new(Held { data, engine: Arc::clone(engine) }) }
+    }
+}
+
 impl Snapshot for RedbSnapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.engine.contain(|| match self.data.get(key).map_err(error::storage)? {
-            Some(stored) => self.engine.sums().verified_copy(key, stored.value()).map(Some),
+        let Held { data, engine } = &*self.held;
+        engine.contain(|| match data.get(key).map_err(error::storage)? {
+            Some(stored) => engine.sums().verified_copy(key, stored.value()).map(Some),
             None => Ok(None),
+        })
+    }
+
+    fn get_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError> {
+        value.clear();
+        let Held { data, engine } = &*self.held;
+        engine.contain(|| match data.get(key).map_err(error::storage)? {
+            Some(stored) => {
+                value.extend_from_slice(engine.sums().verified(key, stored.value())?);
+                Ok(true)
+            }
+            None => Ok(false),
         })
     }
 
@@ -212,20 +237,16 @@ impl Snapshot for RedbSnapshot {
         to: Bound<&[u8]>,
         direction: Direction,
     ) -> Result<PairIter, StoreError> {
-        if is_empty_range(from, to) {
-            return Ok(Box::new(std::iter::empty()));
-        }
-        let rows = self.engine.contain(|| self.data.range::<&[u8]>((from, to)).map_err(error::storage))?;
-        Ok(Box::new(Rows {
-            rows: Some(rows),
-            last: None,
-            page: Vec::new().into_iter(),
-            page_rows: 1,
-            page_bytes: 0,
-            failure: None,
-            direction,
-            engine: Arc::clone(&self.engine),
-        }))
+        Ok(page::iterate(Reader::new(&self.held, from, to, direction)?))
+    }
+
+    fn pages(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        direction: Direction,
+    ) -> Result<PageReader, StoreError> {
+        Ok(Box::new(Reader::new(&self.held, from, to, direction)?))
     }
 
     /// Values and their checksums are not read.
@@ -233,24 +254,8 @@ impl Snapshot for RedbSnapshot {
         if is_empty_range(from, to) {
             return Ok(Counted { pairs: 0, last: None });
         }
-        self.engine.contain(|| {
-            let mut rows = self.data.range::<&[u8]>((from, to)).map_err(error::storage)?;
-            for pairs in 1..cap {
-                match rows.next() {
-                    Some(row) => drop(row.map_err(error::storage)?),
-                    None => return Ok(Counted { pairs: pairs - 1, last: None }),
-                }
-            }
-            let row = if cap > 0 { rows.next().transpose().map_err(error::storage)? } else { None };
-            let pairs = if row.is_some() { cap } else { cap.saturating_sub(1) };
-            let last = row.map(|(key, _)| Bytes::copy_from_slice(key.value()));
-            // Whoever counts on goes on behind it: a damaged inner page must not lead back.
-            match (from, &last) {
-                (Bound::Included(from), Some(key)) if key < from => Err(out_of_order(key)),
-                (Bound::Excluded(from), Some(key)) if key <= from => Err(out_of_order(key)),
-                _ => Ok(Counted { pairs, last }),
-            }
-        })
+        let Held { data, engine } = &*self.held;
+        engine.contain(|| walk::count(data, from, to, cap))
     }
 
     fn visit(
@@ -263,146 +268,20 @@ impl Snapshot for RedbSnapshot {
         if is_empty_range(from, to) {
             return Ok(());
         }
-        let sums = self.engine.sums();
-        self.engine.contain(|| {
-            let mut rows = self.data.range::<&[u8]>((from, to)).map_err(error::storage)?;
-            let mut last: Option<AccessGuard<&[u8]>> = None;
-            loop {
-                let row = match direction {
-                    Direction::Forward => rows.next(),
-                    Direction::Backward => rows.next_back(),
-                };
-                let Some(row) = row else { return Ok(()) };
-                let (guard, stored) = row.map_err(error::storage)?;
-                let key = guard.value();
-                if let Some(last) = &last
-                    && !follows_in_page(last.value(), key, direction)
-                {
-                    check_order(Some(last.value()), key, direction)?;
+        let Held { data, engine } = &*self.held;
+        let sums = engine.sums();
+        engine.contain(|| {
+            let mut walk = Walk::new(data, from, to, direction)?;
+            let mut look = |key: &[u8], stored: &[u8]| {
+                let value = sums.verified(key, stored)?;
+                Ok(call_out(|| see(key, value)))
+            };
+            while let Some(answer) = walk.next(&mut look)? {
+                if answer.is_break() {
+                    break;
                 }
-                let value = sums.verified(key, stored.value())?;
-                if call_out(|| see(key, value)).is_break() {
-                    return Ok(());
-                }
-                last = Some(guard);
             }
+            Ok(())
         })
-    }
-}
-
-fn out_of_order(key: &[u8]) -> StoreError {
-    StoreError::Corrupt { detail: format!("key {} is out of order", shown(key)) }
-}
-
-/// Whether a key lies in memory right behind the last one, which is still there, or backwards right before it: then
-/// both are of one page, whose keys lie in order. They were written so if their checksums are right.
-#[inline]
-fn follows_in_page(last: &[u8], key: &[u8], direction: Direction) -> bool {
-    match direction {
-        Direction::Forward => last.as_ptr_range().end == key.as_ptr() && !key.is_empty(),
-        Direction::Backward => key.as_ptr_range().end == last.as_ptr() && !last.is_empty(),
-    }
-}
-
-/// Whether a key comes after the last one: a damaged inner page may lead to rows that were given before, again and
-/// again.
-#[inline]
-fn check_order(last: Option<&[u8]>, key: &[u8], direction: Direction) -> Result<(), StoreError> {
-    let in_order = match (last, direction) {
-        (None, _) => true,
-        (Some(last), Direction::Forward) => last < key,
-        (Some(last), Direction::Backward) => last > key,
-    };
-    match in_order {
-        true => Ok(()),
-        false => Err(out_of_order(key)),
-    }
-}
-
-/// Rows of the longest page that is read at a time; the first has one, and each twice as many as the one before.
-const MAX_PAGE_ROWS: usize = 64;
-/// Bytes after which a page ends. Whoever keeps one of its rows keeps all of them.
-const MAX_PAGE_BYTES: usize = 8 << 10;
-
-struct Rows {
-    /// `None` at the end and after an error.
-    rows: Option<redb::Range<'static, &'static [u8], &'static [u8]>>,
-    /// The last key of the page.
-    last: Option<Bytes>,
-    page: std::vec::IntoIter<(Bytes, Bytes)>,
-    /// Most rows of the next page.
-    page_rows: usize,
-    /// Bytes of the last page.
-    page_bytes: usize,
-    /// What comes after the page.
-    failure: Option<StoreError>,
-    direction: Direction,
-    engine: Arc<Engine>,
-}
-
-impl Rows {
-    /// Reads the next page: its rows share one buffer, and one crossing into redb.
-    #[inline(never)]
-    fn fetch(&mut self) {
-        let Some(rows) = &mut self.rows else { return };
-        let mut buffer = Vec::with_capacity((self.page_bytes * 2).min(MAX_PAGE_BYTES + MAX_PAGE_BYTES / 8));
-        let mut places = Vec::with_capacity(self.page_rows);
-        let (last, direction, page_rows) = (self.last.as_deref(), self.direction, self.page_rows);
-        let sums = self.engine.sums();
-        let result = self.engine.contain(|| {
-            while places.len() < page_rows && buffer.len() < MAX_PAGE_BYTES {
-                let row = match direction {
-                    Direction::Forward => rows.next(),
-                    Direction::Backward => rows.next_back(),
-                };
-                let Some(row) = row else { return Ok(false) };
-                let (key, stored) = row.map_err(error::storage)?;
-                let key = key.value();
-                let last = match places.last() {
-                    Some(&(start, middle, _)) => Some(&buffer[start..middle]),
-                    None => last,
-                };
-                check_order(last, key, direction)?;
-                let value = sums.verified(key, stored.value())?;
-                let start = buffer.len();
-                buffer.extend_from_slice(key);
-                buffer.extend_from_slice(value);
-                places.push((start, start + key.len(), buffer.len()));
-            }
-            Ok(true)
-        });
-        match result {
-            Ok(true) => {}
-            Ok(false) => self.rows = None,
-            Err(error) => {
-                self.rows = None;
-                self.failure = Some(error);
-            }
-        }
-        self.page_bytes = buffer.len();
-        let buffer = Bytes::from(buffer);
-        let row = |(start, middle, end): (usize, usize, usize)| {
-            (buffer.slice(start..middle), buffer.slice(middle..end))
-        };
-        let page: Vec<(Bytes, Bytes)> = places.into_iter().map(row).collect();
-        self.last = page.last().map(|(key, _)| key.clone());
-        self.page = page.into_iter();
-        self.page_rows = (self.page_rows * 2).min(MAX_PAGE_ROWS);
-    }
-}
-
-impl Iterator for Rows {
-    type Item = Result<(Bytes, Bytes), StoreError>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        if let Some(row) = self.page.next() {
-            return Some(Ok(row));
-        }
-        self.fetch();
-        match self.page.next() {
-            Some(row) => Some(Ok(row)),
-            None => self.failure.take().map(Err),
-        }
     }
 }

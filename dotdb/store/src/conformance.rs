@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
+use crate::page::MAX_PAGE_BYTES;
 use crate::{
-    Batch, Direction, Durability, MAX_KEY_BYTES, MAX_VALUE_BYTES, Snapshot, Store, StoreError, is_empty_range,
+    Batch, Direction, Durability, MAX_KEY_BYTES, MAX_VALUE_BYTES, Page, Snapshot, Store, StoreError,
+    is_empty_range,
 };
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -96,7 +98,11 @@ fn put_all(store: &dyn Store, keys: &[&[u8]]) {
 }
 
 fn get(snapshot: &dyn Snapshot, key: &[u8]) -> Option<Vec<u8>> {
-    snapshot.get(key).expect("get").map(|value| value.to_vec())
+    let value = snapshot.get(key).expect("get").map(|value| value.to_vec());
+    let mut into = b"what was there".to_vec();
+    let found = snapshot.get_into(key, &mut into).expect("get");
+    assert_eq!(found.then_some(into), value, "what is got into a buffer is what is got");
+    value
 }
 
 fn rows(snapshot: &dyn Snapshot, from: Bound<&[u8]>, to: Bound<&[u8]>, direction: Direction) -> Rows {
@@ -107,11 +113,41 @@ fn rows(snapshot: &dyn Snapshot, from: Bound<&[u8]>, to: Bound<&[u8]>, direction
         visited(snapshot, from, to, direction, usize::MAX) == rows,
         "what is visited is what is ranged over"
     );
+    for size in [1, 3, 1000] {
+        assert!(paged(snapshot, from, to, direction, size) == rows, "pages are what is ranged over");
+    }
     let half = rows.len().div_ceil(2);
     assert!(
         visited(snapshot, from, to, direction, half) == rows[..half],
         "visiting ends where it is broken off"
     );
+    rows
+}
+
+fn paged(
+    snapshot: &dyn Snapshot,
+    from: Bound<&[u8]>,
+    to: Bound<&[u8]>,
+    direction: Direction,
+    size: usize,
+) -> Rows {
+    let mut pages = snapshot.pages(from, to, direction).expect("pages");
+    let (mut page, mut rows, mut more) = (Page::new(), Rows::new(), true);
+    while more {
+        // Now and then a page is added to.
+        if rows.len() % 2 == 0 {
+            page.clear();
+        }
+        let before = page.len();
+        let bytes = page.bytes();
+        more = pages.read(size, &mut page).expect("page");
+        let read = page.len() - before;
+        assert!(read <= size && (!more || read == size || page.bytes() - bytes >= MAX_PAGE_BYTES));
+        let added = (before..page.len()).filter_map(|number| page.row(number));
+        rows.extend(added.map(|(key, value)| (key.to_vec(), value.to_vec())));
+    }
+    page.clear();
+    assert!(!pages.read(size, &mut page).expect("page") && page.is_empty(), "the end stays the end");
     rows
 }
 

@@ -20,6 +20,7 @@ pub mod contain;
 pub mod directory;
 #[cfg(feature = "testing")]
 pub mod faulty;
+pub mod page;
 
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use bytes::Bytes;
 pub use batch::Batch;
 pub use check::{Damage, check_pairs};
 pub use error::{Holder, StoreError};
+pub use page::{Page, PageReader, Pages};
 
 /// Longest key that a store takes, bytes: the same for every backend, so that a dump of one can be loaded into
 /// any other.
@@ -94,6 +96,27 @@ pub trait Snapshot: Send + Sync {
         to: Bound<&[u8]>,
         direction: Direction,
     ) -> Result<PairIter, StoreError>;
+
+    /// Puts the value of a key in place of what `value` holds; `false` if it has none, and what `value` then holds
+    /// means nothing.
+    fn get_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError> {
+        value.clear();
+        let found = self.get(key)?;
+        if let Some(found) = &found {
+            value.extend_from_slice(found);
+        }
+        Ok(found.is_some())
+    }
+
+    /// [`range`](Snapshot::range), read a page at a time.
+    fn pages(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        direction: Direction,
+    ) -> Result<PageReader, StoreError> {
+        Ok(Box::new(page::OneByOne(Some(self.range(from, to, direction)?))))
+    }
 
     /// How many pairs lie between two bounds. At most `cap` are counted, from the least key on; what is not looked at is
     /// not verified either.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dotdb::query::{
-    Budget, ExecuteStep, IndexRow, KeyRange, PlanError, Prepared, Query, Request, Source, Statistics, Value,
-    execute, plan,
+    Budget, ExecuteStep, IndexRow, KeyRange, PlanError, Prepared, Query, RecordRow, Request, Source,
+    Statistics, Value, execute, plan,
 };
 use dotvm_core::gas::{self, Gas};
 use dotvm_core::host::{HostError, HostResult};
@@ -30,37 +30,47 @@ impl Documents {
     }
 }
 
+/// Records one after the other, of which the last one given is lent.
+struct Rows {
+    rest: std::vec::IntoIter<(Bytes, Bytes)>,
+    current: Option<(Bytes, Bytes)>,
+}
+
 impl Source for Documents {
     type Error = Infallible;
-    type Records = std::vec::IntoIter<(Bytes, Bytes)>;
+    type Records = Rows;
     type Entries = Infallible;
 
     fn count(&mut self) -> Result<u64, Infallible> {
         Ok(self.rows.len() as u64)
     }
 
-    fn records(&mut self, range: &KeyRange, reverse: bool) -> Result<Self::Records, Infallible> {
+    fn records(&mut self, range: &KeyRange, reverse: bool, _: Option<u64>) -> Result<Rows, Infallible> {
         let mut rows = self.within(range);
         if reverse {
             rows.reverse();
         }
-        Ok(rows.into_iter())
+        Ok(Rows { rest: rows.into_iter(), current: None })
     }
 
-    fn next_record(&mut self, cursor: &mut Self::Records) -> Result<Option<(Bytes, Bytes)>, Infallible> {
-        Ok(cursor.next())
+    fn next_record<'c>(&mut self, cursor: &'c mut Rows) -> Result<Option<RecordRow<'c>>, Infallible> {
+        cursor.current = cursor.rest.next();
+        Ok(cursor.current.as_ref().map(|(key, document)| (&key[..], &document[..])))
     }
 
-    fn entries(&mut self, _: usize, _: &KeyRange, _: bool) -> Result<Infallible, Infallible> {
+    fn entries(&mut self, _: usize, _: &KeyRange, _: bool, _: Option<u64>) -> Result<Infallible, Infallible> {
         panic!("the planner was given no index")
     }
 
-    fn next_entry(&mut self, cursor: &mut Infallible) -> Result<Option<IndexRow>, Infallible> {
+    fn next_entry<'c>(&mut self, cursor: &'c mut Infallible) -> Result<Option<IndexRow<'c>>, Infallible> {
         match *cursor {}
     }
 
-    fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, Infallible> {
-        Ok(self.rows.iter().find(|(row, _)| row == key).map(|(_, document)| document.clone()))
+    fn get(&mut self, key: &[u8], document: &mut Vec<u8>) -> Result<bool, Infallible> {
+        document.clear();
+        let found = self.rows.iter().find(|(row, _)| row == key);
+        document.extend_from_slice(found.map_or(&[][..], |(_, found)| found));
+        Ok(found.is_some())
     }
 }
 

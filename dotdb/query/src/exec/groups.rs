@@ -1,7 +1,7 @@
 //! Groups in execution, and results that need no rows.
 
 use super::rows::{project, sort_key};
-use super::{ExecuteError, Executed, Executor, Last, Row, Stage, Step};
+use super::{ExecuteError, Executed, Executor, Progress, RowRef, Stage};
 use crate::QueryError;
 use crate::encoding;
 use crate::error::hex;
@@ -15,12 +15,12 @@ use crate::value::{Malformed, Value};
 
 impl<S: Source> Executor<S> {
     /// When groups come one after the other and another begins, finishes the last.
-    pub(super) fn close_group(&mut self, encoded: &[u8]) -> Result<Step, QueryError> {
+    pub(super) fn close_group(&mut self, encoded: &[u8]) -> Result<Progress, QueryError> {
         if !matches!(self.plan.grouping, Grouping::Streaming) || self.groups.contains_key(encoded) {
-            return Ok(Step::Working);
+            return Ok(Progress::Working);
         }
         match self.groups.pop_first() {
-            None => Ok(Step::Working),
+            None => Ok(Progress::Working),
             Some((encoded, group)) => {
                 self.memory = self.memory.saturating_sub(encoded.len() as u64 + group.bytes());
                 self.finish_group(encoded, group)
@@ -56,7 +56,7 @@ impl<S: Source> Executor<S> {
     }
 
     /// A group as a row of the result, if HAVING lets it pass.
-    pub(super) fn finish_group(&mut self, encoded: Vec<u8>, group: Group) -> Result<Step, QueryError> {
+    pub(super) fn finish_group(&mut self, encoded: Vec<u8>, group: Group) -> Result<Progress, QueryError> {
         let damaged = |error: Malformed| QueryError::Invalid(error.to_string());
         let prepared = self.plan.bound.prepared.clone();
         let query = prepared.query();
@@ -64,38 +64,38 @@ impl<S: Source> Executor<S> {
         if let Some(having) = &self.plan.having
             && eval::holds(having, &finished).map_err(damaged)? != Some(true)
         {
-            return Ok(Step::Working);
+            return Ok(Progress::Working);
         }
-        let document = project(&self.plan, &mut self.buffer, &finished, None).map_err(damaged)?;
+        project(&self.plan, &mut self.document, &finished, &[]).map_err(damaged)?;
         let sort_key = sort_key(&self.plan, &finished).map_err(damaged)?;
         let mut id = encoded;
         if query.group_order() == Some(true) {
             id.iter_mut().for_each(|byte| *byte = !*byte);
         }
-        let row = Row { key: None, document };
         if self.plan.sort {
+            let row = RowRef { key: None, document: &self.document }.to_row();
             self.sort_in(sort_key, id, row)?;
-            return Ok(Step::Working);
+            return Ok(Progress::Working);
         }
         if self.is_before_resume(&sort_key, &id) {
-            return Ok(Step::Working);
+            return Ok(Progress::Working);
         }
-        Ok(self.emit(row, Last::Sorted { sort_key, id }))
+        Ok(self.emit(None, sort_key, id))
     }
 
     /// The one row of a query whose functions' results are known.
-    pub(super) fn one_group(&mut self, results: Vec<Value>) -> Executed<Step, S> {
+    pub(super) fn one_group(&mut self, results: Vec<Value>) -> Executed<Progress, S> {
         let damaged = |error: Malformed| QueryError::Invalid(error.to_string());
         self.counts.groups += 1;
         self.exhausted = true;
         self.stage = Stage::Done;
         let prepared = self.plan.bound.prepared.clone();
         let finished = Finished::known(prepared.query(), prepared.aggregates(), results);
-        let document = project(&self.plan, &mut self.buffer, &finished, None).map_err(damaged)?;
+        project(&self.plan, &mut self.document, &finished, &[]).map_err(damaged)?;
         if self.is_before_resume(&[], &[]) {
-            return Ok(Step::Done);
+            return Ok(Progress::Done);
         }
-        Ok(self.emit(Row { key: None, document }, Last::Sorted { sort_key: vec![], id: vec![] }))
+        Ok(self.emit(None, vec![], vec![]))
     }
 
     /// Finds the first row of a probe: one step a range.
@@ -104,8 +104,8 @@ impl<S: Source> Executor<S> {
         number: usize,
         mut results: Vec<Value>,
         source: &mut S,
-    ) -> Executed<Step, S> {
-        let Grouping::Ends(probes) = &self.plan.grouping else { return Ok(Step::Done) };
+    ) -> Executed<Progress, S> {
+        let Grouping::Ends(probes) = &self.plan.grouping else { return Ok(Progress::Done) };
         let Some(Probe { access, reverse, column }) = probes.get(number).cloned() else {
             // Columns may show the same function twice, functions are computed once.
             let prepared = &self.plan.bound.prepared;
@@ -129,7 +129,7 @@ impl<S: Source> Executor<S> {
         for range in &ranges {
             match access.index {
                 None => {
-                    let mut cursor = source.records(range, reverse).map_err(ExecuteError::Source)?;
+                    let mut cursor = source.records(range, reverse, Some(1)).map_err(ExecuteError::Source)?;
                     if let Some((key, document)) =
                         source.next_record(&mut cursor).map_err(ExecuteError::Source)?
                     {
@@ -140,14 +140,15 @@ impl<S: Source> Executor<S> {
                     }
                 }
                 Some(index) => {
-                    let mut cursor = source.entries(index, range, reverse).map_err(ExecuteError::Source)?;
+                    let entries = source.entries(index, range, reverse, Some(1));
+                    let mut cursor = entries.map_err(ExecuteError::Source)?;
                     if let Some(row) = source.next_entry(&mut cursor).map_err(ExecuteError::Source)? {
                         self.counts.entries += 1;
                         self.charge(row.entry.len() + row.key.len())?;
                         let entry = row.entry;
                         let index = &self.plan.indexes[index];
-                        let damaged = |_| QueryError::Entry { index: index.name.clone(), entry: hex(&entry) };
-                        let mut values = decode_entry(&index.spec, &entry).map_err(damaged)?;
+                        let damaged = |_| QueryError::Entry { index: index.name.clone(), entry: hex(entry) };
+                        let mut values = decode_entry(&index.spec, entry).map_err(damaged)?;
                         if let Some(value) = column.and_then(|column| values.get_mut(column)) {
                             found = std::mem::take(value);
                         }
@@ -158,7 +159,7 @@ impl<S: Source> Executor<S> {
         }
         results.push(found);
         self.stage = Stage::Probe(number + 1, results);
-        Ok(Step::Working)
+        Ok(Progress::Working)
     }
 }
 

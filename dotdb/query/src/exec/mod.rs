@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use entry_row::Shown;
+
 use crate::QueryError;
 use crate::absent::{Absent, Watch};
 use crate::explain::{Counts, Explain};
@@ -47,7 +49,35 @@ pub struct Row {
     pub document: Bytes,
 }
 
+/// A row of the result, as long as the executor does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowRef<'r> {
+    /// As [`Row::key`].
+    pub key: Option<&'r [u8]>,
+    /// As [`Row::document`].
+    pub document: &'r [u8],
+}
+
+impl RowRef<'_> {
+    /// The row, to be kept.
+    #[must_use]
+    pub fn to_row(&self) -> Row {
+        Row { key: self.key.map(Bytes::copy_from_slice), document: Bytes::copy_from_slice(self.document) }
+    }
+}
+
 /// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// [`Executor::row`] is another row of the result.
+    Row,
+    /// Something was read; there is more to do.
+    Working,
+    /// There are no more rows.
+    Done,
+}
+
+/// What a step came to, with its row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A row of the result.
@@ -84,7 +114,12 @@ pub fn execute<S: Source>(plan: Plan, budget: Budget) -> Executor<S> {
         exhausted: false,
         watch: Watch::new(plan.bound.prepared.paths()),
         values: Vec::new(),
-        buffer: Vec::new(),
+        shown: None,
+        fetched: Vec::new(),
+        document: Vec::new(),
+        key: Vec::new(),
+        has_key: false,
+        last_entry: Vec::new(),
         plan,
         budget,
     }
@@ -109,17 +144,24 @@ pub struct Executor<S: Source> {
     watch: Watch,
     /// The values of the entry that was read last.
     values: Vec<Value>,
-    /// For a row under construction.
-    buffer: Vec<u8>,
+    /// Where rows of the index with this number have the columns of the result, if they have all.
+    shown: Option<(usize, Option<Vec<Shown>>)>,
+    /// The document that was fetched last.
+    fetched: Vec<u8>,
+    /// The row that was given last, or the document of one under construction.
+    document: Vec<u8>,
+    /// The key of the row that was given last.
+    key: Vec<u8>,
+    has_key: bool,
+    /// The index entry of the row that was given last.
+    last_entry: Vec<u8>,
 }
 
 /// Where the rows so far end.
 enum Last {
-    /// In this one of the plan's ways.
+    /// In this one of the plan's ways, at the entry and the key given last.
     Scan {
         access: usize,
-        entry: Bytes,
-        key: Bytes,
     },
     Sorted {
         sort_key: Vec<u8>,
@@ -183,13 +225,31 @@ impl<S: Source> Executor<S> {
     /// # Errors
     /// As [`Executor::next`].
     pub fn step(&mut self, source: &mut S) -> Executed<Step, S> {
+        Ok(match self.progress(source)? {
+            Progress::Row => Step::Row(self.row().to_row()),
+            Progress::Working => Step::Working,
+            Progress::Done => Step::Done,
+        })
+    }
+
+    /// As [`step`](Executor::step), the row being lent by [`row`](Executor::row).
+    ///
+    /// # Errors
+    /// As [`Executor::next`].
+    pub fn progress(&mut self, source: &mut S) -> Executed<Progress, S> {
         let result = self.advance(source);
         match &result {
-            Ok(Step::Row(_)) => self.counts.results += 1,
+            Ok(Progress::Row) => self.counts.results += 1,
             Ok(_) => {}
             Err(_) => self.stage = Stage::Done,
         }
         result
+    }
+
+    /// The row of the last step, if that came to a row.
+    #[must_use]
+    pub fn row(&self) -> RowRef<'_> {
+        RowRef { key: self.has_key.then_some(&self.key[..]), document: &self.document }
     }
 
     /// What was touched so far.
@@ -207,18 +267,18 @@ impl<S: Source> Executor<S> {
         let name = |access| self.plan.index_of(access).map(|index| index.name.clone());
         let position = match last {
             Last::Sorted { sort_key, id } => Position::Sorted { sort_key: sort_key.clone(), id: id.clone() },
-            Last::Scan { access, entry, key } if accesses > 1 => Position::Union {
+            Last::Scan { access } if accesses > 1 => Position::Union {
                 indexes: (0..accesses).map(name).collect(),
                 // Ways have a range each, of which there are few.
                 access: *access as u32,
-                entry: entry.to_vec(),
-                key: key.to_vec(),
+                entry: self.last_entry.clone(),
+                key: self.key.clone(),
             },
-            Last::Scan { access, entry, key } => Position::Scan {
+            Last::Scan { access } => Position::Scan {
                 index: name(*access),
                 reverse: self.plan.reverse(),
-                entry: entry.to_vec(),
-                key: key.to_vec(),
+                entry: self.last_entry.clone(),
+                key: self.key.clone(),
             },
         };
         Some(Token { mark: self.plan.bound.mark(), position })
@@ -236,10 +296,10 @@ impl<S: Source> Executor<S> {
         self.watch.absent()
     }
 
-    fn advance(&mut self, source: &mut S) -> Executed<Step, S> {
+    fn advance(&mut self, source: &mut S) -> Executed<Progress, S> {
         if self.left == Some(0) {
             self.stage = Stage::Done;
-            return Ok(Step::Done);
+            return Ok(Progress::Done);
         }
         match std::mem::replace(&mut self.stage, Stage::Done) {
             Stage::Start => self.start(source),
@@ -248,26 +308,28 @@ impl<S: Source> Executor<S> {
                 let record = source.next_record(&mut cursor).map_err(ExecuteError::Source)?;
                 let Some((key, document)) = record else {
                     self.stage = Stage::Range(place.next());
-                    return Ok(Step::Working);
+                    return Ok(Progress::Working);
                 };
-                self.stage = Stage::Records(place, cursor);
                 self.counts.records += 1;
                 self.charge(key.len() + document.len())?;
-                if !self.is_first(place.access, &[], &key, &document)? {
-                    return Ok(Step::Working);
+                let mut progress = Progress::Working;
+                if self.is_first(place.access, &[], key, document)? {
+                    progress = self.record(place.access, &[], key, document)?;
                 }
-                self.record(place.access, Bytes::new(), key, document)
+                self.stage = Stage::Records(place, cursor);
+                Ok(progress)
             }
             Stage::Entries(place, mut cursor) => {
                 let row = source.next_entry(&mut cursor).map_err(ExecuteError::Source)?;
                 let Some(row) = row else {
                     self.stage = Stage::Range(place.next());
-                    return Ok(Step::Working);
+                    return Ok(Progress::Working);
                 };
-                self.stage = Stage::Entries(place, cursor);
                 self.counts.entries += 1;
                 self.charge(row.entry.len() + row.key.len())?;
-                self.entry(place.access, row, source)
+                let progress = self.entry(place.access, row, source)?;
+                self.stage = Stage::Entries(place, cursor);
+                Ok(progress)
             }
             Stage::Count { range, from, rows } => self.count(range, from, rows, source),
             Stage::Probe(number, results) => self.probe(number, results, source),
@@ -275,7 +337,7 @@ impl<S: Source> Executor<S> {
                 let Some((encoded, group)) = self.groups.pop_first() else {
                     self.stage = if self.plan.sort { Stage::Sorted } else { Stage::Done };
                     self.exhausted |= !self.plan.sort;
-                    return Ok(if self.plan.sort { Step::Working } else { Step::Done });
+                    return Ok(if self.plan.sort { Progress::Working } else { Progress::Done });
                 };
                 self.stage = Stage::Groups;
                 self.memory = self.memory.saturating_sub(encoded.len() as u64 + group.bytes());
@@ -284,16 +346,16 @@ impl<S: Source> Executor<S> {
             Stage::Sorted => {
                 let Some(((sort_key, id), row)) = self.sorted.pop_first() else {
                     self.exhausted = true;
-                    return Ok(Step::Done);
+                    return Ok(Progress::Done);
                 };
                 self.stage = Stage::Sorted;
-                Ok(self.emit(row, Last::Sorted { sort_key, id }))
+                Ok(self.emit_kept(row, sort_key, id))
             }
-            Stage::Done => Ok(Step::Done),
+            Stage::Done => Ok(Progress::Done),
         }
     }
 
-    fn start(&mut self, source: &mut S) -> Executed<Step, S> {
+    fn start(&mut self, source: &mut S) -> Executed<Progress, S> {
         match &self.plan.grouping {
             Grouping::None => self.stage = Stage::Range(Place::default()),
             Grouping::Streaming | Grouping::Collected => {
@@ -312,11 +374,11 @@ impl<S: Source> Executor<S> {
             Grouping::CountRanges => self.stage = Stage::Count { range: 0, from: None, rows: 0 },
             Grouping::Ends(_) => self.stage = Stage::Probe(0, vec![]),
         }
-        Ok(Step::Working)
+        Ok(Progress::Working)
     }
 
     /// Opens a range, in the order of the scan.
-    fn open(&mut self, place: Place, source: &mut S) -> Executed<Step, S> {
+    fn open(&mut self, place: Place, source: &mut S) -> Executed<Progress, S> {
         let reverse = self.plan.reverse();
         let Some(access) = self.plan.accesses().get(place.access) else {
             self.stage = match (&self.plan.grouping, self.plan.sort) {
@@ -325,13 +387,13 @@ impl<S: Source> Executor<S> {
                 _ => Stage::Groups,
             };
             self.exhausted = matches!(self.stage, Stage::Done);
-            return Ok(if self.exhausted { Step::Done } else { Step::Working });
+            return Ok(if self.exhausted { Progress::Done } else { Progress::Working });
         };
         let ranges = &access.ranges;
         let at = if reverse { ranges.len().checked_sub(place.range + 1) } else { Some(place.range) };
         let Some(range) = at.and_then(|at| ranges.get(at)) else {
             self.stage = Stage::Range(Place { access: place.access + 1, range: 0 });
-            return Ok(Step::Working);
+            return Ok(Progress::Working);
         };
         let mut range = range.clone();
         let passed = match &self.plan.resume {
@@ -341,7 +403,7 @@ impl<S: Source> Executor<S> {
             }
             Some(Position::Union { access, .. }) if *access as usize > place.access => {
                 self.stage = Stage::Range(Place { access: place.access + 1, range: 0 });
-                return Ok(Step::Working);
+                return Ok(Progress::Working);
             }
             _ => None,
         };
@@ -357,15 +419,24 @@ impl<S: Source> Executor<S> {
         }
         if range.is_empty() {
             self.stage = Stage::Range(place.next());
-            return Ok(Step::Working);
+            return Ok(Progress::Working);
         }
+        // Each row read is a row of the result, as far as can be told.
+        let is_direct =
+            !self.plan.sort && matches!(self.plan.grouping, Grouping::None) && self.plan.filter.is_none();
+        let wanted = self.left.filter(|_| is_direct && self.plan.entry_filter.is_none());
+        let wanted = wanted.map(|left| left.saturating_add(self.skip));
         self.stage = match access.index {
-            None => Stage::Records(place, source.records(&range, reverse).map_err(ExecuteError::Source)?),
+            None => {
+                let records = source.records(&range, reverse, wanted);
+                Stage::Records(place, records.map_err(ExecuteError::Source)?)
+            }
             Some(index) => {
-                Stage::Entries(place, source.entries(index, &range, reverse).map_err(ExecuteError::Source)?)
+                let entries = source.entries(index, &range, reverse, wanted);
+                Stage::Entries(place, entries.map_err(ExecuteError::Source)?)
             }
         };
-        Ok(Step::Working)
+        Ok(Progress::Working)
     }
 
     /// Counts rows of a range; the result is known after the last.
@@ -375,7 +446,7 @@ impl<S: Source> Executor<S> {
         from: Option<Vec<u8>>,
         rows: u64,
         source: &mut S,
-    ) -> Executed<Step, S> {
+    ) -> Executed<Progress, S> {
         let range =
             self.plan.accesses().first().and_then(|access| Some((access.index, access.ranges.get(number)?)));
         let Some((index, range)) = range else {
@@ -396,7 +467,7 @@ impl<S: Source> Executor<S> {
             Some(rest) => Stage::Count { range: number, from: Some(rest), rows },
             None => Stage::Count { range: number + 1, from: None, rows },
         };
-        Ok(Step::Working)
+        Ok(Progress::Working)
     }
 
     fn charge(&mut self, bytes: usize) -> Result<(), QueryError> {

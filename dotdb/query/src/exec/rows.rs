@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::entry_row::EntryRow;
+use super::entry_row::{EntryRow, Shown, shown};
 use super::groups::group_key;
-use super::{ExecuteError, Executed, Executor, Last, Row, Step};
+use super::{ExecuteError, Executed, Executor, Last, Progress, Row, RowRef};
 use crate::QueryError;
 use crate::cbor;
 use crate::encoding;
@@ -14,7 +14,7 @@ use crate::index;
 use crate::page::Position;
 use crate::plan::{Fetch, Grouping, Plan};
 use crate::source::{IndexRow, Source};
-use crate::value::{Malformed, ValueRef};
+use crate::value::{Malformed, Value, ValueRef};
 
 /// Columns of a result whose number fits into the first byte of a map.
 const FEW_COLUMNS: usize = 23;
@@ -25,8 +25,13 @@ fn damaged(key: &[u8]) -> impl Fn(Malformed) -> QueryError {
 
 impl<S: Source> Executor<S> {
     /// Takes in an index entry, met in this one of the plan's ways.
-    pub(super) fn entry(&mut self, access: usize, row: IndexRow, source: &mut S) -> Executed<Step, S> {
-        let Some(number) = self.plan.accesses()[access].index else { return Ok(Step::Working) };
+    pub(super) fn entry(
+        &mut self,
+        access: usize,
+        row: IndexRow<'_>,
+        source: &mut S,
+    ) -> Executed<Progress, S> {
+        let Some(number) = self.plan.accesses()[access].index else { return Ok(Progress::Working) };
         let IndexRow { entry, key, exact } = row;
         let suffices = match self.plan.fetch() {
             Fetch::Never => true,
@@ -35,45 +40,61 @@ impl<S: Source> Executor<S> {
         };
         if suffices || self.plan.entry_filter.is_some() {
             let index = &self.plan.indexes[number];
-            let damaged = |_| QueryError::Entry { index: index.name.clone(), entry: hex(&entry) };
-            index::decode_entry_into(&index.spec, &entry, &mut self.values).map_err(damaged)?;
-            let row = EntryRow { spec: &index.spec, values: &self.values, key: &key };
+            let damaged = |_| QueryError::Entry { index: index.name.clone(), entry: hex(entry) };
+            index::decode_entry_into(&index.spec, entry, &mut self.values).map_err(damaged)?;
+            let row = EntryRow { spec: &index.spec, values: &self.values, key };
             if let Some(filter) = &self.plan.entry_filter
                 && eval::holds(filter, &row).map_err(damaged)? != Some(true)
             {
-                return Ok(Step::Working);
+                return Ok(Progress::Working);
             }
             if suffices && matches!(self.plan.grouping, Grouping::None) {
                 let sort_key = sort_key(&self.plan, &row).map_err(damaged)?;
-                let document = project(&self.plan, &mut self.buffer, &row, None).map_err(damaged)?;
-                let shown = Row { key: Some(key.clone()), document };
-                return Ok(self.found(shown, access, entry, key, sort_key)?);
+                if self.shown.as_ref().is_none_or(|(known, _)| *known != number) {
+                    self.shown = Some((number, shown(&self.plan, &index.spec)));
+                }
+                match &self.shown {
+                    Some((_, Some(shown))) => {
+                        let value = |position: usize| match shown.get(position) {
+                            Some(Shown::Column(column)) => {
+                                self.values.get(*column).map(Value::as_ref).ok_or(Malformed)
+                            }
+                            Some(Shown::Key) => Ok(ValueRef::Bytes(key)),
+                            None => Err(Malformed),
+                        };
+                        columns(&self.plan, &mut self.document, value).map_err(damaged)?;
+                    }
+                    _ => project(&self.plan, &mut self.document, &row, &[]).map_err(damaged)?,
+                }
+                return Ok(self.found(access, entry, key, sort_key)?);
             }
             if suffices {
                 let (encoded, keys) = group_key(&self.plan, &row).map_err(damaged)?;
                 // Groups take the row in while the executor is not theirs.
                 let indexes = std::sync::Arc::clone(&self.plan.indexes);
                 let values = std::mem::take(&mut self.values);
-                let row = EntryRow { spec: &indexes[number].spec, values: &values, key: &key };
+                let row = EntryRow { spec: &indexes[number].spec, values: &values, key };
                 let closed = self.close_group(&encoded)?;
                 let damaged =
-                    |_| QueryError::Entry { index: indexes[number].name.clone(), entry: hex(&entry) };
+                    |_| QueryError::Entry { index: indexes[number].name.clone(), entry: hex(entry) };
                 self.add_to_group(encoded, keys, &row)?.map_err(damaged)?;
                 self.values = values;
                 return Ok(closed);
             }
         }
-        let document = source.get(&key).map_err(ExecuteError::Source)?;
-        let Some(document) = document else {
+        let mut document = std::mem::take(&mut self.fetched);
+        if !source.get(key, &mut document).map_err(ExecuteError::Source)? {
             let index = self.plan.indexes[number].name.clone();
-            return Err(QueryError::Dangling { index, key: hex(&key) }.into());
-        };
+            return Err(QueryError::Dangling { index, key: hex(key) }.into());
+        }
         self.counts.fetched += 1;
         self.charge(document.len())?;
-        if !self.is_first(access, &entry, &key, &document)? {
-            return Ok(Step::Working);
+        let mut progress = Progress::Working;
+        if self.is_first(access, entry, key, &document)? {
+            progress = self.record(access, entry, key, &document)?;
         }
-        self.record(access, entry, key, document)
+        self.fetched = document;
+        Ok(progress)
     }
 
     /// Whether this is the first time that the plan meets the record, by `entry` in the way with number `access`. It
@@ -129,56 +150,84 @@ impl<S: Source> Executor<S> {
     pub(super) fn record(
         &mut self,
         access: usize,
-        entry: Bytes,
-        key: Bytes,
-        document: Bytes,
-    ) -> Executed<Step, S> {
-        let record = Record { key: &key, document: &document };
-        self.watch.see(&document).map_err(damaged(&key))?;
+        entry: &[u8],
+        key: &[u8],
+        document: &[u8],
+    ) -> Executed<Progress, S> {
+        let record = Record { key, document };
+        self.watch.see(document).map_err(damaged(key))?;
         if let Some(filter) = &self.plan.filter
-            && eval::holds(filter, &record).map_err(damaged(&key))? != Some(true)
+            && eval::holds(filter, &record).map_err(damaged(key))? != Some(true)
         {
-            return Ok(Step::Working);
+            return Ok(Progress::Working);
         }
         if matches!(self.plan.grouping, Grouping::None) {
-            let sort_key = sort_key(&self.plan, &record).map_err(damaged(&key))?;
-            let shown =
-                project(&self.plan, &mut self.buffer, &record, Some(&document)).map_err(damaged(&key))?;
-            let row = Row { key: Some(key.clone()), document: shown };
-            return Ok(self.found(row, access, entry, key, sort_key)?);
+            let sort_key = sort_key(&self.plan, &record).map_err(damaged(key))?;
+            project(&self.plan, &mut self.document, &record, document).map_err(damaged(key))?;
+            return Ok(self.found(access, entry, key, sort_key)?);
         }
-        let (encoded, keys) = group_key(&self.plan, &record).map_err(damaged(&key))?;
+        let (encoded, keys) = group_key(&self.plan, &record).map_err(damaged(key))?;
         let closed = self.close_group(&encoded)?;
-        self.add_to_group(encoded, keys, &record)?.map_err(damaged(&key))?;
+        self.add_to_group(encoded, keys, &record)?.map_err(damaged(key))?;
         Ok(closed)
     }
 
+    /// Takes in a row of the result, whose document is in `document`.
+    #[inline]
     fn found(
         &mut self,
-        row: Row,
         access: usize,
-        entry: Bytes,
-        key: Bytes,
+        entry: &[u8],
+        key: &[u8],
         sort_key: Vec<u8>,
-    ) -> Result<Step, QueryError> {
+    ) -> Result<Progress, QueryError> {
         if self.plan.sort {
+            let row = RowRef { key: Some(key), document: &self.document }.to_row();
             self.sort_in(sort_key, key.to_vec(), row)?;
-            return Ok(Step::Working);
+            return Ok(Progress::Working);
         }
-        Ok(self.emit(row, Last::Scan { access, entry, key }))
+        if !self.passes() {
+            return Ok(Progress::Working);
+        }
+        self.last_entry.clear();
+        self.last_entry.extend_from_slice(entry);
+        self.key.clear();
+        self.key.extend_from_slice(key);
+        self.has_key = true;
+        self.last = Some(Last::Scan { access });
+        Ok(Progress::Row)
     }
 
-    /// Gives a row, unless OFFSET passes it over.
-    pub(super) fn emit(&mut self, row: Row, last: Last) -> Step {
+    /// Whether the next row is given: OFFSET passes rows over, LIMIT counts them.
+    #[inline]
+    fn passes(&mut self) -> bool {
         if self.skip > 0 {
             self.skip -= 1;
-            return Step::Working;
+            return false;
         }
         if let Some(left) = &mut self.left {
             *left = left.saturating_sub(1);
         }
-        self.last = Some(last);
-        Step::Row(row)
+        true
+    }
+
+    /// Gives a row whose document is in `document`, which does not come in the order of a scan.
+    pub(super) fn emit(&mut self, key: Option<&[u8]>, sort_key: Vec<u8>, id: Vec<u8>) -> Progress {
+        if !self.passes() {
+            return Progress::Working;
+        }
+        self.has_key = key.is_some();
+        self.key.clear();
+        self.key.extend_from_slice(key.unwrap_or_default());
+        self.last = Some(Last::Sorted { sort_key, id });
+        Progress::Row
+    }
+
+    /// Gives a row that was kept for sorting.
+    pub(super) fn emit_kept(&mut self, row: Row, sort_key: Vec<u8>, id: Vec<u8>) -> Progress {
+        self.document.clear();
+        self.document.extend_from_slice(&row.document);
+        self.emit(row.key.as_deref(), sort_key, id)
     }
 
     pub(super) fn is_before_resume(&self, sort_key: &[u8], id: &[u8]) -> bool {
@@ -241,34 +290,51 @@ pub(super) fn sort_key(plan: &Plan, row: &impl eval::Row) -> Result<Vec<u8>, Mal
     Ok(key)
 }
 
-/// The columns as a document.
+/// The columns as a document, in place of what `document` holds; `whole` is the record's.
 pub(super) fn project(
     plan: &Plan,
-    buffer: &mut Vec<u8>,
+    document: &mut Vec<u8>,
     row: &impl eval::Row,
-    whole: Option<&Bytes>,
-) -> Result<Bytes, Malformed> {
+    whole: &[u8],
+) -> Result<(), Malformed> {
     let Some(columns) = &plan.bound.prepared.query().columns else {
-        return Ok(whole.cloned().unwrap_or_default());
+        document.clear();
+        document.extend_from_slice(whole);
+        return Ok(());
     };
-    buffer.clear();
+    let names = plan.bound.prepared.names();
+    let value = |position: usize| {
+        let (column, _) = names.get(position).ok_or(Malformed)?;
+        row.value(&columns.get(*column).ok_or(Malformed)?.expr)
+    };
+    self::columns(plan, document, value)
+}
+
+/// A document of the columns of the result, each of which `value` gives by its place in the document.
+#[inline]
+fn columns<'v>(
+    plan: &Plan,
+    document: &mut Vec<u8>,
+    value: impl Fn(usize) -> Result<ValueRef<'v>, Malformed>,
+) -> Result<(), Malformed> {
+    document.clear();
     // The head, which says how many there are, comes last.
-    buffer.push(0);
+    document.push(0);
     let mut count = 0;
-    for (position, name) in plan.bound.prepared.names() {
-        let value = row.value(&columns[*position].expr)?;
+    for (position, (_, name)) in plan.bound.prepared.names().iter().enumerate() {
+        let value = value(position)?;
         if value != ValueRef::Missing {
-            buffer.extend_from_slice(name);
-            cbor::write(buffer, value);
+            document.extend_from_slice(name);
+            cbor::write(document, value);
             count += 1;
         }
     }
     if count <= FEW_COLUMNS {
-        buffer[0] = cbor::MAP << 5 | count as u8;
-        return Ok(Bytes::copy_from_slice(buffer));
+        document[0] = cbor::MAP << 5 | count as u8;
+        return Ok(());
     }
-    let mut head = Vec::with_capacity(buffer.len() + 9);
+    let mut head = Vec::with_capacity(9);
     cbor::write_head(&mut head, cbor::MAP, count as u64);
-    head.extend_from_slice(&buffer[1..]);
-    Ok(head.into())
+    document.splice(..1, head);
+    Ok(())
 }

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::ops::Bound;
 
-use bytes::Bytes;
-use dotdb_query::{Index, IndexRow, KeyRange, Source, Statistics, entries};
+use dotdb_query::{Index, IndexRow, KeyRange, RecordRow, Source, Statistics, entries};
 
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
@@ -55,33 +54,52 @@ fn bounds(range: &KeyRange) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
     (Bound::Included(range.start.clone()), end)
 }
 
-type Rows<T> = std::vec::IntoIter<T>;
+/// Rows one after the other, of which the last one given is lent.
+pub struct Rows<T> {
+    rest: std::vec::IntoIter<T>,
+    current: Option<T>,
+}
+
+impl<T> Rows<T> {
+    fn step(&mut self) -> Option<&T> {
+        self.current = self.rest.next();
+        self.current.as_ref()
+    }
+}
 
 fn in_order<T>(mut rows: Vec<T>, reverse: bool) -> Rows<T> {
     if reverse {
         rows.reverse();
     }
-    rows.into_iter()
+    Rows { rest: rows.into_iter(), current: None }
 }
 
 impl Source for Memory {
     type Error = Infallible;
-    type Records = Rows<(Bytes, Bytes)>;
-    type Entries = Rows<IndexRow>;
+    type Records = Rows<(Vec<u8>, Vec<u8>)>;
+    type Entries = Rows<(Vec<u8>, Vec<u8>, bool)>;
 
     fn count(&mut self) -> Result<u64, Infallible> {
         Ok(self.records.len() as u64)
     }
 
-    fn records(&mut self, range: &KeyRange, reverse: bool) -> Result<Self::Records, Infallible> {
+    fn records(
+        &mut self,
+        range: &KeyRange,
+        reverse: bool,
+        _: Option<u64>,
+    ) -> Result<Self::Records, Infallible> {
         assert!(!range.is_empty());
         let rows = self.records.range(bounds(range));
-        let rows = rows.map(|(key, document)| (key.clone().into(), document.clone().into())).collect();
+        let rows = rows.map(|(key, document)| (key.clone(), document.clone())).collect();
         Ok(in_order(rows, reverse))
     }
 
-    fn next_record(&mut self, cursor: &mut Self::Records) -> Result<Option<(Bytes, Bytes)>, Infallible> {
-        Ok(cursor.next())
+    fn next_record<'c>(
+        &mut self,
+        cursor: &'c mut Self::Records,
+    ) -> Result<Option<RecordRow<'c>>, Infallible> {
+        Ok(cursor.step().map(|(key, document)| (&key[..], &document[..])))
     }
 
     fn entries(
@@ -89,25 +107,25 @@ impl Source for Memory {
         index: usize,
         range: &KeyRange,
         reverse: bool,
+        _: Option<u64>,
     ) -> Result<Self::Entries, Infallible> {
         assert!(!range.is_empty());
         let rows = self.indexes[index].range(bounds(range));
         let rows = rows
-            .map(|(row, &(length, exact))| IndexRow {
-                entry: row[..length].to_vec().into(),
-                key: row[length..].to_vec().into(),
-                exact,
-            })
+            .map(|(row, &(length, exact))| (row[..length].to_vec(), row[length..].to_vec(), exact))
             .collect();
         Ok(in_order(rows, reverse))
     }
 
-    fn next_entry(&mut self, cursor: &mut Self::Entries) -> Result<Option<IndexRow>, Infallible> {
-        Ok(cursor.next())
+    fn next_entry<'c>(&mut self, cursor: &'c mut Self::Entries) -> Result<Option<IndexRow<'c>>, Infallible> {
+        Ok(cursor.step().map(|(entry, key, exact)| IndexRow { entry, key, exact: *exact }))
     }
 
-    fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, Infallible> {
-        Ok(self.records.get(key).map(|document| document.clone().into()))
+    fn get(&mut self, key: &[u8], document: &mut Vec<u8>) -> Result<bool, Infallible> {
+        document.clear();
+        let found = self.records.get(key);
+        document.extend_from_slice(found.map_or(&[][..], |found| found));
+        Ok(found.is_some())
     }
 }
 
