@@ -173,7 +173,7 @@ macro_rules! state {
 state! {
     /// What one task of a machine has for itself: where it is and what it has on its stacks.
     Execution {
-        /// Word stack: frames overlap where arguments become parameters. Grows up to the limit.
+        /// Word stack: frames overlap where arguments become parameters. As long as any frame has reached.
         words: Vec<W>,
         /// Reference stack, laid out alike. Entries above the current frame's live ones are null.
         refs: Vec<Reference>,
@@ -229,18 +229,12 @@ impl<W: Word> Execution<W> {
 }
 
 impl<W> Execution<W> {
-    /// Gives back what it has much more of than it uses.
-    pub fn shrink(&mut self, usage: Usage) {
-        if self.words.len() > 2 * usage.words as usize + 1024 {
-            self.words.truncate(usage.words as usize);
-            self.words.shrink_to_fit();
-        }
-        if self.refs.len() > 2 * usage.refs as usize + 1024 {
-            self.refs.truncate(usage.refs as usize);
-            self.refs.shrink_to_fit();
-        }
-        if self.frames.capacity() > 2 * usage.frames as usize + 1024 {
-            self.frames.shrink_to_fit();
+    /// What it has of the limits that all tasks share.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            frames: self.frames.len() as u32,
+            words: self.words.len() as u32,
+            refs: self.refs.len() as u32,
         }
     }
 }
@@ -386,8 +380,7 @@ impl<W: Word> Machine<'_, W> {
     #[cold]
     #[inline(never)]
     pub fn grow_words(&mut self, needed: usize) {
-        let len = needed.max(self.words.len() * 2).max(32).min(self.limits.stack_words as usize);
-        self.words.resize(len, W::ZERO);
+        self.words.resize(needed, W::ZERO);
     }
 
     /// Checks the reference stack's limit for a frame of `frame_refs` from `start` on, and makes room for it.
@@ -397,7 +390,7 @@ impl<W: Word> Machine<'_, W> {
             return Err(Stop::trap(TrapKind::Stack));
         }
         if needed > self.refs.len() {
-            self.refs.resize_with(needed.max(self.refs.len() * 2).max(8), Reference::default);
+            self.refs.resize_with(needed, Reference::default);
         }
         Ok(())
     }

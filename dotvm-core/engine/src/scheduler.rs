@@ -10,7 +10,7 @@ use dotvm_arch::Word;
 use dotvm_core::limits::{Limits, TURN_GAS};
 use dotvm_heap::{Heap, Reference};
 
-use crate::machine::{Execution, Machine, Next, Place, Process};
+use crate::machine::{Execution, Machine, Next, Process};
 
 /// Number of the task that a machine begins with, and of its process.
 pub(crate) const FIRST: u32 = 0;
@@ -284,10 +284,10 @@ impl<W: Word> Scheduler<W> {
         woken
     }
 
-    /// Ends the turn of the task that runs, at a place if it goes on, and begins that of the next one; why it goes on if
-    /// it has waited.
-    pub fn next_turn(&mut self, m: &mut Machine<'_, W>, place: Option<Place>) -> Option<(Wait, Cause)> {
-        if place.is_some() && self.running().waiting.is_none() {
+    /// Ends the turn of the task that runs, which goes on later or not, and begins that of the next one; why this one goes
+    /// on if it has waited.
+    pub fn next_turn(&mut self, m: &mut Machine<'_, W>, goes_on: bool) -> Option<(Wait, Cause)> {
+        if goes_on && self.running().waiting.is_none() {
             self.ready.push_back(self.current);
         }
         self.clock = self.clock.saturating_add(1);
@@ -311,9 +311,9 @@ impl<W: Word> Scheduler<W> {
             self.wake(FIRST, wait, Cause::Deadlock);
         }
         let Some(pid) = self.ready.pop_front() else { unreachable!("a task is ready") };
-        if place.is_none() || pid != self.current {
-            if let Some(place) = place {
-                self.leave(m, place);
+        if !goes_on || pid != self.current {
+            if goes_on {
+                self.leave(m);
             }
             self.enter(m, pid);
         }
@@ -326,12 +326,11 @@ impl<W: Word> Scheduler<W> {
     }
 
     /// Puts the state of the task that runs aside.
-    fn leave(&mut self, m: &mut Machine<'_, W>, place: Place) {
-        let usage = m.usage(place);
+    fn leave(&mut self, m: &mut Machine<'_, W>) {
         let task = self.running();
-        task.usage = usage;
         m.exchange_execution(&mut task.execution);
-        task.execution.shrink(usage);
+        task.usage = task.execution.usage();
+        let usage = task.usage;
         self.others.add(usage);
     }
 
@@ -365,7 +364,6 @@ impl<W: Word> Scheduler<W> {
         m.limits.call_depth = self.limits.call_depth - self.others.frames;
         m.limits.stack_words = self.limits.stack_words - self.others.words;
         m.limits.stack_refs = self.limits.stack_refs - self.others.refs;
-        m.words.truncate(m.limits.stack_words as usize);
         m.memory.limit_pages(m.verified.module(), self.limits.memory_pages.saturating_sub(self.other_pages));
     }
 

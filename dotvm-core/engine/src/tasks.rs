@@ -197,18 +197,6 @@ impl<W: Word> Machine<'_, W> {
         Err(Stop::Switch)
     }
 
-    /// What the task that runs, and stands at a place, uses of the limits that all tasks share.
-    pub fn usage(&self, place: Place) -> Usage {
-        let (Place::Inst(index) | Place::Entry(index)) = place;
-        let function = &self.lowered.functions[self.lowered.function_at(index)];
-        let start = self.frames.last().map_or(0, |frame| frame.start);
-        Usage {
-            frames: self.frames.len() as u32,
-            words: start + function.frame_words,
-            refs: self.ref_start as u32 + function.frame_refs,
-        }
-    }
-
     /// Goes on to another task where one has stopped, having used so much gas. A trap is how what it waited for ended, for
     /// the task that goes on.
     ///
@@ -224,12 +212,12 @@ impl<W: Word> Machine<'_, W> {
             (Some(Stop::Spawn { function, is_thread }), Place::Inst(_)) => {
                 let spawned = self.with_scheduler(|scheduler, m| {
                     scheduler.use_turn(used);
-                    m.spawn(scheduler, function, is_thread, place)
+                    m.spawn(scheduler, function, is_thread)
                 });
                 return spawned.map(|()| None).map_err(|stop| (Some(stop), place));
             }
             (Some(Stop::Switch), _) => {
-                return Ok(self.with_scheduler(|scheduler, m| m.turn_over(scheduler, Some(place))));
+                return Ok(self.with_scheduler(|scheduler, m| m.turn_over(scheduler, true)));
             }
             (None, _) if !is_first => self.returned(),
             (Some(Stop::Halt(halt)), _) if !is_first => {
@@ -252,7 +240,7 @@ impl<W: Word> Machine<'_, W> {
         };
         Ok(self.with_scheduler(|scheduler, m| {
             scheduler.end(m, scheduler.current, ended);
-            m.turn_over(scheduler, None)
+            m.turn_over(scheduler, false)
         }))
     }
 
@@ -266,8 +254,8 @@ impl<W: Word> Machine<'_, W> {
     }
 
     /// Begins the next turn. What the task waited for comes to it, or a trap.
-    fn turn_over(&mut self, scheduler: &mut Scheduler<W>, place: Option<Place>) -> Option<Stop> {
-        let waited = scheduler.next_turn(self, place)?;
+    fn turn_over(&mut self, scheduler: &mut Scheduler<W>, goes_on: bool) -> Option<Stop> {
+        let waited = scheduler.next_turn(self, goes_on)?;
         let (w, r) = self.answer_at;
         match waited {
             (_, Cause::Deadlock) => return Some(Stop::trap(TrapKind::Deadlock)),
@@ -279,19 +267,18 @@ impl<W: Word> Machine<'_, W> {
         None
     }
 
-    /// SPAWN, at a place.
-    fn spawn(
-        &mut self,
-        scheduler: &mut Scheduler<W>,
-        function: u32,
-        is_thread: bool,
-        place: Place,
-    ) -> Result<(), Stop> {
+    /// SPAWN.
+    fn spawn(&mut self, scheduler: &mut Scheduler<W>, function: u32, is_thread: bool) -> Result<(), Stop> {
         let (w, r) = self.answer_at;
         let callee = &self.lowered.functions[function as usize];
         let (words_in, refs_in) = (callee.words_in as usize, callee.refs_in as usize);
-        let usage = Usage { frames: 1, words: callee.frame_words, refs: callee.frame_refs };
-        let own = self.usage(place);
+        let words = callee.frame_words.max(callee.words_out.into());
+        let usage = Usage { frames: 1, words, refs: callee.frame_refs };
+        let own = Usage {
+            frames: self.frames.len() as u32,
+            words: self.words.len() as u32,
+            refs: self.refs.len() as u32,
+        };
         let limits = &scheduler.limits;
         let others = scheduler.others;
         let fits = |used: [u32; 3], limit: u32| {
@@ -325,7 +312,7 @@ impl<W: Word> Machine<'_, W> {
         task.usage = usage;
         let execution = &mut task.execution;
         execution.words.extend_from_slice(&self.words[w..w + words_in]);
-        execution.words.resize((callee.frame_words as usize).max(callee.words_out as usize), W::ZERO);
+        execution.words.resize(words as usize, W::ZERO);
         execution.refs.extend(self.refs[r..r + refs_in].iter_mut().map(std::mem::take));
         execution.refs.resize_with(callee.frame_refs as usize, Reference::default);
         execution.frames.push(Frame {

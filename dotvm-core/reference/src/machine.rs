@@ -113,6 +113,8 @@ pub struct Machine<'a> {
     pub word_globals: Vec<BigUint>,
     pub ref_globals: Vec<Value>,
     pub frames: Vec<Frame>,
+    /// The most words and references that the stacks have reached.
+    pub reached: [u64; 2],
     /// All tasks. What is above of the running one is not in there.
     pub tasks: Tasks,
     /// References that the current operation took from the stack; they live until it is done.
@@ -144,6 +146,7 @@ pub fn run(
         word_globals: module.word_globals.iter().map(from_w512).collect(),
         ref_globals: vec![Value::Null; module.ref_globals as usize],
         frames: Vec::new(),
+        reached: [0; 2],
         tasks: Tasks::new(),
         operands: Vec::new(),
         heap_bytes: UNKNOWN,
@@ -181,6 +184,9 @@ impl Machine<'_> {
         let words = invocation.words.iter().map(from_w512).collect();
         let refs = invocation.refs.iter().map(Value::of).collect();
         self.enter(invocation.function, words, refs)?;
+        // There is room for what it returns.
+        let results = self.verified.signature(invocation.function).words_out;
+        self.reached[0] = self.reached[0].max(results.into());
         self.room(0)?;
         let verified = self.verified;
         let bodies: Vec<Body> = verified.bodies(0..verified.functions().len() as u32).collect();
@@ -286,7 +292,8 @@ impl Machine<'_> {
 
     /// Starts a function whose arguments are off the stacks.
     fn enter(&mut self, function: u32, words: Vec<BigUint>, refs: Vec<Value>) -> Result<(), Fault> {
-        let [other_frames, mut all_words, mut all_refs] = self.used_by_others();
+        let [other_frames, other_words, other_refs] = self.used_by_others();
+        let (mut all_words, mut all_refs) = (other_words, other_refs);
         if other_frames + self.frames.len() as u64 + 1 > u64::from(self.limits.call_depth) {
             return Err(TrapKind::Depth.into());
         }
@@ -300,6 +307,11 @@ impl Machine<'_> {
         {
             return Err(TrapKind::Stack.into());
         }
+        let [most_words, most_refs] = self.reached;
+        self.reached = [
+            most_words.max(all_words - other_words + u64::from(code.frame_words)),
+            most_refs.max(all_refs - other_refs + u64::from(code.frame_refs)),
+        ];
         let frame = self.frame_of(function, words, refs);
         self.frames.push(frame);
         Ok(())

@@ -61,6 +61,8 @@ pub struct Task {
     owner: u64,
     /// Empty while it runs.
     frames: Vec<Frame>,
+    /// The most words and references that its stacks have reached, while it does not run.
+    reached: [u64; 2],
     held: Vec<Capability>,
     mailbox: Vec<(u64, Value)>,
     status: Status,
@@ -73,6 +75,7 @@ impl Task {
             process: 0,
             owner: 0,
             frames: Vec::new(),
+            reached: [0; 2],
             held: Vec::new(),
             mailbox: Vec::new(),
             status: Status::Ready { since: 0, after: None },
@@ -181,30 +184,14 @@ impl Tasks {
     }
 }
 
-/// What frames use of the limits: frames, words and references.
-fn usage(machine: &Machine<'_>, frames: &[Frame]) -> [u64; 3] {
-    let mut used = [frames.len() as u64, 0, 0];
-    for (depth, frame) in frames.iter().enumerate() {
-        let code = &machine.verified.functions()[frame.function as usize];
-        let (words, refs) = if depth + 1 == frames.len() {
-            (u64::from(code.frame_words), u64::from(code.frame_refs))
-        } else {
-            let words = frame.locals.len() + frame.words.len();
-            (words as u64, (frame.ref_locals.len() + frame.refs.len()) as u64)
-        };
-        used[1] += words;
-        used[2] += refs;
-    }
-    used
-}
-
 impl Machine<'_> {
-    /// What all tasks but the running one use of the limits.
+    /// What all tasks but the running one have of the limits: frames, words and references.
     pub fn used_by_others(&self) -> [u64; 3] {
         let mut total = [0; 3];
-        for task in self.tasks.all.values() {
-            let used = usage(self, &task.frames);
-            total.iter_mut().zip(used).for_each(|(total, used)| *total += used);
+        for task in self.tasks.all.values().filter(|task| !task.frames.is_empty()) {
+            total[0] += task.frames.len() as u64;
+            total[1] += task.reached[0];
+            total[2] += task.reached[1];
         }
         total
     }
@@ -374,8 +361,10 @@ impl Machine<'_> {
         let space = (!is_thread).then(|| (module.data_end(), module.globals()));
         self.charge(gas::task(word_locals.into(), space))?;
         let code = &self.verified.functions()[function as usize];
-        let (own, others) = (usage(self, &self.frames), self.used_by_others());
-        let new = [1, u64::from(code.frame_words), u64::from(code.frame_refs)];
+        let [own_words, own_refs] = self.reached;
+        let (own, others) = ([self.frames.len() as u64, own_words, own_refs], self.used_by_others());
+        let results = self.verified.signature(function).words_out;
+        let new = [1, u64::from(code.frame_words.max(results.into())), u64::from(code.frame_refs)];
         let limits = [self.limits.call_depth, self.limits.stack_words, self.limits.stack_refs];
         let fits = |index: usize| own[index] + others[index] + new[index] <= u64::from(limits[index]);
         let has_pages = is_thread || self.all_pages() + module.memory.min_pages <= self.limits.memory_pages;
@@ -404,6 +393,7 @@ impl Machine<'_> {
             process: if is_thread { process } else { pid },
             owner: process,
             frames: vec![self.frame_of(function, words, refs)],
+            reached: [new[1], new[2]],
             held: self.held.iter().copied().filter(is_kept).collect(),
             mailbox: Vec::new(),
             status: Status::Ready { since, after: None },
@@ -508,11 +498,13 @@ impl Machine<'_> {
         let left = self.tasks.running();
         if !left.has_ended() {
             left.frames = std::mem::take(&mut self.frames);
+            left.reached = self.reached;
             left.held = std::mem::take(&mut self.held);
         }
         self.tasks.current = next;
         let entered = self.tasks.running();
         self.frames = std::mem::take(&mut entered.frames);
+        self.reached = entered.reached;
         self.held = std::mem::take(&mut entered.held);
         let entered = entered.process;
         if entered != process {
