@@ -311,3 +311,52 @@ fn damaged_values_are_named() {
         "the store is damaged: the value of key 03000000010101 is not a slot value"
     );
 }
+
+/// What was never inserted into a collection of this process is not looked up, and everything else is: what another
+/// transaction inserted, what was deleted, undone or restored.
+#[test]
+fn puts_into_a_new_collection_know_what_they_replace() {
+    let database = Database::open(Arc::new(MemoryStore::new())).unwrap();
+    let begin = || {
+        let mut tx = database.begin(Mode::ReadWrite).unwrap();
+        let contract = tx.contract_id("c").unwrap();
+        let records = tx.collection(contract, "new", ValueKind::Bytes).unwrap();
+        (tx, records)
+    };
+    let (mut tx, records) = begin();
+    assert!(!tx.put(records, b"first", "1").unwrap());
+    tx.commit(Durability::None).unwrap();
+    for round in 0..3u32 {
+        let (mut tx, records) = begin();
+        for number in 0..2000u32 {
+            let replaced = tx.put(records, &number.to_be_bytes(), "v").unwrap();
+            assert_eq!(replaced, round > 0 && number % 2 == 0, "{round} {number}");
+        }
+        assert!(tx.put(records, b"first", "2").unwrap());
+        assert_eq!(tx.count(records).unwrap(), 2001);
+        tx.commit(Durability::None).unwrap();
+        let (mut tx, records) = begin();
+        for number in (1..2000u32).step_by(2) {
+            assert!(tx.delete(records, &number.to_be_bytes()).unwrap());
+        }
+        tx.commit(Durability::None).unwrap();
+    }
+    let (mut undone, records) = begin();
+    let savepoint = undone.savepoint();
+    assert!(!undone.put(records, b"undone", "").unwrap());
+    undone.rollback_to(savepoint).unwrap();
+    assert!(!undone.put(records, b"undone", "").unwrap());
+    let inserted = undone.insert(records, "inserted").unwrap();
+    // Another one, which has not seen it, must not replace it unknowingly.
+    let (mut other, same) = begin();
+    assert!(!other.put(same, b"undone", "other").unwrap());
+    undone.commit(Durability::None).unwrap();
+    assert!(matches!(other.commit(Durability::None), Err(DbError::Conflict { .. })));
+    let (mut tx, records) = begin();
+    assert!(tx.put(records, b"undone", "").unwrap() && tx.put(records, &inserted, "").unwrap());
+    assert_eq!(tx.count(records).unwrap(), 1003);
+    drop(tx);
+    let mut damages = Vec::new();
+    database.check(&|_| panic!("there is no code"), |_| (), &mut |damage| damages.push(damage)).unwrap();
+    assert!(damages.is_empty(), "{damages:?}");
+}

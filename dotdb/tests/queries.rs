@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use dotdb::query::{IndexSpec, Query, Value};
-use dotdb::{CollectionId, ContractId, Database, Durability, Mode, QueryOptions, Tx, ValueKind, document};
+use dotdb::{
+    CollectionId, ContractId, Database, DbError, Durability, Mode, QueryOptions, Tx, ValueKind, document,
+};
 use dotdb_memory::MemoryStore;
 
 const KIND: ValueKind = ValueKind::Document;
@@ -255,4 +257,71 @@ fn refusals() {
     let scan =
         tx.scan(people, std::ops::Bound::Unbounded, std::ops::Bound::Unbounded, dotdb::Direction::Forward);
     assert!(tx.query_next(scan.unwrap()).is_err());
+}
+
+/// Rows come in pages, and what a page has beyond the rows that were given was not read by the transaction: who changes
+/// an entry there does not conflict with it, who changes one before does.
+#[test]
+fn what_is_only_read_ahead_is_not_read() {
+    const PEOPLE: u32 = 50;
+    let change = |database: &Database, contract, n: u32| {
+        let mut tx = database.begin(Mode::ReadWrite).unwrap();
+        let people = tx.collection(contract, "people", KIND).unwrap();
+        let json = format!(r#"{{"n":{n}.5}}"#);
+        assert!(tx.put(people, &n.to_be_bytes(), document::from_json(&json).unwrap()).unwrap());
+        tx.commit(Durability::None).unwrap();
+    };
+    for (order, first, last) in [("n", 0, 2), ("n DESC", 47, 49)] {
+        for ends in [false, true] {
+            for place in [0, 2, 3, 4, 20, 46, 47, 49] {
+                let (database, contract) = filled(PEOPLE);
+                index(&database, contract, "n", "n");
+                let mut tx = database.begin(Mode::ReadWrite).unwrap();
+                let people = tx.collection(contract, "people", KIND).unwrap();
+                let query =
+                    Query::parse(&format!("SELECT n FROM people WHERE n >= 0 ORDER BY {order}")).unwrap();
+                let (cursor, _) = tx.query(people, &query, &[], &QueryOptions::default()).unwrap();
+                let mut rows = 0;
+                while (ends || rows < 3) && tx.query_lend(cursor).unwrap().is_some() {
+                    rows += 1;
+                }
+                assert_eq!(rows, if ends { PEOPLE } else { 3 });
+                tx.slot_set(contract, &[1], &[1]).unwrap();
+                change(&database, contract, place);
+                let is_read = (first..=last).contains(&place);
+                let outcome = tx.commit(Durability::None);
+                let is_conflict = matches!(outcome, Err(DbError::Conflict { .. }));
+                assert_eq!(is_conflict, ends || is_read, "{order} {ends} {place}: {outcome:?}");
+            }
+        }
+    }
+}
+
+/// Lent rows are those that are kept.
+#[test]
+fn rows_are_lent() {
+    let (database, contract) = filled(300);
+    index(&database, contract, "age", "age");
+    for text in [
+        "SELECT * FROM people WHERE age >= 30",
+        "SELECT id, age FROM people WHERE age = 7",
+        "SELECT age, n FROM people WHERE age < 20 ORDER BY n DESC LIMIT 10 OFFSET 3",
+        "SELECT age, count(*) AS people FROM people GROUP BY age",
+        "SELECT age FROM people WHERE age > 10 ORDER BY age LIMIT 40",
+    ] {
+        let mut tx = database.begin(Mode::ReadOnly).unwrap();
+        let people = tx.collection(contract, "people", KIND).unwrap();
+        let query = Query::parse(text).unwrap();
+        let (kept, _) = tx.query(people, &query, &[], &QueryOptions::default()).unwrap();
+        let (lent, _) = tx.query(people, &query, &[], &QueryOptions::default()).unwrap();
+        let mut rows = 0;
+        while let Some(row) = tx.query_next(kept).unwrap() {
+            let same = tx.query_lend(lent).unwrap().map(|lent| lent.to_row());
+            assert_eq!(same, Some(row), "{text}");
+            assert_eq!(tx.query_token(kept).unwrap(), tx.query_token(lent).unwrap(), "{text}");
+            rows += 1;
+        }
+        assert_eq!(tx.query_lend(lent).unwrap(), None, "{text}");
+        assert!(rows > 4, "{text}: {rows} rows");
+    }
 }
