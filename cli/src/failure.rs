@@ -118,7 +118,9 @@ impl From<RuntimeError> for Failure {
             | RuntimeError::OutsideConflict(_) => Exit::Conflict,
             RuntimeError::UnknownContract { .. }
             | RuntimeError::StoredCode { .. }
-            | RuntimeError::NameTaken { .. } => Exit::Database,
+            | RuntimeError::NameTaken { .. }
+            | RuntimeError::UnknownMachine { .. }
+            | RuntimeError::Machine { .. } => Exit::Database,
         };
         let mut failure = Failure::new(exit, &error);
         if let RuntimeError::NotGranted { capability, .. } = error {

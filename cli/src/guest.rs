@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use dotvm_arch::W512;
 use dotvm_core::container;
 use dotvm_core::gas::Gas;
 use dotvm_core::limits::Limits;
 use dotvm_core::module::Module;
 use dotvm_core::outcome::Invocation;
-use dotvm_runtime::{Options as RuntimeOptions, Program, Runtime};
+use dotvm_runtime::{Options as RuntimeOptions, Outside, Program, Runtime};
 use dotvm_transpiler::frontend::{
     Ending, Explanation, Frontend, FrontendError, Neighbours, Options, Source, Translation,
 };
@@ -20,6 +22,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::input::read_file;
 use crate::output::Output;
+use crate::outside::Console;
 use crate::store;
 
 /// How a program of another machine is translated.
@@ -139,8 +142,27 @@ impl Executor for InMemory {
         let runtime = Runtime::new(store::in_memory().map_err(|failure| failure.sentence)?);
         let mut options = RuntimeOptions::default();
         options.limits = Limits { gas: Gas::MAX, ..options.limits };
-        execute(&runtime, "guest", translation, inputs, options).map_err(|failure| failure.sentence)
+        options.files =
+            inputs.files.iter().map(|(path, bytes)| (path.clone().into(), bytes.clone().into())).collect();
+        let console = Arc::new(Mutex::new(Console::given(inputs.stdin.clone(), &inputs.args)));
+        options.outside = Outside::shared(console.clone());
+        let mut ran =
+            execute(&runtime, "guest", translation, inputs, options).map_err(|failure| failure.sentence)?;
+        add_streams(&mut ran, console.lock().unwrap_or_else(PoisonError::into_inner).collected());
+        Ok(ran)
     }
+}
+
+/// Adds what a program wrote to the console to what it recorded.
+pub fn add_streams(ran: &mut Ran, streams: Option<[Vec<u8>; 2]>) {
+    let [stdout, stderr] = streams.unwrap_or_default();
+    ran.stdout.extend(stdout);
+    ran.stderr.extend(stderr);
+}
+
+/// Whether a program has files.
+pub fn has_files(module: &Module) -> bool {
+    module.host_calls.iter().any(|call| call.is_file())
 }
 
 /// Runs a translated program. The limits of `options` hold, but for the instruction limit.
@@ -158,10 +180,17 @@ pub fn execute(
     };
     options.limits.guest_gas = inputs.budget.unwrap_or(u64::MAX);
     options.env.input = inputs.stdin.clone().into();
-    let invocation = Invocation { function, words: Vec::new(), refs: Vec::new() };
+    let words = inputs.words.iter().copied().map(W512::from).collect();
+    let invocation = Invocation { function, words, refs: Vec::new() };
     let execution = runtime.run(name, &program, &invocation, &options)?;
     let stdout = execution.events.iter().flat_map(|event| event.data.to_vec()).collect();
-    Ok(Ran { outcome: execution.outcome, stdout, stderr: Vec::new(), files: BTreeMap::new() })
+    let mut files = BTreeMap::new();
+    if has_files(&translation.module) {
+        for (path, contents) in runtime.files(name)? {
+            files.insert(String::from_utf8_lossy(&path).into_owned(), contents.into());
+        }
+    }
+    Ok(Ran { outcome: execution.outcome, stdout, stderr: Vec::new(), files })
 }
 
 /// Prints how a program ended: what it wrote on standard output, the rest on standard error.
@@ -235,6 +264,14 @@ pub fn report(frontend: &dyn Frontend, module: &Module, ending: &Ending, ran: &R
             }
         }
         report.insert("memory".to_owned(), Value::Object(pieces(memory.address, &changed, &memory.bytes)));
+    }
+    if has_files(module) {
+        let contents = |bytes: &Vec<u8>| match std::str::from_utf8(bytes) {
+            Ok(text) => text.into(),
+            Err(_) => serde_json::json!({ "hex": dotvm_runtime::show::hex(bytes) }),
+        };
+        let files = ran.files.iter().map(|(path, bytes)| (path.clone(), contents(bytes))).collect();
+        report.insert("files".to_owned(), Value::Object(files));
     }
     report.insert("gas_used".to_owned(), ran.outcome.gas_used.into());
     report.insert("instructions".to_owned(), ran.outcome.guest_gas_used.into());

@@ -15,6 +15,8 @@ use dotvm_core::limits::{Limits, heap};
 use dotvm_core::outcome::Ref;
 use dotvm_runtime::Options;
 use dotvm_runtime::args::{parse_hex, parse_reference, parse_word};
+use dotvm_transpiler::FRONTENDS;
+use dotvm_transpiler::frontend::Frontend;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -140,7 +142,8 @@ pub struct ExecutionOptions {
     mailbox: u32,
 
     /// Grant a capability besides the default ones (can be repeated); all grants every one, none takes the default
-    /// ones back [default: all but clock and entropy, which make runs differ]
+    /// ones back [default: all but clock and entropy, which make runs differ]. To a program of another machine those
+    /// that the machine itself has, by its names [default: none]
     #[arg(long, value_name = "CAP", value_parser = grant(), help_heading = "Capabilities")]
     cap: Vec<Grant>,
 
@@ -199,9 +202,39 @@ pub struct ExecutionOptions {
 }
 
 impl ExecutionOptions {
+    /// The words by which a translated program gets the capabilities of its machine that are granted.
+    pub fn guest_capabilities(&self, frontend: &dyn Frontend) -> Result<Vec<u64>, Failure> {
+        let usage = |sentence: String| Failure::new(Exit::Usage, sentence);
+        let mut names = Vec::new();
+        for grant in &self.cap {
+            match grant {
+                Grant::Guest(name) if frontend.capabilities().contains(name) => {
+                    names.push((*name).to_owned())
+                }
+                Grant::Guest(name) => {
+                    return Err(usage(format!("{} has no capability {name}", frontend.name())));
+                }
+                Grant::All if !frontend.capabilities().is_empty() => names.push("ALL".to_owned()),
+                Grant::All | Grant::None | Grant::One(_) => {}
+            }
+        }
+        frontend.arguments(&names).map_err(usage)
+    }
+
+    /// The capabilities granted to a translated program: on a machine that has its own, `all` and `none` mean those.
+    pub fn granted_to_guest(&self, frontend: &dyn Frontend) -> CapabilitySet {
+        if frontend.capabilities().is_empty() { self.granted() } else { self.granted_but(false) }
+    }
+
     /// The capabilities granted. The order of the options has no meaning.
     fn granted(&self) -> CapabilitySet {
-        let mut granted = match (self.cap.contains(&Grant::All), self.cap.contains(&Grant::None)) {
+        self.granted_but(true)
+    }
+
+    /// The same; `all` and `none` count only if `wholesale`.
+    fn granted_but(&self, wholesale: bool) -> CapabilitySet {
+        let holds = |grant: Grant| wholesale && self.cap.contains(&grant);
+        let mut granted = match (holds(Grant::All), holds(Grant::None)) {
             (true, _) => CapabilitySet::all(),
             (false, true) => CapabilitySet::NONE,
             (false, false) => CapabilitySet::defaults(),
@@ -258,16 +291,24 @@ enum Grant {
     All,
     None,
     One(Capability),
+    /// A capability of another machine.
+    Guest(&'static str),
 }
 
 fn grant() -> impl TypedValueParser<Value = Grant> {
     let names = Capability::ALL.iter().map(|capability| capability.name());
-    PossibleValuesParser::new(["all", "none"].into_iter().chain(names)).try_map(|name| match &*name {
+    let guests = FRONTENDS.iter().flat_map(|frontend| frontend.capabilities());
+    let all = ["all", "none"].into_iter().chain(names).chain(guests.copied());
+    PossibleValuesParser::new(all).try_map(|name| match &*name {
         "all" => Ok(Grant::All),
         "none" => Ok(Grant::None),
-        name => Capability::from_name(name)
-            .map(Grant::One)
-            .ok_or_else(|| format!("there is no capability {name}")),
+        name => {
+            let mut guests = FRONTENDS.iter().flat_map(|frontend| frontend.capabilities());
+            Capability::from_name(name)
+                .map(Grant::One)
+                .or_else(|| guests.find(|guest| **guest == name).map(|guest| Grant::Guest(guest)))
+                .ok_or_else(|| format!("there is no capability {name}"))
+        }
     })
 }
 

@@ -79,6 +79,11 @@ impl OutsideOptions {
         })
     }
 
+    /// What the file of --stdin holds, if one is named, for programs that get their input as a whole.
+    pub fn given_input(&self) -> Result<Option<Bytes>, Failure> {
+        self.stdin.as_deref().filter(|path| path.as_os_str() != "-").map(read).transpose()
+    }
+
     /// The files to carry in.
     pub fn files(&self) -> Result<Vec<(Bytes, Bytes)>, Failure> {
         self.files.iter().map(|carried| Ok((carried.path.clone().into(), read(&carried.file)?))).collect()
@@ -127,6 +132,17 @@ pub struct Console {
 }
 
 impl Console {
+    /// One with this input and these arguments, which keeps what is written.
+    pub fn given(input: Vec<u8>, arguments: &[Vec<u8>]) -> Console {
+        Console {
+            input: Box::new(io::Cursor::new(input)),
+            arguments: arguments.iter().map(|argument| Bytes::from(argument.clone())).collect(),
+            started: Instant::now(),
+            collected: Some(Default::default()),
+            is_touched: false,
+        }
+    }
+
     /// What was kept of the two streams.
     pub fn collected(&mut self) -> Option<[Vec<u8>; 2]> {
         self.collected.take()

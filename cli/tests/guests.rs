@@ -119,3 +119,88 @@ fn what_is_wrong_is_said() {
     place.write("expected.json", "{");
     place.fails(3, &["conformance", "."], &["it is no JSON"]);
 }
+
+/// Copies argument 0 to the output, writes it into a file, exits with the number of arguments.
+const ECHO: &str = "
+    .NVM0
+    store 0             ; how many
+    push 0
+    push '/'
+    push 'o'
+    syscall create
+    store 1
+    next:
+    dup
+    jz done
+    store 2
+    load 2
+    syscall print
+    load 1
+    load 2
+    syscall write
+    pop
+    jmp next
+    done:
+    load 0
+    syscall exit
+";
+
+#[test]
+fn a_program_of_nvm_has_arguments_files_and_capabilities() {
+    let place = place();
+    place.write("echo.asm", ECHO);
+    let all = ["run", "echo.asm", "--cap", "ALL", "--db", "s.db", "--json", "--", "hi", "x"];
+    let report = place.json(1, &all);
+    assert_eq!((&report["status"], &report["exit_code"]), (&json!("exit"), &json!(2)));
+    assert_eq!((&report["stdout"], &report["files"]), (&json!("hi"), &json!({"/o": "hi"})));
+    assert_eq!(report["processes"], json!([{"pid": 0, "exit_code": 2}]));
+    // The file is kept, and can be carried out.
+    place.run(&["run", "echo.asm", "--db", "s.db", "--file-out", "/o=out.txt", "--", "ho"]);
+    assert_eq!(place.read("out.txt"), b"hi");
+    // Without capabilities nothing is made; each denial is in the audit log.
+    let report = place.json(1, &["run", "echo.asm", "--json", "--audit", "audit.log", "--", "hi"]);
+    assert_eq!((&report["denials"], &report["files"]), (&json!(3), &json!({})));
+    let log = String::from_utf8(place.read("audit.log")).unwrap();
+    let denied: Vec<&str> = log.lines().filter(|line| line.contains("\"right_denied\"")).collect();
+    assert_eq!(denied.len(), 3, "{log}");
+    assert!(denied[0].contains("\"subject\":0,\"right\":\"CAP_FS_CREATE\",\"action\":\"CREATE\""), "{log}");
+    // Files and input come in.
+    place.write(
+        "cat.asm",
+        "next:\npush 0\nsyscall read\ndup\njz end\nsyscall print\njmp next\nend:\npop\nhlt",
+    );
+    place.write("in.txt", "from a file");
+    assert_eq!(place.ok(&["run", "cat.asm", "--cap", "FS_READ", "--stdin", "in.txt"]), "from a file");
+    let refused = place.run(&["run", "cat.asm", "--cap", "FS_EAT"]);
+    assert!(refused.code == 2 && refused.stderr.contains("'FS_EAT'"), "{}", refused.stderr);
+    let report = place.json(1, &["run", "cat.asm", "--json", "--budget", "3"]);
+    assert_eq!(report["status"], json!("limit"));
+}
+
+#[test]
+fn mistakes_in_assembly_text_are_shown() {
+    let place = place();
+    place.write("wrong.asm", ".NVM0\nstart:\n  pusch 1\n  jmp strat\n  load 256\n");
+    let refused = place.run(&["run", "wrong.asm"]);
+    assert_eq!(refused.code, 3);
+    for part in [
+        "there is no instruction `pusch`",
+        "wrong.asm:3:3",
+        "did you mean `push`?",
+        "the label `strat` is not defined",
+        "did you mean `start`?",
+        "wrong.asm:5:8",
+        "load takes 0 to 255",
+        "^^^^^",
+    ] {
+        assert!(refused.stderr.contains(part), "{part} in {}", refused.stderr);
+    }
+    place.write("other.nvm", b"NVM1\0");
+    place.fails(3, &["run", "other.nvm"], &["the version at byte 3 is 0x31"]);
+    place.fails(3, &["run", "echo.asm"], &["there is no file"]);
+    place.write("image.bin", b"NVM0\x02\0\0\0\x07\x50\0");
+    let text = place.ok(&["transpile", "image.bin", "--explain"]);
+    assert!(text.contains("00004..00004  direct   tree of 1 instruction, checks once: room for 1"), "{text}");
+    assert!(text.contains("00009..0000b  general  syscall exit: a system call"), "{text}");
+    place.fails(3, &["run", "image.bin", "--abi", "none"], &["stack, heap and auto"]);
+}

@@ -74,6 +74,7 @@ host_calls! {
     ClockWall "clock.wall" (Clock) "[] → [seconds nanoseconds]" "none" "time since 1970";
     ClockMonotonic "clock.monotonic" (Clock) "[] → [seconds nanoseconds]" "none" "time since the execution began, which never goes back";
     EntropyGet "entropy.get" (Entropy) "[n] → {bytes}" "1 per 8 bytes" "n random bytes, at most 65536";
+    AuditDenied "audit.denied" () "[subject]{right action} → []" "1 per 8 bytes" "tell the audit log that the program kept a part of itself, known by a number, from an action for which it lacks a right";
 }
 
 /// Bytes of a block of a file: what is read and written at once.

@@ -1,8 +1,6 @@
 //! `cargo bench -p dotvm-tests --bench pvm`: translated programs of PVM against the oracle, and the speed of translating.
 //! Times are CPU times of the thread, the least of several runs.
 
-use std::time::Instant;
-
 use dotvm_arch::Width;
 use dotvm_core::gas::Gas;
 use dotvm_core::limits::Limits;
@@ -11,32 +9,14 @@ use dotvm_frontend::{Frontend, Options, Source};
 use dotvm_pvm::{IMAGE_BYTES, Pvm};
 use dotvm_pvm_oracle::Machine;
 use dotvm_tests::generate::env;
+use dotvm_tests::measure::{measure, print_head, print_row, print_translation};
 use dotvm_tests::mock_host::MockHost;
 use dotvm_tests::pvm::asm::assemble;
 use dotvm_tests::pvm::programs::PROGRAMS;
 use dotvm_tests::pvm::{Case, generate, translate};
 
-/// CPU seconds of this thread; wall time where the system does not tell.
-fn cpu_seconds(start: Instant) -> f64 {
-    let nanoseconds = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanoseconds = nanoseconds.and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
-    nanoseconds.map_or_else(|| start.elapsed().as_secs_f64(), |nanoseconds| nanoseconds as f64 / 1e9)
-}
-
-/// The least time of several runs.
-fn measure(runs: usize, mut run: impl FnMut()) -> f64 {
-    let start = Instant::now();
-    (0..runs)
-        .map(|_| {
-            let before = cpu_seconds(start);
-            run();
-            cpu_seconds(start) - before
-        })
-        .fold(f64::INFINITY, f64::min)
-}
-
 fn main() {
-    println!("{:10} {:>12} {:>10} {:>10} {:>7}", "program", "instructions", "oracle", "DotVM", "times");
+    print_head();
     for program in PROGRAMS {
         let image = assemble(program.listing);
         let mut executed = 0;
@@ -56,14 +36,7 @@ fn main() {
             let outcome = dotvm_engine::run(&translated, &invocation, &limits, &mut host).expect("a run");
             assert_eq!(outcome.guest_gas_used, executed);
         });
-        let nanoseconds = |seconds: f64| seconds * 1e9 / executed as f64;
-        println!(
-            "{:10} {executed:12} {:7.2} ns {:7.2} ns {:6.1}x",
-            program.name,
-            nanoseconds(oracle),
-            nanoseconds(dotvm),
-            oracle / dotvm
-        );
+        print_row(program.name, executed, oracle, dotvm);
         if std::env::args().any(|argument| argument == "--dump") {
             print!("{}", translated.dump(function));
         }
@@ -82,12 +55,7 @@ fn main() {
                 let translation = parsed.translate(&Options::default()).expect("it translates");
                 module_bytes = translation.module.functions[0].code.len();
             });
-            let speed = image.len() as f64 / seconds / 1e6;
-            println!(
-                "{name:10} {:12} {module_bytes:10} {:7.1} ms  {speed:.1} MB/s",
-                image.len(),
-                seconds * 1e3
-            );
+            print_translation(name, image.len(), module_bytes, seconds);
         }
     }
 }

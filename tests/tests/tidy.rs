@@ -31,12 +31,14 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dotdb-stores", &["dotdb-store", "dotdb-memory", "dotdb-redb", "dotdb-rocksdb", "dotdb-sled"]),
     ("dotdb", &["dotvm-codec", "dotdb-commitment", "dotdb-document", "dotdb-query", "dotdb-store"]),
     ("dotvm-frontend", &["dotvm-core"]),
+    ("dotvm-nvm", &["dotvm-arch", "dotvm-core", "dotvm-frontend"]),
+    ("dotvm-nvm-oracle", &[]),
     ("dotvm-pvm", &["dotvm-arch", "dotvm-core", "dotvm-frontend"]),
     ("dotvm-pvm-oracle", &[]),
     ("dotvm-test-modes", &[]),
     ("dotvm-rvm", &["dotvm-arch", "dotvm-core", "dotvm-frontend"]),
     ("dotvm-rvm-oracle", &[]),
-    ("dotvm-transpiler", &["dotvm-core", "dotvm-frontend", "dotvm-pvm", "dotvm-rvm"]),
+    ("dotvm-transpiler", &["dotvm-core", "dotvm-frontend", "dotvm-nvm", "dotvm-pvm", "dotvm-rvm"]),
     ("dotvm-asm", &["dotvm-arch", "dotvm-core", "dotdb-document", "dotdb-query"]),
 ];
 

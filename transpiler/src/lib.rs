@@ -11,7 +11,7 @@ pub use dotvm_frontend as frontend;
 pub use run::{Executor, Inputs, Ran};
 
 /// All frontends: the only list there is.
-pub const FRONTENDS: &[&dyn Frontend] = &[&dotvm_pvm::Pvm, &dotvm_rvm::Rvm];
+pub const FRONTENDS: &[&dyn Frontend] = &[&dotvm_nvm::Nvm, &dotvm_pvm::Pvm, &dotvm_rvm::Rvm];
 
 /// The frontend with this name.
 pub fn by_name(name: &str) -> Option<&'static dyn Frontend> {

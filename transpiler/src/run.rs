@@ -12,8 +12,8 @@ pub struct Inputs {
     pub stdin: Vec<u8>,
     /// Arguments.
     pub args: Vec<Vec<u8>>,
-    /// Capabilities of the source machine, by name.
-    pub caps: Vec<String>,
+    /// The words that the exports take ([`arguments`](dotvm_frontend::Frontend::arguments)).
+    pub words: Vec<u64>,
     /// Files, by path.
     pub files: BTreeMap<String, Vec<u8>>,
     /// The source machine's instruction limit.

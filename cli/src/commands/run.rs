@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueHint;
+use dotvm_core::host_call::HostCall;
 use dotvm_core::module::Module;
 use dotvm_runtime::args::{find_function, parse_invocation};
 use dotvm_runtime::{Runtime, RuntimeError};
@@ -115,14 +116,19 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
 /// Runs a program of another machine.
 fn run_guest(args: &Args, guest: &Guest, prepared: &Prepared<'_>, output: &Output) -> Result<Exit, Failure> {
     let Guest { frontend, translation, .. } = guest;
-    if args.execution.records.is_on() || args.execution.outside.writes_files() {
+    let has_files = guest::has_files(&translation.module);
+    if args.execution.records.is_on() || (args.execution.outside.writes_files() && !has_files) {
+        let files = if has_files { "" } else { " and has no files" };
         let sentence = format!(
-            "a run of a program of {} is not written down and has no files: no --record, --receipt, --file-out",
-            frontend.name()
+            "a run of a program of {} is not written down{files}: no --record, --receipt{}",
+            frontend.name(),
+            if has_files { "" } else { ", --file-out" }
         );
         return Err(Failure::new(Exit::Usage, sentence));
     }
-    let options = prepared.options.clone();
+    let words = args.execution.guest_capabilities(*frontend)?;
+    let mut options = prepared.options.clone();
+    options.granted = args.execution.granted_to_guest(*frontend);
     if args.function.is_some() || !args.arguments.is_empty() {
         let sentence =
             format!("a program of {} has no functions to choose from: no --fn, no --arg", frontend.name());
@@ -131,14 +137,17 @@ fn run_guest(args: &Args, guest: &Guest, prepared: &Prepared<'_>, output: &Outpu
     let url = args.db.as_ref().unwrap_or(&StoreUrl::Memory);
     let runtime = Runtime::new(store::open(url, Access::Create, args.wait.wait)?);
     let name = args.name.clone().unwrap_or_else(|| contract_name(&translation.module));
-    let inputs = Inputs {
-        stdin: options.env.input.to_vec(),
-        budget: args.budget,
-        inspect: args.json,
-        ..Inputs::default()
+    let input = match args.execution.outside.given_input()? {
+        Some(input) if !translation.module.host_calls.contains(&HostCall::ConsoleRead) => input,
+        _ => options.env.input.clone(),
     };
-    let ran = guest::execute(&runtime, &name, translation, &inputs, options)?;
-    guest::print(guest, &ran, args.json, output)
+    let inputs =
+        Inputs { stdin: input.to_vec(), words, budget: args.budget, inspect: args.json, ..Inputs::default() };
+    let mut ran = guest::execute(&runtime, &name, translation, &inputs, options)?;
+    guest::add_streams(&mut ran, prepared.collected());
+    let exit = guest::print(guest, &ran, args.json, output)?;
+    args.execution.outside.write_files(&runtime, &name)?;
+    Ok(exit)
 }
 
 /// The name of a module as the name of a contract: in lower case, other characters than a-z 0-9 _ - . becoming

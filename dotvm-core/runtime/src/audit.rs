@@ -60,6 +60,16 @@ pub const EVENTS: &[EventKind] = &[
         meaning: "a program gave up a capability",
     },
     EventKind {
+        name: "right_denied",
+        fields: &[
+            ("contract", FieldKind::Text),
+            ("subject", FieldKind::Number),
+            ("right", FieldKind::Text),
+            ("action", FieldKind::Text),
+        ],
+        meaning: "a program kept a part of itself from an action for lack of a right: a guest machine's process, by its number, that lacks a capability of that machine",
+    },
+    EventKind {
         name: "file_opened",
         fields: &[("contract", FieldKind::Text), ("path", FieldKind::Text), ("created", FieldKind::Flag)],
         meaning: "a program opened one of its contract's files, or made or emptied it",
@@ -131,6 +141,13 @@ pub(crate) fn capability_denied(module: &str, capability: Capability) {
 
 pub(crate) fn capability_dropped(contract: &str, capability: Capability) {
     event!("capability_dropped", contract, capability = capability.name());
+}
+
+pub(crate) fn right_denied(contract: &str, subject: u64, right: &[u8], action: &[u8]) {
+    if is_on() {
+        let (right, action) = (show::bytes(right), show::bytes(action));
+        event!("right_denied", contract, subject, right = &*right, action = &*action);
+    }
 }
 
 pub(crate) fn file_opened(contract: &str, path: &[u8], created: bool) {

@@ -160,6 +160,17 @@ impl Runtime {
         Ok(files.read(&mut tx, path)?)
     }
 
+    /// The files of a contract, by path.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Db`].
+    pub fn files(&self, name: &str) -> Result<Vec<(Bytes, Bytes)>, RuntimeError> {
+        let mut tx = self.database.begin(Mode::ReadOnly)?;
+        let Some((contract, _)) = tx.find_contract(name)? else { return Ok(Vec::new()) };
+        let files = Files::open(&mut tx, contract)?;
+        Ok(files.all(&mut tx)?)
+    }
+
     /// The program of a contract.
     ///
     /// # Errors

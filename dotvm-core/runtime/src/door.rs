@@ -163,6 +163,7 @@ impl TxHost<'_> {
                 self.door.ask(answer).map(time)
             }
             (HostCall::EntropyGet, &[bytes], _) => self.entropy(bytes, gas),
+            (HostCall::AuditDenied, &[subject], [right, action]) => self.denied(subject, right, action, gas),
             _ => {
                 self.open()?;
                 self.file_call(call, words, refs, gas)
@@ -206,6 +207,18 @@ impl TxHost<'_> {
         gas.charge(gas::system(bytes))?;
         let answer = self.door.outside.lock().entropy(bytes as usize);
         Ok(Answer::reference(Some(self.door.ask(answer)?)))
+    }
+
+    fn denied(
+        &mut self,
+        subject: u64,
+        right: &Bytes,
+        action: &Bytes,
+        gas: &mut Gas,
+    ) -> Result<Answer, Refusal> {
+        gas.charge(gas::system((right.len() + action.len()) as u64))?;
+        audit::right_denied(&self.contract_name, subject, right, action);
+        Ok(Answer::default())
     }
 
     /// A call on files, with a transaction open.

@@ -149,6 +149,22 @@ pub trait Frontend: Sync {
         }
     }
 
+    /// The machine's own capabilities, by name, if it has any; a program runs with those that it is given.
+    fn capabilities(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The words that the exports of a translation take, for a program that holds these of the machine's capabilities.
+    ///
+    /// # Errors
+    /// A sentence, if the machine has no such capability or a program cannot hold so many.
+    fn arguments(&self, capabilities: &[String]) -> Result<Vec<u64>, String> {
+        match capabilities.first() {
+            None => Ok(Vec::new()),
+            Some(name) => Err(format!("{} has no capability {name}", self.name())),
+        }
+    }
+
     /// Parses a program.
     ///
     /// # Errors

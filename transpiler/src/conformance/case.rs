@@ -80,10 +80,21 @@ fn program(frontend: &dyn Frontend, folder: &Path, case: &Value) -> Result<(Stri
         let name = case["name"].as_str().unwrap_or("case");
         return Ok((format!("{name}.{extension}"), compare::bytes_of_hex(hex)?));
     }
+    if let Some(text) = lines(case) {
+        let extension = frontend.extensions().last().copied().unwrap_or_default();
+        let name = case["name"].as_str().unwrap_or("case");
+        return Ok((format!("{name}.{extension}"), text.into()));
+    }
     match case["source"].as_str() {
         Some(name) => Ok((name.to_owned(), read_file(&inside(folder, name)?)?)),
-        None => Err("the case has neither `hex` nor `source`".to_owned()),
+        None => Err("the case has neither `hex` nor `source` nor `lines`".to_owned()),
     }
+}
+
+/// The text whose lines `lines` lists.
+fn lines(value: &Value) -> Option<String> {
+    let lines = value["lines"].as_array()?.iter();
+    Some(lines.map(|line| format!("{}\n", line.as_str().unwrap_or_default())).collect())
 }
 
 fn inputs(frontend: &dyn Frontend, folder: &Path, case: &Value) -> Result<Inputs, String> {
@@ -96,19 +107,20 @@ fn inputs(frontend: &dyn Frontend, folder: &Path, case: &Value) -> Result<Inputs
     for argument in case["args"].as_array().into_iter().flatten() {
         inputs.args.push(argument.as_str().ok_or("an argument is no text")?.into());
     }
-    for cap in case["caps"].as_array().into_iter().flatten() {
-        inputs.caps.push(cap.as_str().map_or_else(|| cap.to_string(), str::to_owned));
-    }
-    if let Value::String(cap) = &case["caps"] {
-        inputs.caps.push(cap.clone());
-    }
+    let name = |cap: &Value| cap.as_str().map_or_else(|| cap.to_string(), str::to_owned);
+    let caps: Vec<String> = match &case["caps"] {
+        Value::Null => Vec::new(),
+        Value::Array(caps) => caps.iter().map(name).collect(),
+        cap => vec![name(cap)],
+    };
+    inputs.words = frontend.arguments(&caps)?;
     for (path, contents) in case["files"].as_object().into_iter().flatten() {
         inputs.files.insert(path.clone(), contents_of(frontend, folder, contents)?);
     }
     Ok(inputs)
 }
 
-/// Contents of a file: text, `{"hex": ...}`, or `{"asm": file}`, the image that the file assembles to.
+/// Contents of a file: text, `{"hex": ...}`, or the image that `{"asm": file}` or `{"lines": [...]}` assemble to.
 fn contents_of(frontend: &dyn Frontend, folder: &Path, contents: &Value) -> Result<Vec<u8>, String> {
     if let Some(text) = contents.as_str() {
         return Ok(text.into());
@@ -116,10 +128,13 @@ fn contents_of(frontend: &dyn Frontend, folder: &Path, contents: &Value) -> Resu
     if let Some(hex) = contents["hex"].as_str() {
         return compare::bytes_of_hex(hex);
     }
-    let Some(name) = contents["asm"].as_str() else {
-        return Err("a file's contents are neither text nor `hex` nor `asm`".to_owned());
+    let (name, bytes) = match (lines(contents), contents["asm"].as_str()) {
+        (Some(text), _) => ("lines.asm", text.into_bytes()),
+        (None, Some(name)) => (name, read_file(&inside(folder, name)?)?),
+        (None, None) => {
+            return Err("a file's contents are neither text nor `hex` nor `asm` nor `lines`".to_owned());
+        }
     };
-    let bytes = read_file(&inside(folder, name)?)?;
     let parsed = frontend.parse(&Source::new(name, &bytes)).map_err(|error| format!("{name}: {error}"))?;
     parsed.image().map(<[u8]>::to_vec).ok_or_else(|| format!("{name} does not assemble to an image"))
 }

@@ -55,6 +55,23 @@ impl Files {
         }
     }
 
+    /// All files with what they hold, by path.
+    pub(crate) fn all(self, tx: &mut Tx) -> Result<Vec<(Bytes, Bytes)>, DbError> {
+        let mut files = Vec::new();
+        let cursor = tx.scan(self.sizes, Bound::Unbounded, Bound::Unbounded, Direction::Forward)?;
+        let mut paths = Vec::new();
+        while let Some((path, _)) = tx.cursor_entry(cursor)?.take() {
+            paths.push(path);
+        }
+        tx.close(cursor)?;
+        for path in paths {
+            if let Some(contents) = self.read(tx, &path)? {
+                files.push((path, contents));
+            }
+        }
+        Ok(files)
+    }
+
     /// The bytes of a file from `start` on, which it has.
     fn read_range(self, tx: &mut Tx, path: &[u8], start: u64, len: u64) -> Result<Bytes, DbError> {
         let mut bytes = vec![0; len as usize];

@@ -1,0 +1,268 @@
+//! A program's trees: instructions with one way in, from where several ways meet to where they meet again.
+
+use crate::opcode::{Instruction, NoInstruction, Op};
+use crate::shape::{Needs, Shape, Why};
+
+/// Most instructions of a tree.
+const TREE_INSTRUCTIONS: u32 = 100;
+
+/// A tree, named by its root.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tree {
+    /// Address of its first instruction.
+    pub start: u32,
+    /// Its instructions that have direct code.
+    pub instructions: u32,
+    /// What is checked at its root.
+    pub needs: Needs,
+}
+
+/// An instruction that is left to the general scheme.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Left {
+    pub at: u32,
+    pub end: u32,
+    pub why: Why,
+}
+
+/// What a walk finds.
+pub(crate) struct Trees {
+    /// Ascending by start.
+    pub list: Vec<Tree>,
+    /// What is left, as it was met.
+    pub left: Vec<Left>,
+    /// One more than the tree that starts at an address, 0 for none.
+    index: Vec<u32>,
+    /// How often each local is named.
+    pub locals: [u32; 256],
+    /// Calls, and returns that go by a table.
+    pub calls: u32,
+    pub returns: u32,
+}
+
+impl Trees {
+    /// The number of the tree that starts at an address.
+    pub fn at(&self, address: u32) -> Option<usize> {
+        (*self.index.get(address as usize)? as usize).checked_sub(1)
+    }
+}
+
+/// Marks of an address.
+const START: u8 = 1;
+const ROOT: u8 = 2;
+/// One way in, and more than one.
+const ONE: u8 = 4;
+const MORE: u8 = 8;
+
+/// Finds the trees of an image.
+pub(crate) fn find(image: &[u8]) -> Trees {
+    let mut walk = Walk { image, marks: vec![0; image.len() + 1], work: Vec::new() };
+    walk.root(4);
+    while let Some(start) = walk.work.pop() {
+        walk.line(start);
+    }
+    let mut trees = Trees {
+        list: Vec::new(),
+        left: Vec::new(),
+        index: vec![0; image.len() + 1],
+        locals: [0; 256],
+        calls: 0,
+        returns: 0,
+    };
+    let marks = walk.marks;
+    let mut plan = Plan { image, marks, roots: Vec::new(), trees: &mut trees };
+    for address in 4..image.len() as u32 {
+        if plan.is_root(address) && plan.marks[address as usize] & START != 0 {
+            plan.roots.push(address);
+        }
+    }
+    let mut next = 0;
+    while let Some(&start) = plan.roots.get(next) {
+        plan.tree(start);
+        next += 1;
+    }
+    trees.list.sort_unstable_by_key(|tree| tree.start);
+    for (index, tree) in trees.list.iter().enumerate() {
+        trees.index[tree.start as usize] = index as u32 + 1;
+    }
+    trees
+}
+
+/// Whether a jump may lead to an address.
+pub(crate) fn is_target(image: &[u8], address: u32) -> bool {
+    address >= 4 && (address as usize) < image.len()
+}
+
+struct Walk<'a> {
+    image: &'a [u8],
+    marks: Vec<u8>,
+    work: Vec<u32>,
+}
+
+impl Walk<'_> {
+    /// A way leads to an address.
+    fn way(&mut self, address: u32) {
+        if !is_target(self.image, address) {
+            return;
+        }
+        let mark = &mut self.marks[address as usize];
+        *mark |= if *mark & ONE != 0 { MORE } else { ONE };
+        if *mark & START == 0 {
+            self.work.push(address);
+        }
+    }
+
+    fn root(&mut self, address: u32) {
+        if is_target(self.image, address) {
+            self.marks[address as usize] |= ROOT;
+            self.way(address);
+        }
+    }
+
+    /// Walks from an address to the end of the straight line, or to where an earlier walk went.
+    fn line(&mut self, start: u32) {
+        let mut at = start;
+        loop {
+            let Some(mark) = self.marks.get_mut(at as usize) else { return };
+            if *mark & START != 0 {
+                return;
+            }
+            let Ok(instruction) = Instruction::decode(self.image, at) else { return };
+            *mark |= START;
+            let next = instruction.next();
+            match instruction.op {
+                Op::Jmp => {
+                    self.jump(at, instruction.operand);
+                    return;
+                }
+                Op::Jz | Op::Jnz => self.jump(at, instruction.operand),
+                Op::Call => {
+                    self.root(instruction.operand);
+                    self.root(next);
+                    return;
+                }
+                Op::Push if self.image.get(next as usize) == Some(&(Op::Ret as u8)) => {
+                    self.root(instruction.operand);
+                }
+                Op::Ret | Op::Halt => return,
+                Op::Syscall | Op::Break | Op::LoadAbs | Op::StoreAbs => {
+                    self.root(next);
+                    return;
+                }
+                _ => {}
+            }
+            if !is_target(self.image, next) {
+                return;
+            }
+            let mark = &mut self.marks[next as usize];
+            *mark |= if *mark & ONE != 0 { MORE } else { ONE };
+            at = next;
+        }
+    }
+
+    fn jump(&mut self, from: u32, to: u32) {
+        if to <= from { self.root(to) } else { self.way(to) }
+    }
+}
+
+struct Plan<'a, 't> {
+    image: &'a [u8],
+    marks: Vec<u8>,
+    /// Roots to plan, the later ones found on the way.
+    roots: Vec<u32>,
+    trees: &'t mut Trees,
+}
+
+impl Plan<'_, '_> {
+    fn is_root(&self, address: u32) -> bool {
+        self.marks[address as usize] & (ROOT | MORE) != 0
+    }
+
+    fn make_root(&mut self, address: u32) {
+        if is_target(self.image, address) && !self.is_root(address) {
+            self.marks[address as usize] |= ROOT;
+            self.roots.push(address);
+        }
+    }
+
+    fn tree(&mut self, start: u32) {
+        let mut tree = Tree { start, instructions: 0, needs: Needs::default() };
+        let mut paths = vec![(start, Shape::new())];
+        while let Some((at, shape)) = paths.pop() {
+            let needs = self.path(&mut tree, at, shape, &mut paths);
+            tree.needs.join(&needs);
+        }
+        if tree.instructions > 0 {
+            self.trees.list.push(tree);
+        }
+    }
+
+    /// Follows a path to its end.
+    fn path(&mut self, tree: &mut Tree, from: u32, mut shape: Shape, paths: &mut Vec<(u32, Shape)>) -> Needs {
+        let mut at = from;
+        let mut is_first = from == tree.start;
+        loop {
+            if at as usize >= self.image.len() || (self.is_root(at) && !is_first) {
+                return shape.needs;
+            }
+            is_first = false;
+            if tree.instructions >= TREE_INSTRUCTIONS {
+                self.make_root(at);
+                return shape.needs;
+            }
+            let instruction = match Instruction::decode(self.image, at) {
+                Ok(instruction) => instruction,
+                Err(NoInstruction::Truncated(op)) => {
+                    let end = at + op.form().bytes();
+                    self.leave(at, end, Why::Fault("bad_operand"));
+                    return shape.needs;
+                }
+                Err(_) => {
+                    self.leave(at, at + 1, Why::Fault("invalid_opcode"));
+                    return shape.needs;
+                }
+            };
+            let (op, next) = (instruction.op, instruction.next());
+            let leads_nowhere =
+                matches!(op, Op::Jmp | Op::Call) && !is_target(self.image, instruction.operand);
+            let followed = if leads_nowhere { Err(Why::Fault("bad_jump")) } else { shape.step(&instruction) };
+            if let Err(why) = followed {
+                self.leave(at, next, why);
+                if op != Op::Halt && !leads_nowhere {
+                    self.make_root(next);
+                }
+                return shape.needs;
+            }
+            shape.needs.count += 1;
+            tree.instructions += 1;
+            match op {
+                Op::Load | Op::Store => self.trees.locals[instruction.operand as usize & 255] += 1,
+                Op::Jmp => {
+                    at = instruction.operand;
+                    continue;
+                }
+                Op::Jz | Op::Jnz => {
+                    let target = instruction.operand;
+                    if is_target(self.image, target) && !self.is_root(target) {
+                        paths.push((target, shape.clone()));
+                    }
+                }
+                Op::Call => {
+                    self.trees.calls += 1;
+                    return shape.needs;
+                }
+                Op::Ret => {
+                    self.trees.returns += 1;
+                    return shape.needs;
+                }
+                _ => {}
+            }
+            at = next;
+        }
+    }
+
+    fn leave(&mut self, at: u32, end: u32, why: Why) {
+        let end = end.min(self.image.len() as u32);
+        self.trees.left.push(Left { at, end, why });
+    }
+}
