@@ -46,6 +46,7 @@ With `--json` standard output is exactly one object, errors before a run include
 | `events` | each with `topics`, decimal texts, and `data`, `hex` and `text` |
 | `stdout`, `stderr` | what the program wrote there, `hex` and `text`, or null |
 | `trap` | null, or `kind`, `function`, `offset`, `file`, `line`, `detail`, `sentence` |
+| `machine` | the machine that `resume` goes on with; only where the run is kept and out of gas |
 | `error` | null, or one sentence; `diagnostics` then lists the errors of a source text one by one |
 
 The other commands answer `status` `ok` and fields of their own, or `status` `error` and `error`; `db check` answers

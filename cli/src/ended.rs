@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use dotdb::MachineId;
 use dotvm_core::outcome::Invocation;
 use dotvm_runtime::{Execution, Options, Outside, Program, Recorder, Runtime};
 use zeroize::Zeroizing;
@@ -10,15 +11,16 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::options::ExecutionOptions;
 use crate::output::Output;
-use crate::outside::Recorded;
-use crate::receipt::Ended;
+use crate::outside::{FilesOut, InputOption, Recorded};
+use crate::receipt::{Ended, RecordOptions};
 use crate::report::{self, Report};
 
 /// A run before it begins.
 pub struct Prepared<'a> {
     /// What the host gives.
     pub options: Options,
-    execution: &'a ExecutionOptions,
+    files_out: &'a FilesOut,
+    records: &'a RecordOptions,
     outside: Recorded,
     key: Option<Zeroizing<Vec<u8>>>,
     json: bool,
@@ -38,6 +40,8 @@ pub struct Finished<'a> {
     pub invocation: &'a Invocation,
     /// How it went.
     pub execution: &'a Execution,
+    /// The machine that waits for more gas, if it is kept and out of gas.
+    pub machine: Option<MachineId>,
 }
 
 impl<'a> Prepared<'a> {
@@ -52,7 +56,36 @@ impl<'a> Prepared<'a> {
         let console = execution.outside.console(more, json, taken)?;
         let outside = Arc::new(Mutex::new(Recorder::new(console, execution.records.is_on())));
         let options = Options { outside: Outside::shared(outside.clone()), ..execution.runtime()? };
-        Ok(Prepared { options, execution, outside, key: execution.records.key()?, json })
+        let (files_out, records) = (&execution.outside.files_out, &execution.records);
+        Ok(Prepared { options, files_out, records, outside, key: records.key()?, json })
+    }
+
+    /// The same for a run that goes on, whose options are there already but for the outside.
+    pub fn resumed(
+        input: &InputOption,
+        files_out: &'a FilesOut,
+        records: &'a RecordOptions,
+        options: Options,
+        json: bool,
+    ) -> Result<Prepared<'a>, Failure> {
+        let console = input.console(json, false)?;
+        let outside = Arc::new(Mutex::new(Recorder::new(console, records.is_on())));
+        let options = Options { outside: Outside::shared(outside.clone()), ..options };
+        Ok(Prepared { options, files_out, records, outside, key: records.key()?, json })
+    }
+
+    /// Shows a run that goes on later.
+    pub fn show(&self, run: &Finished<'_>, runtime: &Runtime, output: &Output) -> Result<Exit, Failure> {
+        let mut outside = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
+        let report = Report {
+            module: run.program.module(),
+            source: run.source,
+            execution: run.execution,
+            root: report::root_after(runtime.database(), run.execution)?,
+            console: outside.inner().collected(),
+            machine: run.machine,
+        };
+        report.print(self.json, output)
     }
 
     /// What a run wrote to the two streams, where that is kept for the answer.
@@ -62,7 +95,7 @@ impl<'a> Prepared<'a> {
 
     /// Shows the run, carries files out, writes it down.
     pub fn finish(&self, run: &Finished<'_>, runtime: &Runtime, output: &Output) -> Result<Exit, Failure> {
-        let Finished { program, source, module, contract, invocation, execution } = *run;
+        let Finished { program, source, module, contract, invocation, execution, machine } = *run;
         let mut outside = self.outside.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = |failure: Failure| although_kept(failure, execution);
         let database = runtime.database();
@@ -72,6 +105,7 @@ impl<'a> Prepared<'a> {
             execution,
             root: report::root_after(database, execution).map_err(kept)?,
             console: outside.inner().collected(),
+            machine,
         };
         let exit = report.print(self.json, output)?;
         // What fails from here on is told on standard error: the answer is printed.
@@ -80,7 +114,7 @@ impl<'a> Prepared<'a> {
             if self.json { failure.told_with(output) } else { failure }
         };
         if execution.committed {
-            self.execution.outside.write_files(runtime, contract).map_err(told)?;
+            self.files_out.write_files(runtime, contract).map_err(told)?;
         }
         let ended = Ended {
             program,
@@ -92,7 +126,7 @@ impl<'a> Prepared<'a> {
             database,
         };
         let key = self.key.as_ref().map(|key| &key[..]);
-        self.execution.records.write(&ended, module, key).map_err(told)?;
+        self.records.write(&ended, module, key).map_err(told)?;
         Ok(exit)
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use clap::{Args, ValueHint};
+use dotvm_codec::{Damage, Reader, Writer};
 use dotvm_core::host_call::MAX_FILE_BYTES;
 use dotvm_runtime::{Recorder, Runtime, Stream, System, SystemError};
 
@@ -18,12 +19,27 @@ use crate::failure::Failure;
 /// Most bytes that a program may write to the console with `--json`, which keeps them for the one object.
 const MAX_COLLECTED: usize = 64 << 20;
 
-/// What a program gets from outside.
+/// `--stdin`.
 #[derive(Args)]
-pub struct OutsideOptions {
+pub struct InputOption {
     /// Standard input of the program; - is this command's [default: -]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Outside")]
     stdin: Option<PathBuf>,
+}
+
+/// `--file-out`.
+#[derive(Args)]
+pub struct FilesOut {
+    /// Write one of the contract's files to a file after the program succeeded (can be repeated)
+    #[arg(long = "file-out", value_name = "PATH=FILE", value_parser = parse_carried, help_heading = "Outside")]
+    files_out: Vec<Carried>,
+}
+
+/// What a program gets from outside.
+#[derive(Args)]
+pub struct OutsideOptions {
+    #[command(flatten)]
+    input: InputOption,
 
     /// An argument for args.get (can be repeated)
     #[arg(long = "argv", value_name = "V", allow_hyphen_values = true, help_heading = "Outside")]
@@ -33,9 +49,8 @@ pub struct OutsideOptions {
     #[arg(long = "file", value_name = "PATH=FILE", value_parser = parse_carried, help_heading = "Outside")]
     files: Vec<Carried>,
 
-    /// Write one of the contract's files to a file after the program succeeded (can be repeated)
-    #[arg(long = "file-out", value_name = "PATH=FILE", value_parser = parse_carried, help_heading = "Outside")]
-    files_out: Vec<Carried>,
+    #[command(flatten)]
+    pub files_out: FilesOut,
 }
 
 /// A path of the contract's and a file of this machine.
@@ -58,9 +73,30 @@ impl OutsideOptions {
     /// The console of a run: with `more` arguments behind those of `--argv`, and with what is written kept if
     /// `collects`. `taken` says that standard input was the program itself.
     pub fn console(&self, more: &[String], collects: bool, taken: bool) -> Result<Console, Failure> {
+        let mut console = self.input.console(collects, taken)?;
+        console.arguments = self.argv.iter().chain(more).map(|text| Bytes::from(text.clone())).collect();
+        Ok(console)
+    }
+
+    /// What the file of --stdin holds, if one is named, for programs that get their input as a whole.
+    pub fn given_input(&self) -> Result<Option<Bytes>, Failure> {
+        self.input.stdin.as_deref().filter(|path| path.as_os_str() != "-").map(read).transpose()
+    }
+
+    /// The files to carry in.
+    pub fn files(&self) -> Result<Vec<(Bytes, Bytes)>, Failure> {
+        self.files.iter().map(|carried| Ok((carried.path.clone().into(), read(&carried.file)?))).collect()
+    }
+}
+
+impl InputOption {
+    /// The console of a run without arguments, as [`OutsideOptions::console`] makes it.
+    pub fn console(&self, collects: bool, taken: bool) -> Result<Console, Failure> {
+        let mut is_file = false;
         let input: Box<dyn Read + Send> = match self.stdin.as_deref() {
             None if taken => Box::new(io::empty()),
             Some(path) if path.as_os_str() != "-" => {
+                is_file = true;
                 Box::new(File::open(path).map_err(|error| Failure::unreadable(path, &error))?)
             }
             Some(_) if taken => {
@@ -69,26 +105,20 @@ impl OutsideOptions {
             }
             _ => Box::new(io::stdin()),
         };
-        let arguments = self.argv.iter().chain(more).map(|text| Bytes::from(text.clone())).collect();
         Ok(Console {
             input,
-            arguments,
+            is_file,
+            bytes_read: 0,
+            arguments: Vec::new(),
+            before: Duration::ZERO,
             started: Instant::now(),
             collected: collects.then(<[Vec<u8>; 2]>::default),
             is_touched: false,
         })
     }
+}
 
-    /// What the file of --stdin holds, if one is named, for programs that get their input as a whole.
-    pub fn given_input(&self) -> Result<Option<Bytes>, Failure> {
-        self.stdin.as_deref().filter(|path| path.as_os_str() != "-").map(read).transpose()
-    }
-
-    /// The files to carry in.
-    pub fn files(&self) -> Result<Vec<(Bytes, Bytes)>, Failure> {
-        self.files.iter().map(|carried| Ok((carried.path.clone().into(), read(&carried.file)?))).collect()
-    }
-
+impl FilesOut {
     /// Whether files are to be carried out.
     pub fn writes_files(&self) -> bool {
         !self.files_out.is_empty()
@@ -123,7 +153,12 @@ fn read(path: &Path) -> Result<Bytes, Failure> {
 /// The console, the clocks and the random bytes of this machine.
 pub struct Console {
     input: Box<dyn Read + Send>,
+    /// The input is a file of its own, which a run that goes on reads from its beginning.
+    is_file: bool,
+    bytes_read: u64,
     arguments: Vec<Bytes>,
+    /// Time of the run in the processes before this one.
+    before: Duration,
     started: Instant,
     /// What was written to the two streams, where it is not to be passed on.
     collected: Option<[Vec<u8>; 2]>,
@@ -136,6 +171,9 @@ impl Console {
     pub fn given(input: Vec<u8>, arguments: &[Vec<u8>]) -> Console {
         Console {
             input: Box::new(io::Cursor::new(input)),
+            is_file: false,
+            bytes_read: 0,
+            before: Duration::ZERO,
             arguments: arguments.iter().map(|argument| Bytes::from(argument.clone())).collect(),
             started: Instant::now(),
             collected: Some(Default::default()),
@@ -194,6 +232,7 @@ impl System for Console {
             match self.input.read(&mut bytes) {
                 Ok(read) => {
                     bytes.truncate(read);
+                    self.bytes_read += read as u64;
                     return Ok(bytes.into());
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -213,7 +252,7 @@ impl System for Console {
     }
 
     fn monotonic(&mut self) -> Result<Duration, SystemError> {
-        Ok(self.started.elapsed())
+        Ok(self.before + self.started.elapsed())
     }
 
     fn entropy(&mut self, bytes: usize) -> Result<Bytes, SystemError> {
@@ -224,5 +263,40 @@ impl System for Console {
 
     fn restart(&mut self) -> bool {
         !self.is_touched
+    }
+
+    fn save(&self, to: &mut Writer) {
+        to.count(self.arguments.len());
+        self.arguments.iter().for_each(|argument| to.bytes(argument));
+        to.number(self.bytes_read);
+        let elapsed = self.before + self.started.elapsed();
+        to.number(elapsed.as_secs());
+        to.number(elapsed.subsec_nanos());
+        to.flag(self.is_touched);
+        for stream in 0..2 {
+            to.bytes(self.collected.as_ref().map_or(&[], |collected| &collected[stream]));
+        }
+    }
+
+    fn restore(&mut self, from: &mut Reader<'_>) -> Result<(), Damage> {
+        let count = from.count(1)?;
+        self.arguments =
+            (0..count).map(|_| from.bytes().map(Bytes::copy_from_slice)).collect::<Result<_, _>>()?;
+        self.bytes_read = from.number()?;
+        let (seconds, nanoseconds) = (from.number()?, from.small()?);
+        from.require(nanoseconds < 1_000_000_000, "a second has 1000000000 nanoseconds")?;
+        (self.before, self.started) = (Duration::new(seconds, nanoseconds), Instant::now());
+        self.is_touched = from.flag()?;
+        let written = [from.bytes()?.to_vec(), from.bytes()?.to_vec()];
+        if let Some(collected) = &mut self.collected {
+            *collected = written;
+        }
+        if self.is_file {
+            // What the run has read of it is behind it.
+            let skipped = io::copy(&mut (&mut self.input).take(self.bytes_read), &mut io::sink());
+            let is_there = skipped.is_ok_and(|skipped| skipped == self.bytes_read);
+            from.require(is_there, "the input is shorter than what the run has read of it")?;
+        }
+        Ok(())
     }
 }

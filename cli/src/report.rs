@@ -1,7 +1,7 @@
 //! How an execution ended, for people and as one JSON object.
 
-use dotdb::Database;
 use dotdb::commitment::Root;
+use dotdb::{Database, MachineId};
 use dotvm_core::module::Module;
 use dotvm_core::outcome::{End, Ref};
 use dotvm_runtime::{Event, Execution, show};
@@ -33,6 +33,9 @@ pub struct ExecutionReport {
     stderr: Option<BytesReport>,
     trap: Option<TrapReport>,
     error: Option<String>,
+    /// The machine that `resume` goes on with, where the run is kept and out of gas.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machine: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -149,6 +152,7 @@ impl ExecutionReport {
             stderr: written(1),
             trap,
             error,
+            machine: report.machine.map(|machine| machine.0),
         }
     }
 }
@@ -221,6 +225,8 @@ pub struct Report<'a> {
     pub root: Option<Root>,
     /// What it wrote to standard output and standard error, where that was kept.
     pub console: Option<[Vec<u8>; 2]>,
+    /// The machine that waits for more gas, if it is kept.
+    pub machine: Option<MachineId>,
 }
 
 impl Report<'_> {

@@ -132,14 +132,26 @@ impl Database {
     /// [`RestoreError`]; among those of the database are [`DbError::PrunedVersion`] and [`DbError::FutureVersion`] for a
     /// state that is not kept, or not here.
     pub fn restore_tx(&self, from: &mut Reader<'_>) -> Result<Tx, RestoreError> {
+        self.restore_or_look(from, false)
+    }
+
+    /// Opens a transaction that was written down only to be looked at, also where the store is open for reading only.
+    ///
+    /// # Errors
+    /// Those of [`restore_tx`](Database::restore_tx).
+    pub fn look_at_tx(&self, from: &mut Reader<'_>) -> Result<Tx, RestoreError> {
+        self.restore_or_look(from, true)
+    }
+
+    fn restore_or_look(&self, from: &mut Reader<'_>, looks: bool) -> Result<Tx, RestoreError> {
         let read_only = from.flag()?;
         let version = from.number()?;
-        let mut tx = self.begin(if read_only { Mode::ReadOnly } else { Mode::ReadWrite })?;
+        let mut tx = self.begin(if read_only || looks { Mode::ReadOnly } else { Mode::ReadWrite })?;
         let last = tx.version()?;
         if version != last {
             tx.snapshot = self.snapshot_at(version)?;
-            tx.at = read_only.then_some(version);
-            if !read_only {
+            tx.at = (read_only || looks).then_some(version);
+            if !read_only && !looks {
                 tx.since = Some((version, self.changed_since(version)?));
             }
         }

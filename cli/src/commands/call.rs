@@ -54,6 +54,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
         contract: &args.contract,
         invocation: &invocation_of(&program)?,
         execution: &execution,
+        machine: None,
     };
     prepared.finish(&finished, &runtime, output)
 }

@@ -11,6 +11,7 @@ mod disasm;
 pub mod isa;
 mod keygen;
 mod replay;
+mod resume;
 mod run;
 mod seal;
 mod transpile;
@@ -32,6 +33,7 @@ pub(crate) enum Command {
     Run(run::Args),
     Deploy(deploy::Args),
     Call(call::Args),
+    Resume(resume::Args),
     Replay(replay::Args),
     VerifyReceipt(verify_receipt::Args),
     Db(db::Args),
@@ -54,6 +56,7 @@ impl Command {
             Command::Run(args) => args.json,
             Command::Deploy(args) => args.json,
             Command::Call(args) => args.json,
+            Command::Resume(args) => args.json,
             Command::Replay(args) => args.json,
             Command::VerifyReceipt(args) => args.json,
             Command::Db(args) => args.json,
@@ -77,6 +80,7 @@ impl Command {
             Command::Run(args) => run::run(args, output),
             Command::Deploy(args) => deploy::run(args, output),
             Command::Call(args) => call::run(args, output),
+            Command::Resume(args) => resume::run(args, output),
             Command::Replay(args) => replay::run(args, output),
             Command::VerifyReceipt(args) => verify_receipt::run(args, output),
             Command::Db(args) => db::run(args, output),

@@ -64,7 +64,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     let root = again.root_after.parse().ok().filter(|_| execution.committed);
     let console =
         args.json.then(|| std::mem::take(&mut *written.lock().unwrap_or_else(PoisonError::into_inner)));
-    Report { module: program.module(), source: None, execution: &execution, root, console }
+    Report { module: program.module(), source: None, execution: &execution, root, console, machine: None }
         .print(args.json, output)
 }
 

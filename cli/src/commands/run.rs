@@ -9,6 +9,7 @@ use dotvm_runtime::args::{find_function, parse_invocation};
 use dotvm_runtime::{Runtime, RuntimeError};
 use dotvm_transpiler::Inputs;
 
+use super::resume;
 use crate::ended::{Finished, Prepared};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -54,6 +55,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
+    /// Keep the run in the store of --db: write it down after every N units of gas and with each commit, so that
+    /// `dotvm resume` goes on with it when it was killed, ran out of gas, or was moved with its store
+    #[arg(long, value_name = "N", requires = "db", value_parser = clap::value_parser!(u64).range(1..))]
+    checkpoint_every: Option<u64>,
+
     #[command(flatten)]
     arch: ArchOption,
 
@@ -90,14 +96,35 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     let url = args.db.as_ref().unwrap_or(&StoreUrl::Memory);
     let runtime = Runtime::new(store::open(url, Access::Create, args.wait.wait)?);
     let name = args.name.clone().unwrap_or_else(|| contract_name(program.module()));
-    let execution = runtime.run(&name, &program, &invocation, &prepared.options).map_err(|error| {
+    let named = |error: RuntimeError| {
         let taken = matches!(error, RuntimeError::NameTaken { .. });
         let mut failure = Failure::from(error);
         if taken {
             failure.sentence.push_str(": --name keeps the state under another");
         }
         failure
-    })?;
+    };
+    if let Some(every) = args.checkpoint_every {
+        if *url == StoreUrl::Memory {
+            let sentence =
+                "a run is kept in a store that stays: --checkpoint-every needs another --db than mem:";
+            return Err(Failure::new(Exit::Usage, sentence));
+        }
+        let options = &prepared.options;
+        let kept = runtime.run_kept(&name, &program, &input.bytes, &invocation, options, every);
+        let kept = kept.map_err(named)?;
+        let run = Finished {
+            program: &program,
+            source: input.source.as_deref(),
+            module: Some(&input.bytes),
+            contract: &name,
+            invocation: &invocation,
+            execution: &kept.execution,
+            machine: kept.is_waiting.then_some(kept.machine),
+        };
+        return resume::finish_kept(&prepared, &run, &kept, &runtime, args.json, output);
+    }
+    let execution = runtime.run(&name, &program, &invocation, &prepared.options).map_err(named)?;
     let finished = Finished {
         program: &program,
         source: input.source.as_deref(),
@@ -105,6 +132,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
         contract: &name,
         invocation: &invocation,
         execution: &execution,
+        machine: None,
     };
     let exit = prepared.finish(&finished, &runtime, output)?;
     if *url == StoreUrl::Memory && execution.changed_keys > 0 && !args.json {
@@ -117,10 +145,12 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
 fn run_guest(args: &Args, guest: &Guest, prepared: &Prepared<'_>, output: &Output) -> Result<Exit, Failure> {
     let Guest { frontend, translation, .. } = guest;
     let has_files = guest::has_files(&translation.module);
-    if args.execution.records.is_on() || (args.execution.outside.writes_files() && !has_files) {
+    let is_kept = args.checkpoint_every.is_some();
+    let writes_files = args.execution.outside.files_out.writes_files() && !has_files;
+    if is_kept || args.execution.records.is_on() || writes_files {
         let files = if has_files { "" } else { " and has no files" };
         let sentence = format!(
-            "a run of a program of {} is not written down{files}: no --record, --receipt{}",
+            "a run of a program of {} is not written down{files}: no --record, --receipt{}, --checkpoint-every",
             frontend.name(),
             if has_files { "" } else { ", --file-out" }
         );
@@ -146,7 +176,7 @@ fn run_guest(args: &Args, guest: &Guest, prepared: &Prepared<'_>, output: &Outpu
     let mut ran = guest::execute(&runtime, &name, translation, &inputs, options)?;
     guest::add_streams(&mut ran, prepared.collected());
     let exit = guest::print(guest, &ran, args.json, output)?;
-    args.execution.outside.write_files(&runtime, &name)?;
+    args.execution.outside.files_out.write_files(&runtime, &name)?;
     Ok(exit)
 }
 

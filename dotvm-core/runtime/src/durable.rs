@@ -87,6 +87,11 @@ impl Machine {
         &self.bytes
     }
 
+    /// The name that its state is kept under.
+    pub fn contract(&self) -> &str {
+        &self.contract
+    }
+
     /// The call that it began with.
     pub fn invocation(&self) -> &Invocation {
         &self.invocation
@@ -208,6 +213,9 @@ impl Runtime {
     pub fn resume(&self, machine: Machine) -> Result<KeptRun, RuntimeError> {
         let Machine { id, head, program, start, contract, invocation, options, .. } = &machine;
         let database = self.database();
+        if database.store().read_only() {
+            return Err(DbError::from(dotdb::StoreError::ReadOnly).into());
+        }
         let damaged = |damage: dotvm_codec::Damage| machine.refused(damage);
         if head.status == MachineStatus::Started {
             let mut saver = Saver::of(database, *id, head.clone(), start.clone(), options);

@@ -8,6 +8,7 @@ mod export;
 mod fresh;
 mod import;
 mod index;
+mod machines;
 mod place;
 mod query;
 mod read;
@@ -73,6 +74,9 @@ enum DbCommand {
     Migrate(transfer::MigrateArgs),
     Stats(space::StatsArgs),
     Compact(space::CompactArgs),
+    Machines(machines::ListArgs),
+    GetMachine(machines::GetArgs),
+    ForgetMachine(machines::ForgetArgs),
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
@@ -108,6 +112,9 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
         DbCommand::Migrate(args) => transfer::migrate(args, json, output),
         DbCommand::Stats(args) => space::stats(args, json, output),
         DbCommand::Compact(args) => space::compact(args, json, output),
+        DbCommand::Machines(args) => machines::list(args, json, output),
+        DbCommand::GetMachine(args) => machines::get(args, json, output),
+        DbCommand::ForgetMachine(args) => machines::forget(args, json, output),
     }
 }
 

@@ -209,7 +209,6 @@ pub(crate) fn save_result(execution: &Execution) -> Vec<u8> {
     to.number(execution.changed_keys);
     to.number(execution.version_before);
     to.number(execution.attempts);
-    to.count(execution.events.len());
     to.into_bytes()
 }
 
@@ -235,11 +234,12 @@ pub(crate) fn restore_result(bytes: &[u8], events: &[u8], version: u64) -> Resul
     let outcome = Outcome { end, gas_used: from.number()?, guest_gas_used: from.number()? };
     let committed = from.flag()?;
     let (changed_keys, version_before, attempts) = (from.number()?, from.number()?, from.small()?);
-    let count: usize = from.small()?;
     from.end()?;
     let from = &mut Reader::new(events);
-    let events = (0..count).map(|_| restore_event(from)).collect::<Result<_, _>>()?;
-    from.end()?;
+    let mut events = Vec::new();
+    while from.rest() > 0 {
+        events.push(restore_event(from)?);
+    }
     let version_after = version;
     Ok(Execution { outcome, events, committed, changed_keys, version_before, version_after, attempts })
 }

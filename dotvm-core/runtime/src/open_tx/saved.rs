@@ -49,7 +49,9 @@ impl OpenTx {
         tx: &mut Reader<'_>,
         events: &mut Reader<'_>,
     ) -> Result<OpenTx, RestoreError> {
-        let pending = database.restore_tx(tx)?;
+        // Nobody goes on with a machine in a store that cannot be written.
+        let looks = database.store().read_only();
+        let pending = if looks { database.look_at_tx(tx)? } else { database.restore_tx(tx)? };
         tx.end()?;
         let count: usize = from.small()?;
         let events = (0..count).map(|_| restore_event(events)).collect::<Result<Vec<_>, _>>()?;
