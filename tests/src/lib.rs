@@ -1,6 +1,7 @@
 //! Tests across crates: conformance, differential runs, crash loops.
 
 pub mod call_model;
+pub mod damaged_machine;
 pub mod differential;
 pub mod dotdb_model;
 pub mod generate;
