@@ -350,3 +350,16 @@ fn damaged_machines_are_told() {
         }
     }
 }
+
+/// Tasks are not written down: the run goes on without, and says so.
+#[test]
+fn a_program_with_tasks_runs_on_without_checkpoints() {
+    let place = Place::new();
+    place.write("pool.dasm", include_str!("../../examples/worker_pool.dasm"));
+    let run = ["run", "pool.dasm", "--arg", "1000", "--arg", "4"];
+    let plain = place.run(&run);
+    assert_eq!(plain.code, 0, "{}", plain.stderr);
+    let kept = place.run(&with(&run, &["--db", "state.db", "--checkpoint-every", "500"]));
+    assert_eq!((kept.code, kept.stdout), (0, plain.stdout), "{}", kept.stderr);
+    assert!(kept.stderr.contains("has had several tasks"), "{}", kept.stderr);
+}

@@ -124,6 +124,7 @@ pub(crate) trait Running: Send {
     fn frames(&self, program: &Program) -> Vec<FrameView>;
     fn globals(&self) -> (Vec<W512>, Vec<Ref>);
     fn memory_size(&self) -> u64;
+    fn has_tasks(&self) -> bool;
     fn into_final_state(self: Box<Self>) -> FinalState;
 }
 
@@ -226,6 +227,10 @@ impl<W: Wrap> Running for Run<W> {
 
     fn globals(&self) -> (Vec<W512>, Vec<Ref>) {
         self.global_values()
+    }
+
+    fn has_tasks(&self) -> bool {
+        self.state().scheduler.is_some()
     }
 
     fn memory_size(&self) -> u64 {

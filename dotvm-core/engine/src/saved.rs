@@ -55,6 +55,11 @@ impl Instance {
         self.running.save(&self.program, control, heap)
     }
 
+    /// What keeps the instance from being written down now, though it stands between two steps.
+    pub fn unsaved(&self) -> Option<&'static str> {
+        self.running.has_tasks().then_some("a program that has had several tasks")
+    }
+
     /// The bytes of linear memory that are there; those behind, up to its size, are zero.
     pub fn memory(&self) -> &[u8] {
         self.running.memory()

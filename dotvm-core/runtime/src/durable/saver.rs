@@ -136,7 +136,8 @@ impl<'a> Saver<'a> {
         status: MachineStatus,
     ) -> Result<(), RuntimeError> {
         self.left = self.head.every;
-        self.postponed = host.unsaved();
+        let instances = stack.iter().find_map(|running| running.instance.unsaved());
+        self.postponed = host.unsaved().or(instances);
         if self.postponed.is_some() {
             return Ok(());
         }
@@ -157,6 +158,12 @@ impl<'a> Saver<'a> {
             // Nothing will be written that could be written twice.
             host.grant_commit(None);
             return Ok(());
+        }
+        if let Some(what) = stack.iter().find_map(|running| running.instance.unsaved()) {
+            // Committed without the machine it would be committed once more after a kill.
+            let problem =
+                format!("{what} cannot be written down, and so cannot commit a transaction of its own");
+            return Err(RuntimeError::Machine { id: self.id.0, problem });
         }
         let (head, mut rows) = self.image(host, stack, MachineStatus::Running, true)?;
         self.granted = Some(head.table.clone());
