@@ -107,6 +107,8 @@ impl From<RuntimeError> for Failure {
     fn from(error: RuntimeError) -> Failure {
         let exit = match &error {
             RuntimeError::Read(_)
+            | RuntimeError::Open(_)
+            | RuntimeError::Untrusted { .. }
             | RuntimeError::Verify(_)
             | RuntimeError::Lower(_)
             | RuntimeError::NotGranted { .. } => Exit::Input,
@@ -117,6 +119,8 @@ impl From<RuntimeError> for Failure {
             | RuntimeError::LateConflict(_)
             | RuntimeError::OutsideConflict(_) => Exit::Conflict,
             RuntimeError::UnknownContract { .. }
+            | RuntimeError::UnknownMachine { .. }
+            | RuntimeError::Machine { .. }
             | RuntimeError::StoredCode { .. }
             | RuntimeError::NameTaken { .. }
             | RuntimeError::UnknownMachine { .. }

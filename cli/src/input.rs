@@ -6,7 +6,7 @@ use std::path::Path;
 
 use dotvm_arch::Width;
 use dotvm_asm::{AssembleError, Diagnostic, Options, explain_verify_error, locate_verify_error};
-use dotvm_core::container::{self, KEY_BYTES, MAGIC};
+use dotvm_core::container::{self, KEY_BYTES, MAGIC, OpenError};
 use dotvm_core::limits::module::FILE_BYTES;
 use dotvm_core::module::Module;
 use dotvm_core::outcome::End;
@@ -14,6 +14,7 @@ use dotvm_core::trap::Trap;
 use dotvm_core::verify::{Verified, VerifyError, verify};
 use dotvm_runtime::Program;
 use dotvm_runtime::RuntimeError;
+use dotvm_runtime::audit;
 
 use crate::exit::Exit;
 use crate::failure::{Failure, SourceError};
@@ -32,6 +33,8 @@ pub struct Input {
     pub source: Option<String>,
     /// The public key of who signed it.
     pub signer: Option<[u8; KEY_BYTES]>,
+    /// The bytes that a database keeps: a signed envelope, if no key is needed to open it, else the module file.
+    pub kept: Vec<u8>,
 }
 
 impl Input {
@@ -39,12 +42,6 @@ impl Input {
     /// is the one a neutral source is assembled for, and must be a module's own. Sealed modules are opened, and only
     /// who is trusted is taken.
     pub fn read_trusted(path: &Path, width: Option<Width>, trust: &TrustOptions) -> Result<Input, Failure> {
-        let input = Input::read(path, width, trust)?;
-        trust.check(path, input.signer.as_ref())?;
-        Ok(input)
-    }
-
-    fn read(path: &Path, width: Option<Width>, trust: &TrustOptions) -> Result<Input, Failure> {
         let bytes = read_file(path)?;
         let extension = path.extension().and_then(|extension| extension.to_str());
         let is_module = match extension {
@@ -55,11 +52,20 @@ impl Input {
         // Keys are read even where nothing is sealed: a name that is wrong is always said.
         let keys = trust.keys()?;
         if !is_module {
-            return Input::assemble(path, bytes, width);
+            let input = Input::assemble(path, bytes, width)?;
+            trust.check(path, None)?;
+            return Ok(input);
         }
-        let opened = container::open(&bytes, &keys).map_err(|error| refused(path, &error.to_string()))?;
+        let opened = container::open(&bytes, &keys).map_err(|error| {
+            if matches!(error, OpenError::Signature(_)) {
+                audit::signature_refused(&path.display().to_string(), &error.to_string());
+            }
+            refused(path, &error.to_string())
+        })?;
         // Nothing of a module is looked at before its signature is.
         trust.check(path, opened.signer.as_ref())?;
+        let is_kept_signed = opened.signer.is_some() && !opened.encrypted;
+        let kept = if is_kept_signed { bytes } else { opened.module.clone() };
         let (bytes, signer) = (opened.module, opened.signer);
         let module = container::read(&bytes).map_err(|error| refused(path, &error.to_string()))?;
         match width {
@@ -69,7 +75,7 @@ impl Input {
             )),
             _ => {
                 let source = source_of(&module, path.parent());
-                Ok(Input { bytes, module, source, signer })
+                Ok(Input { bytes, module, source, signer, kept })
             }
         }
     }
@@ -98,7 +104,8 @@ impl Input {
         let options = Options { width, ..Options::for_file(&path.display().to_string()) };
         let module = dotvm_asm::assemble(&source, &options)?.module;
         let bytes = container::write(&module).map_err(|error| refused(path, &error.to_string()))?;
-        Ok(Input { bytes, module, source: Some(source), signer: None })
+        let kept = bytes.clone();
+        Ok(Input { bytes, module, source: Some(source), signer: None, kept })
     }
 
     /// Verifies the module.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
 use dotvm_core::container::KEY_BYTES;
+use dotvm_runtime::audit;
 use dotvm_runtime::show::hex;
 
 use crate::exit::Exit;
@@ -103,9 +104,27 @@ pub struct TrustOptions {
     #[arg(long = "key", value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Trust")]
     keys: Vec<PathBuf>,
 
-    /// Refuse modules that were not signed with this public key, digits or a file (can be repeated: any of them)
+    #[command(flatten)]
+    signers: SignerOptions,
+}
+
+/// `--require-signed-by`: whose modules are run and whose contracts are called.
+#[derive(Args, Default)]
+pub struct SignerOptions {
+    /// Refuse modules, and contracts whose code was deployed from one, that were not signed with this public key, digits
+    /// or a file (can be repeated: any of them)
     #[arg(long = "require-signed-by", value_name = "KEY", help_heading = "Trust")]
     signers: Vec<String>,
+}
+
+impl SignerOptions {
+    /// The public keys of those who are trusted, if it matters.
+    pub fn signers(&self) -> Result<Option<Vec<[u8; KEY_BYTES]>>, Failure> {
+        if self.signers.is_empty() {
+            return Ok(None);
+        }
+        self.signers.iter().map(|text| public_key(text)).collect::<Result<_, _>>().map(Some)
+    }
 }
 
 impl TrustOptions {
@@ -121,23 +140,17 @@ impl TrustOptions {
         Ok(keys)
     }
 
+    /// The public keys of those who are trusted, if it matters.
+    pub fn signers(&self) -> Result<Option<Vec<[u8; KEY_BYTES]>>, Failure> {
+        self.signers.signers()
+    }
+
     /// Holds the signer of a module against the keys that are trusted.
     pub fn check(&self, path: &Path, signer: Option<&[u8; KEY_BYTES]>) -> Result<(), Failure> {
-        if self.signers.is_empty() {
-            return Ok(());
-        }
-        let mut trusted = Vec::new();
-        for text in &self.signers {
-            trusted.push(public_key(text)?);
-        }
-        let why = match signer {
-            Some(signer) if trusted.contains(signer) => return Ok(()),
-            Some(signer) => {
-                format!("it was signed with the key {}, which is none of those required", hex(signer))
-            }
-            None => "it is not signed, and a signature is required".to_owned(),
-        };
-        Err(Failure::new(Exit::Input, format!("{} is refused: {why}", path.display())))
+        let Some(trusted) = self.signers()? else { return Ok(()) };
+        let path = path.display();
+        audit::check_signer(&path.to_string(), signer, &trusted)
+            .map_err(|why| Failure::new(Exit::Input, format!("{path} is refused: {why}")))
     }
 }
 

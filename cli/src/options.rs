@@ -141,6 +141,10 @@ pub struct ExecutionOptions {
     #[arg(long, value_name = "N", default_value_t = Limits::default().mailbox, help_heading = "Limits")]
     mailbox: u32,
 
+    /// Contracts that wait for each other, the first one included
+    #[arg(long, value_name = "N", default_value_t = Limits::default().contract_depth, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
+    contract_depth: u32,
+
     /// Grant a capability besides the default ones (can be repeated); all grants every one, none takes the default
     /// ones back [default: all but clock and entropy, which make runs differ]. To a program of another machine those
     /// that the machine itself has, by its names [default: none]
@@ -264,6 +268,7 @@ impl ExecutionOptions {
                 call_depth: self.depth,
                 tasks: self.tasks,
                 mailbox: self.mailbox,
+                contract_depth: self.contract_depth,
                 ..Limits::default()
             },
             env: Env {

@@ -103,6 +103,49 @@ fn what_was_changed_or_is_not_trusted_is_refused_with_a_sentence() {
     refused(&["verify", "bad.dotvm"], &["bytes, but its header says"]);
 }
 
+/// The signature of deployed code is kept with it and asked for when it is called, also by other contracts.
+#[test]
+fn contracts_are_called_only_if_they_are_signed_as_required() {
+    let (place, a, b) = place();
+    place.ok(&["seal", "bank.dotvm", "-o", "signed.dotvm", "--compress", "--sign-with", "a.key"]);
+    let call = ["call", "bank", "hello", "--db", "state.db"];
+    let by_a = [&call[..], &["--require-signed-by", a.as_str()]].concat();
+    let by_b = [&call[..], &["--require-signed-by", b.as_str()]].concat();
+
+    let plain = place.json(0, &["deploy", "bank.dotvm", "--name", "bank", "--db", "state.db", "--json"]);
+    let expected = place.ok(&call);
+    place.fails(3, &by_a, &["\"bank\" is not called: it is not signed, and a signature is required"]);
+    // The same code, signed: the name has it already, and now its signature, too.
+    let signed = place.json(0, &["deploy", "signed.dotvm", "--name", "bank", "--db", "state.db", "--json"]);
+    assert_eq!((&signed["hash"], &signed["change"]), (&plain["hash"], &"none".into()));
+    assert_eq!(place.ok(&by_a), expected);
+    place.fails(3, &by_b, &["signed with the key", &a, "none of those required"]);
+    assert_eq!(place.ok(&call), expected);
+    // Without a signature again it stays signed, and the database finds nothing wrong.
+    place.ok(&["deploy", "bank.dotvm", "--name", "bank", "--db", "state.db"]);
+    assert_eq!(place.ok(&by_a), expected);
+    place.ok(&["db", "check", "--db", "state.db"]);
+
+    let log = [&by_a[..], &["--audit", "audit.log"]].concat();
+    place.ok(&log);
+    place.fails(3, &[&by_b[..], &["--audit", "audit.log"]].concat(), &["none of those required"]);
+    place.fails(
+        3,
+        &["run", "bank.dotvm", "--fn", "hello", "--require-signed-by", &a, "--audit", "audit.log"],
+        &["it is not signed"],
+    );
+    let log = String::from_utf8(place.read("audit.log")).unwrap();
+    for line in [
+        format!("\"event\":\"signature_trusted\",\"what\":\"bank\",\"signer\":\"{a}\""),
+        format!(
+            "\"event\":\"signature_refused\",\"what\":\"bank\",\"reason\":\"it was signed with the key {a}"
+        ),
+        "\"event\":\"signature_refused\",\"what\":\"bank.dotvm\",\"reason\":\"it is not signed".to_owned(),
+    ] {
+        assert_eq!(log.matches(&line).count(), 1, "{line} in {log}");
+    }
+}
+
 #[test]
 fn keys_are_never_replaced_and_nothing_is_sealed_for_nothing() {
     let (place, _, _) = place();

@@ -11,7 +11,7 @@ mod layout;
 mod reader;
 mod writer;
 
-pub use envelope::{KEY_BYTES, KEY_ID_BYTES, OpenError, Opened, Wrapping, key_id, open, wrap};
+pub use envelope::{KEY_BYTES, KEY_ID_BYTES, OpenError, Opened, Wrapping, code_hash, key_id, open, wrap};
 pub use error::{ReadError, ReadErrorKind, WriteError, WriteErrorKind};
 pub use layout::{
     DEBUG_NAMES, HASH_OFFSET, HEADER_BYTES, MAGIC, SECTION_ENTRY_BYTES, Section, VERSION_MAJOR,

@@ -6,6 +6,7 @@ use dotvm_runtime::{Program, Runtime, RuntimeError};
 use crate::ended::{Finished, Prepared};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::keys::SignerOptions;
 use crate::options::{ExecutionOptions, StoreOption};
 use crate::output::Output;
 use crate::store::Access;
@@ -37,10 +38,14 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     execution: ExecutionOptions,
+
+    #[command(flatten)]
+    trust: SignerOptions,
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
-    let prepared = Prepared::new(&args.execution, &[], args.json, false)?;
+    let mut prepared = Prepared::new(&args.execution, &[], args.json, false)?;
+    prepared.options.signers = args.trust.signers()?;
     let runtime = Runtime::new(args.store.open(Access::Write)?);
     let invocation_of = |program: &Program| -> Result<_, RuntimeError> {
         let function = find_function(program.module(), Some(&args.function))?;

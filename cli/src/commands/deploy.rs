@@ -64,7 +64,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     input.program(&args.file)?;
     let name = args.name.clone().unwrap_or_else(|| contract_name(&input.module));
     let runtime = Runtime::new(args.store.open(Access::Create)?);
-    let deployed = runtime.deploy(&name, &input.bytes, args.upgrade).map_err(|error| {
+    let deployed = runtime.deploy(&name, &input.kept, args.upgrade).map_err(|error| {
         let taken = matches!(error, RuntimeError::NameTaken { .. });
         let mut failure = Failure::from(error);
         if taken {

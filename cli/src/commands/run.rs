@@ -83,7 +83,8 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     let taken = args.file.as_os_str() == "-";
-    let prepared = Prepared::new(&args.execution, &args.program_arguments, args.json, taken)?;
+    let mut prepared = Prepared::new(&args.execution, &args.program_arguments, args.json, taken)?;
+    prepared.options.signers = args.trust.signers()?;
     if let Some(guest) = args.guest.read(&args.file, false)? {
         // No image of another machine is signed.
         args.trust.check(&args.file, None)?;

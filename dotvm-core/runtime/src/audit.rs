@@ -6,6 +6,7 @@
 use dotdb::ContractId;
 use dotvm_arch::W512;
 use dotvm_core::capability::Capability;
+use dotvm_core::container::KEY_BYTES;
 use dotvm_core::module::Module;
 use dotvm_core::outcome::End;
 
@@ -104,6 +105,16 @@ pub const EVENTS: &[EventKind] = &[
         meaning: "a transaction was undone: by abort, a conflict, failure, halt or the kind of a trap",
     },
     EventKind {
+        name: "signature_trusted",
+        fields: &[("what", FieldKind::Text), ("signer", FieldKind::Text)],
+        meaning: "a module's file or a contract was signed with one of the keys required, and is taken",
+    },
+    EventKind {
+        name: "signature_refused",
+        fields: &[("what", FieldKind::Text), ("reason", FieldKind::Text)],
+        meaning: "a module's file or a contract is not signed with any of the keys required, or is not what was signed, and is not taken",
+    },
+    EventKind {
         name: "proof_refused",
         fields: &[("contract", FieldKind::Text)],
         meaning: "STATE_VERIFY found that a proof does not show what it should",
@@ -181,6 +192,35 @@ pub(crate) fn transaction_committed(contract: &str, version: u64, changed_keys: 
 
 pub(crate) fn transaction_undone(contract: &str, reason: &str) {
     event!("transaction_undone", contract, reason);
+}
+
+/// Holds the signer of a module against those who are trusted, and tells the log what came of it. `what` is the file's or
+/// the contract's name.
+///
+/// # Errors
+/// A sentence: nobody trusted signed it.
+pub fn check_signer(
+    what: &str,
+    signer: Option<&[u8; KEY_BYTES]>,
+    trusted: &[[u8; KEY_BYTES]],
+) -> Result<(), String> {
+    let why = match signer {
+        Some(signer) if trusted.contains(signer) => {
+            event!("signature_trusted", what, signer = &*show::hex(signer));
+            return Ok(());
+        }
+        Some(signer) => {
+            format!("it was signed with the key {}, which is none of those required", show::hex(signer))
+        }
+        None => "it is not signed, and a signature is required".to_owned(),
+    };
+    signature_refused(what, &why);
+    Err(why)
+}
+
+/// Tells the log that a signature is not taken.
+pub fn signature_refused(what: &str, reason: &str) {
+    event!("signature_refused", what, reason);
 }
 
 pub(crate) fn proof_refused(contract: &str) {

@@ -210,6 +210,12 @@ impl Calls<'_> {
             },
             None => return Ok(None),
         };
+        if name != self.first
+            && let Some(trusted) = &self.options.signers
+            && audit::check_signer(name, program.signer(), trusted).is_err()
+        {
+            return Ok(None);
+        }
         let module = program.module();
         let is_denied = |capability: &&Capability| !self.options.granted.contains(**capability);
         if let Some(&capability) = module.capabilities.iter().find(is_denied) {

@@ -60,7 +60,9 @@ impl Runtime {
     }
 
     /// Keeps a module's code and gives it the name `name`, all in one durable transaction. The same code under
-    /// the same name is no change; other code takes an `upgrade`, which leaves the state as it is.
+    /// the same name is no change; other code takes an `upgrade`, which leaves the state as it is. A module in a signed
+    /// envelope that is not encrypted is kept in it, so that its signature is checked whenever it is loaded; of code that
+    /// is kept already the last signature stays.
     ///
     /// # Errors
     /// What [`Program::load`] answers; [`RuntimeError::NameTaken`]; [`RuntimeError::Db`].
@@ -77,10 +79,12 @@ impl Runtime {
                 return Err(RuntimeError::NameTaken { name: name.to_owned(), deployed: hex(&code) });
             }
         };
+        let kept = tx.code(&hash)?;
+        let is_newly_signed = program.signer().is_some() && kept.as_deref() != Some(module);
         let contract = match existing {
-            Some(contract) if change == Change::None => contract.id,
+            Some(contract) if change == Change::None && !is_newly_signed => contract.id,
             _ => {
-                if tx.code(&hash)?.is_none() {
+                if kept.is_none() || is_newly_signed {
                     tx.put_code(hash, Bytes::copy_from_slice(module))?;
                 }
                 let contract = tx.bind(name, hash)?;
@@ -142,6 +146,10 @@ impl Runtime {
         retrying(options, || {
             let mut tx = self.database.begin(Mode::ReadWrite)?;
             let (contract, program) = self.program_in(&mut tx, name)?;
+            if let Some(trusted) = &options.signers {
+                audit::check_signer(name, program.signer(), trusted)
+                    .map_err(|why| RuntimeError::Untrusted { name: name.to_owned(), why })?;
+            }
             let invocation = invocation(&program)?;
             let place = Place::of(name, Some(contract), &program);
             let execution = execute_in(&self.database, tx, place, &program, &invocation, options, self)?;

@@ -4,7 +4,7 @@ use dotdb::DbError;
 
 use crate::system::SystemError;
 use dotvm_core::capability::Capability;
-use dotvm_core::container::ReadError;
+use dotvm_core::container::{OpenError, ReadError};
 use dotvm_core::verify::VerifyError;
 
 use crate::args::ArgumentError;
@@ -16,6 +16,17 @@ pub enum RuntimeError {
     /// The bytes are no module.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The envelope of the module is damaged, or needs a key.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The code of a contract is not signed by any of those required.
+    #[error("the contract {name:?} is not called: {why}")]
+    Untrusted {
+        /// Name of the contract.
+        name: String,
+        /// What is wrong with its signature.
+        why: String,
+    },
     /// The verifier refuses the module.
     #[error("the verifier refuses the module: {0}")]
     Verify(#[from] VerifyError),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use dotdb::commitment::Root;
 use dotdb::{ContractId, Database, DbError, Durability, Mode, Tx};
 use dotvm_core::capability::CapabilitySet;
+use dotvm_core::container::KEY_BYTES;
 use dotvm_core::env::Env;
 use dotvm_core::limits::Limits;
 use dotvm_core::module::Module;
@@ -33,6 +34,8 @@ pub struct Options {
     pub outside: Outside,
     /// Files, by path, that are put into the contract's before the program starts, as a part of its transaction.
     pub files: Vec<(Bytes, Bytes)>,
+    /// Public keys of those whose contracts may be called, if it matters.
+    pub signers: Option<Vec<[u8; KEY_BYTES]>>,
     /// How durable a commit is before it is acknowledged.
     pub durability: Durability,
     /// How often an execution is begun again when other transactions changed what it has read.
@@ -48,6 +51,7 @@ impl Default for Options {
             granted: CapabilitySet::defaults(),
             outside: Outside::default(),
             files: Vec::new(),
+            signers: None,
             durability: Durability::Sync,
             retries: 10,
         }

@@ -211,6 +211,15 @@ fn is_wrapped(bytes: &[u8]) -> bool {
         && bytes[field::FLAGS..field::FLAGS + 2] != [0, 0]
 }
 
+/// The hash of a module file, or of the one in a signed or compressed envelope, under which a database keeps both. Of what
+/// is not to be opened without a key, or not at all, it is the hash of the bytes.
+pub fn code_hash(bytes: &[u8]) -> [u8; HASH_BYTES] {
+    match open(bytes, &[]) {
+        Ok(opened) => super::content_hash(&opened.module),
+        Err(_) => super::content_hash(bytes),
+    }
+}
+
 /// Takes a module file out of its envelope. What has none is answered as it is, for [`read`](super::read) to judge.
 /// `keys` are the encryption keys at hand.
 ///

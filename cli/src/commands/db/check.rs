@@ -88,5 +88,5 @@ fn open_and_check(args: &CheckArgs, output: &Output, found: &mut dyn FnMut(Findi
         }
     };
     let mut progress = Progress::new("checking", "rows", None, output);
-    database.check(&dotvm_core::container::content_hash, |rows| progress.advance(rows), found)
+    database.check(&dotvm_core::container::code_hash, |rows| progress.advance(rows), found)
 }
