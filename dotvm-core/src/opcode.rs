@@ -495,6 +495,8 @@ macro_rules! for_each_op {
             0xCA Mug "MUG" () "{x} → [hash]" (Kind) Noun Next () "31-bit hash of a noun (natural numbers and pairs of nouns), known at once the second time";
             0xCB Jam "JAM" () "{x} → {b}" (Kind Size OutOfMemory) Noun Next () "noun to bytes, equal parts once (Hoon's jam)";
             0xCC Cue "CUE" () "{b} → {x}" (Kind Range OutOfMemory) Noun Next () "bytes to noun, shared where they say so (Hoon's cue); bytes that stand for none are Range";
+            0xCD Nock "NOCK" () "{subject formula} → {product}" (Kind Null Depth Stack) Calli NextBlock () "product of a Nock formula on a subject: a call of the function that whoever runs the instance makes of the formula; Kind if it is no pair, Null if nobody makes one";
+            0xCE Tnock "TNOCK" () "{subject formula} → leaves" (Kind Null Stack) Calli Leave (by_imm) "the same as a tail call, in functions that return one reference";
             0xCF Rcmp "RCMP" () "{a b} → [r]" () Same Next () "−1, 0 or 1: order by kind (null, integer, bytes, pair), then by value, the first difference decides";
 
             // 0xD0–0xDF Unbounded integers

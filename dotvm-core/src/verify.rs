@@ -22,7 +22,7 @@ use crate::env::EnvField;
 use crate::hash::HashAlg;
 use crate::integer::{IntegerFn, Narrowing};
 use crate::limits;
-use crate::module::{Handler, Module, Signature};
+use crate::module::{Function, Handler, Module, Signature};
 use crate::opcode::{Effect, Flow, Imm, Op};
 use crate::verify::handlers::Ranges;
 pub use crate::verify::handlers::derive_heights;
@@ -64,6 +64,61 @@ impl Verified {
             verifier.function(function).expect("what was verified before is verified again");
             std::mem::take(&mut verifier.body)
         })
+    }
+}
+
+impl Verified {
+    /// Adds functions, which may call those that are there and one another, and reference globals. They have no handlers
+    /// and are no window functions. Each is shown to `visit`, as by [`verify_with`].
+    ///
+    /// # Errors
+    /// Nothing is added then.
+    pub fn extend<S, E: From<VerifyError>>(
+        &mut self,
+        functions: Vec<Function>,
+        ref_globals: u32,
+        start: impl FnOnce(&Module) -> S,
+        mut visit: impl FnMut(&mut S, &Module, u32, &Body, &VerifiedFunction) -> Result<(), E>,
+    ) -> (S, Result<(), E>) {
+        let (first, globals) = (self.module.functions.len(), self.module.ref_globals);
+        let signatures = self.module.signatures.len();
+        let too_many = first + functions.len() > limits::module::FUNCTIONS
+            || globals as usize + ref_globals as usize > limits::module::ENTRIES;
+        let is_wrong =
+            functions.iter().any(|function| function.window > 0 || function.signature as usize >= signatures);
+        self.module.functions.extend(functions);
+        self.module.ref_globals = globals.saturating_add(ref_globals);
+        let mut state = start(&self.module);
+        let mut verify_all = || {
+            if too_many || is_wrong {
+                let message = if too_many {
+                    "there are more functions or reference globals than a program may have"
+                } else {
+                    "a function that is added is a window function, or has a signature that is not there"
+                };
+                let error = VerifyError { function: None, offset: None, message: message.to_owned() };
+                return Err(error.into());
+            }
+            let mut verifier = Verifier::new(&self.module);
+            let mut verified = Vec::with_capacity(self.module.functions.len() - first);
+            for index in first as u32..self.module.functions.len() as u32 {
+                let function = verifier.function(index)?;
+                visit(&mut state, &self.module, index, &verifier.body, &function)?;
+                verified.push(function);
+            }
+            Ok(verified)
+        };
+        match verify_all() {
+            Ok(verified) => {
+                self.functions.extend(verified);
+                (state, Ok(()))
+            }
+            Err(error) => {
+                self.module.functions.truncate(first);
+                self.module.ref_globals = globals;
+                (state, Err(error))
+            }
+        }
     }
 }
 
@@ -891,6 +946,13 @@ impl<'a> FunctionVerifier<'a> {
                     return Err(self.error(inst, message));
                 }
                 Effect { words_out: 0, refs_out: 0, ..call_effect(callee) }
+            }
+            Op::Tnock => {
+                if (self.signature.words_out, self.signature.refs_out) != (0, 1) {
+                    let message = "the result of TNOCK, a reference, is not that of this function".to_owned();
+                    return Err(self.error(inst, message));
+                }
+                refs(2, 0)
             }
             Op::Ret => Effect {
                 words_in: self.signature.words_out as u32,

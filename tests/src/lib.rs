@@ -9,6 +9,7 @@ pub mod heap_model;
 pub mod measure;
 pub mod mock_host;
 pub mod nvm;
+pub mod nock;
 pub mod outside;
 pub mod pvm;
 pub mod rvm;

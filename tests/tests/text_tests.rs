@@ -74,6 +74,8 @@ fn is_out_of_reach(op: Op, trap: TrapKind) -> bool {
         ),
         // 2^32 documents.
         TrapKind::Overflow => op == Op::DbCount,
+        // There would have to be functions of formulas: `nock.rs` has them.
+        TrapKind::Depth | TrapKind::Stack => matches!(op, Op::Nock | Op::Tnock),
         _ => false,
     }
 }

@@ -10,6 +10,7 @@ mod deploy;
 mod disasm;
 pub mod isa;
 mod keygen;
+mod nock;
 mod replay;
 mod resume;
 mod run;
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Transpile(transpile::Args),
     Decode(decode::Args),
     Conformance(conformance::Args),
+    Nock(nock::Args),
     Completions(completions::Args),
 }
 
@@ -67,6 +69,7 @@ impl Command {
             Command::Transpile(args) => args.json,
             Command::Decode(args) => args.json,
             Command::Conformance(args) => args.json,
+            Command::Nock(args) => args.json,
             Command::Disasm(_) | Command::Completions(_) => false,
         }
     }
@@ -91,6 +94,7 @@ impl Command {
             Command::Transpile(args) => transpile::run(args, output),
             Command::Decode(args) => decode::run(args, output),
             Command::Conformance(args) => conformance::run(args, output),
+            Command::Nock(args) => nock::run(args, output),
             Command::Completions(args) => completions::run(args, output),
         }
     }

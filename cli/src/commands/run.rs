@@ -27,7 +27,8 @@ use crate::store::{self, Access, StoreUrl};
 #[derive(clap::Args)]
 #[command(after_help = crate::docs::ARGUMENTS_HELP)]
 pub(crate) struct Args {
-    /// Source text (.dasm), module (.dotvm), or a program of another machine; - is standard input
+    /// Source text (.dasm), module (.dotvm), a program of another machine, or the jam of a Nock subject and formula (.jam);
+    /// - is standard input
     #[arg(value_hint = ValueHint::FilePath)]
     file: PathBuf,
 
@@ -82,6 +83,13 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
+    if args.file.extension().is_some_and(|extension| extension == "jam") {
+        if args.function.is_some() || !args.arguments.is_empty() || args.db.is_some() {
+            let sentence = "a jam has no functions to choose from and no state: no --fn, no --arg, no --db";
+            return Err(Failure::new(Exit::Usage, sentence));
+        }
+        return super::nock::run_file(&args.file, args.json, output);
+    }
     let taken = args.file.as_os_str() == "-";
     let mut prepared = Prepared::new(&args.execution, &args.program_arguments, args.json, taken)?;
     prepared.options.signers = args.trust.signers()?;

@@ -113,9 +113,7 @@ impl<W: Word> Machine<'_, W> {
             Op::Free => self.memory.free(self.words[w].try_u64())?,
 
             // References
-            Op::Rconst | Op::Rnull | Op::Rswap | Op::Rgget | Op::Rgset | Op::Rkind => {
-                self.reference_op(op, w, r, a)?
-            }
+            Op::Rconst | Op::Rswap | Op::Rgset | Op::Rkind => self.reference_op(op, w, r, a)?,
             Op::Blen => {
                 self.words[w] = W::from_u64(bytes_of(&self.heap, &self.refs[r])?.len() as u64);
                 self.clear_refs(r, 1);

@@ -82,6 +82,10 @@ pub(crate) fn fuse(compare: Inst, jump_if: bool) -> Option<Inst> {
         (Inst::SltI { a, imm, .. }, true) | (Inst::SgeI { a, imm, .. }, false) => {
             Inst::JumpSltI { a, imm, to }
         }
+        (Inst::RefEq { r, .. }, true) => Inst::JumpRefEq { r, to: 0 },
+        (Inst::RefEq { r, .. }, false) => Inst::JumpRefNe { r, to: 0 },
+        (Inst::IsCell { r, .. }, true) => Inst::JumpCell { r, to: 0 },
+        (Inst::IsCell { r, .. }, false) => Inst::JumpNoCell { r, to: 0 },
         (Inst::SgeI { a, imm, .. }, true) | (Inst::SltI { a, imm, .. }, false) => {
             Inst::JumpSgeI { a, imm, to }
         }

@@ -87,6 +87,9 @@ pub enum Inst {
     CallIndirect { w: Slot, r: Slot, x: u16 },
     /// Replace the frame by a frame of `f`; the arguments are at slot `w` and reference `r`.
     TailCall { w: Slot, r: Slot, f: u16 },
+    /// Call what stands for the formula at reference `r` + 1 with the subject at `r`.
+    Nock { w: Slot, r: Slot },
+    TailNock { w: Slot, r: Slot },
     Ret0,
     Ret1 { a: Slot },
     /// Return `n` words from slot `a` on.
@@ -127,6 +130,10 @@ pub enum Inst {
     /// RLSET: place `a` holds null afterwards.
     RefMove { d: Slot, a: Slot },
     RefDrop { a: Slot },
+    /// A reference global; place `d` holds null before.
+    RefGlobal { d: Slot, g: u32 },
+    /// RNULL: nothing is to be done, place `d` is null.
+    RefNull { d: Slot },
     /// The two references from `r` on become a cell at `r`.
     Cons { r: Slot },
     Head { r: Slot },
@@ -137,6 +144,16 @@ pub enum Inst {
     AxisOf { d: Slot, a: Slot, axis: u16 },
     IsCell { d: Slot, r: Slot },
     Increment { r: Slot },
+    /// What is at `a`, which stays, plus 1 goes to `d`, which holds null before.
+    IncrementOf { d: Slot, a: Slot },
+    /// The local `a` plus 1, in its place.
+    IncrementLocal { a: Slot },
+    /// Jump if the two references from `r` on are equal, or if they are not.
+    JumpRefEq { r: Slot, to: i32 },
+    JumpRefNe { r: Slot, to: i32 },
+    /// Jump if the reference at `r` is a cell, or if it is none.
+    JumpCell { r: Slot, to: i32 },
+    JumpNoCell { r: Slot, to: i32 },
     /// Whether the two references from `r` on are equal.
     RefEq { d: Slot, r: Slot },
 

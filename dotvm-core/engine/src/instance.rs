@@ -10,11 +10,14 @@ use dotvm_core::host::Host;
 use dotvm_core::limits::{Limits, PAGE_BYTES};
 use dotvm_core::outcome::{End, FinalState, Invocation, Ref};
 use dotvm_core::trap::{Trap, TrapKind};
+use dotvm_heap::{Heap, Reference};
 
+use crate::formulas::{Formulas, is_crowded};
+use crate::growth::Unit;
 use crate::inspect::FrameView;
 use crate::interp::{drive, enter_first};
 use crate::machine::{Machine, State, Stop};
-use crate::program::{Program, Wrap};
+use crate::program::{CompileError, Program, Wrap};
 
 /// What a step came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +30,25 @@ pub enum Step {
     Quantum,
     /// Another contract is to be called: the run goes on when the call was answered or refused.
     Calls(Box<CallRequest>),
+    /// NOCK met a formula without a function: the run goes on when there is one, see [`Instance::wanted`]. Only in
+    /// instances for which [`Instance::grow`] was called.
+    Formula,
+}
+
+/// What is asked for when a formula has no function.
+pub struct Wanted<'a> {
+    /// What the references lead to.
+    pub heap: &'a mut Heap,
+    /// The formula, a cell.
+    pub formula: Reference,
+    /// The subject.
+    pub subject: Reference,
+    /// Whether the function must do for any subject: there are many for single batteries already.
+    pub for_all: bool,
+    /// The number of the next function.
+    pub next_function: u32,
+    /// The number of the next reference global.
+    pub next_global: u32,
 }
 
 /// A run of a program: it goes on with each [`Instance::resume`] and stops where control is transferred, so that its
@@ -105,6 +127,31 @@ impl Instance {
         self.running.refuse(Stop::Trap(kind, Some(detail.into_boxed_str())));
     }
 
+    /// From now on formulas without a function stop the run ([`Step::Formula`]); before, NOCK traps.
+    pub fn grow(&mut self) {
+        self.running.grow();
+    }
+
+    /// The formula that the last step asked a function for. The references are not counted: they are to be looked at, and
+    /// what is kept of them is shared.
+    pub fn wanted(&mut self) -> Option<Wanted<'_>> {
+        self.running.wanted(&self.program)
+    }
+
+    /// Adds functions to the program, of which one stands for the formula that the last step asked for. If others have
+    /// the program too, this instance goes on with a copy.
+    ///
+    /// # Errors
+    /// If the functions are refused, or there are too many. Nothing has changed then.
+    pub fn define(&mut self, unit: Unit) -> Result<(), CompileError> {
+        let Unit { functions, globals, entry, has_battery } = unit;
+        let added = Arc::make_mut(&mut self.program).extend(functions, globals.len() as u32);
+        self.running.add_globals(globals, added.is_ok());
+        added?;
+        self.running.define(entry, has_battery);
+        Ok(())
+    }
+
     /// What is left in the instance.
     pub fn into_final_state(self) -> FinalState {
         self.running.into_final_state()
@@ -125,6 +172,10 @@ pub(crate) trait Running: Send {
     fn globals(&self) -> (Vec<W512>, Vec<Ref>);
     fn memory_size(&self) -> u64;
     fn has_tasks(&self) -> bool;
+    fn grow(&mut self);
+    fn wanted(&mut self, program: &Program) -> Option<Wanted<'_>>;
+    fn add_globals(&mut self, globals: Vec<Reference>, are_wanted: bool);
+    fn define(&mut self, function: u32, has_battery: bool);
     fn into_final_state(self: Box<Self>) -> FinalState;
 }
 
@@ -175,6 +226,7 @@ impl<W: Wrap> Running for Run<W> {
         let step = match stopped {
             (Some(Stop::Quantum), _) => Ok(Step::Quantum),
             (Some(Stop::Call(request)), _) => Ok(Step::Calls(request)),
+            (Some(Stop::Formula), _) => Ok(Step::Formula),
             (Some(Stop::Trap(TrapKind::Gas, detail)), place) => {
                 match machine.end_of((Some(Stop::Trap(TrapKind::Gas, detail)), place), self.function) {
                     Ok(End::Trap(trap)) => Ok(Step::OutOfGas(trap)),
@@ -235,6 +287,48 @@ impl<W: Wrap> Running for Run<W> {
 
     fn memory_size(&self) -> u64 {
         self.state().process.memory.pages() * PAGE_BYTES
+    }
+
+    fn grow(&mut self) {
+        if let Some(state) = &mut self.state {
+            state.formulas.get_or_insert_with(|| Box::new(Formulas::new()));
+        }
+    }
+
+    fn wanted(&mut self, program: &Program) -> Option<Wanted<'_>> {
+        let State { execution, heap, formulas, .. } = self.state.as_mut()?;
+        let formulas = formulas.as_ref()?;
+        let (subject, formula) =
+            (execution.refs.get(formulas.wanted)?.alias(), execution.refs.get(formulas.wanted + 1)?.alias());
+        let mug = heap.mug(&formula, |_| Ok::<(), ()>(())).ok()?;
+        let module = program.verified().module();
+        Some(Wanted {
+            for_all: is_crowded(formulas.count(mug)),
+            heap,
+            formula,
+            subject,
+            next_function: module.functions.len() as u32,
+            next_global: module.ref_globals,
+        })
+    }
+
+    fn add_globals(&mut self, globals: Vec<Reference>, are_wanted: bool) {
+        let Some(State { process, heap, .. }) = self.state.as_mut() else { return };
+        if are_wanted {
+            process.ref_globals.extend(globals);
+        } else {
+            globals.into_iter().for_each(|global| heap.release(global));
+        }
+    }
+
+    fn define(&mut self, function: u32, has_battery: bool) {
+        let Some(State { execution, heap, formulas: Some(formulas), .. }) = self.state.as_mut() else {
+            return;
+        };
+        let (subject, formula) = (&execution.refs[formulas.wanted], &execution.refs[formulas.wanted + 1]);
+        let Ok(mug) = heap.mug(formula, |_| Ok::<(), ()>(())) else { return };
+        let battery = heap.head(subject).filter(|_| has_battery).map_or(Reference::NULL, Reference::alias);
+        formulas.define(heap, mug, formula, &battery, function);
     }
 
     fn into_final_state(self: Box<Self>) -> FinalState {

@@ -160,6 +160,11 @@ fn drive_task<W: Word>(
             m.next = Next::Inst(inst);
             (Some(Stop::Quantum), Place::Inst(inst))
         }
+        // The operation is begun again when the function is there.
+        (Some(Stop::Formula), Place::Inst(inst)) => {
+            m.next = Next::Inst(inst);
+            (Some(Stop::Formula), Place::Inst(inst))
+        }
         // Behind a request the run goes on with the next instruction.
         (Some(stop @ (Stop::Call(_) | Stop::Spawn { .. } | Stop::Switch)), Place::Inst(inst)) => {
             m.next = Next::Inst(inst + 1);
@@ -379,12 +384,51 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, inst: usize) -> (Option<Stop>, Place
             charge!(cursor.enter_at(code, $callee.entry as usize));
         }};
     }
+    /// Replaces the frame by one of a function.
+    macro_rules! tail_call {
+        ($f:expr, $w:expr, $r:expr) => {{
+            let callee = &lowered.functions[$f as usize];
+            let Some(frame) = m.frames.last_mut() else { unreachable!("code runs in a frame") };
+            let start = frame.start as usize;
+            let end = start + callee.frame_words as usize;
+            if end > m.limits.stack_words as usize {
+                stop!(Stop::trap(TrapKind::Stack));
+            }
+            frame.window = callee.window as u32;
+            let arguments = regs.start(&m.words) + $w as usize;
+            check!(m.replace_refs($r as usize, callee));
+            m.words.copy_within(arguments..arguments + callee.words_in as usize, start);
+            if end > m.words.len() {
+                m.grow_words(end);
+            }
+            enter_function!(callee, start)
+        }};
+    }
     macro_rules! ret {
         () => {{
             let Some(frame) = m.frames.pop() else { unreachable!("a return without a frame") };
             m.ref_start = frame.caller_refs as usize;
             regs = Registers::new(&mut m.words, frame.caller_slots as usize);
             charge!(cursor.enter_at(code, frame.return_to as usize));
+        }};
+    }
+    /// Whether the two references from a place on are equal; they are given back.
+    macro_rules! are_equal {
+        ($r:ident) => {{
+            let r = m.ref_start + $r as usize;
+            let [a, b] = &mut m.refs[r..r + 2] else { unreachable!("a range of two") };
+            if a.as_small().is_some() && b.as_small().is_some() {
+                let are_equal = a == b;
+                (*a, *b) = (Reference::NULL, Reference::NULL);
+                are_equal
+            } else {
+                m.lend_gas(gas);
+                let order = m.heap.compare(&m.refs[r], &m.refs[r + 1], |cost| m.gas.charge(cost));
+                gas = m.take_gas_back();
+                let are_equal = check!(order) == Ordering::Equal;
+                m.clear_refs(r, 2);
+                are_equal
+            }
         }};
     }
     macro_rules! load {
@@ -533,22 +577,38 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, inst: usize) -> (Option<Stop>, Place
                 }
                 call!(f, w, r)
             }
-            Inst::TailCall { w, r, f } => {
-                let callee = &lowered.functions[f as usize];
-                let Some(frame) = m.frames.last_mut() else { unreachable!("code runs in a frame") };
-                let start = frame.start as usize;
-                let end = start + callee.frame_words as usize;
-                if end > m.limits.stack_words as usize {
-                    stop!(Stop::trap(TrapKind::Stack));
+            Inst::TailCall { w, r, f } => tail_call!(f, w, r),
+            Inst::Nock { w, r } => {
+                let at = m.ref_start + r as usize;
+                let f = match m.known_formula(at, cursor.index(code)) {
+                    Some(f) => f,
+                    None => {
+                        let place = cursor.index(code);
+                        out_of_line!(|start| m.formula(at, place))
+                    }
+                };
+                m.heap.clear(&mut m.refs[at + 1]);
+                let locals = gas::locals(lowered.functions[f as usize].word_locals as u32);
+                if gas.charge(locals).is_err() {
+                    check!(m.charge_beyond_slice(&mut gas, locals));
                 }
-                frame.window = callee.window as u32;
-                let arguments = regs.start(&m.words) + w as usize;
-                check!(m.replace_refs(r as usize, callee));
-                m.words.copy_within(arguments..arguments + callee.words_in as usize, start);
-                if end > m.words.len() {
-                    m.grow_words(end);
+                call!(f, w, r)
+            }
+            Inst::TailNock { w, r } => {
+                let at = m.ref_start + r as usize;
+                let f = match m.known_formula(at, cursor.index(code)) {
+                    Some(f) => f,
+                    None => {
+                        let place = cursor.index(code);
+                        out_of_line!(|start| m.formula(at, place))
+                    }
+                };
+                m.heap.clear(&mut m.refs[at + 1]);
+                let locals = gas::locals(lowered.functions[f as usize].word_locals as u32);
+                if gas.charge(locals).is_err() {
+                    check!(m.charge_beyond_slice(&mut gas, locals));
                 }
-                enter_function!(callee, start)
+                tail_call!(f, w, r)
             }
             Inst::Ret0 => ret!(),
             Inst::Ret1 { a } => {
@@ -634,6 +694,11 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, inst: usize) -> (Option<Stop>, Place
                 m.set_ref(m.ref_start + d as usize, moved);
             }
             Inst::RefDrop { a } => m.heap.clear(&mut m.refs[m.ref_start + a as usize]),
+            Inst::RefGlobal { d, g } => {
+                let copy = m.heap.share(&m.ref_globals[g as usize]);
+                m.refs[m.ref_start + d as usize] = copy;
+            }
+            Inst::RefNull { d } => m.refs[m.ref_start + d as usize] = Reference::NULL,
             Inst::Cons { r } => check!(m.cons(m.ref_start + r as usize)),
             Inst::Head { r } => check!(m.head(m.ref_start + r as usize)),
             Inst::Tail { r } => check!(m.tail(m.ref_start + r as usize)),
@@ -658,6 +723,44 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, inst: usize) -> (Option<Stop>, Place
                 gas = m.take_gas_back();
                 let next = check!(next);
                 m.set_ref(r, next);
+            }
+            Inst::IncrementOf { d, a } => {
+                let d = m.ref_start + d as usize;
+                let a = m.ref_start + a as usize;
+                if let Some(next) = m.refs[a].as_small().and_then(|number| Reference::small(number + 1)) {
+                    m.refs[d] = next;
+                } else {
+                    m.lend_gas(gas);
+                    let next = cells::increment(&mut m.heap, &m.refs[a], &mut m.gas);
+                    gas = m.take_gas_back();
+                    m.refs[d] = check!(next);
+                }
+            }
+            Inst::IncrementLocal { a } => {
+                let a = m.ref_start + a as usize;
+                if let Some(next) = m.refs[a].as_small().and_then(|number| Reference::small(number + 1)) {
+                    m.refs[a] = next;
+                } else {
+                    m.lend_gas(gas);
+                    let next = cells::increment(&mut m.heap, &m.refs[a], &mut m.gas);
+                    gas = m.take_gas_back();
+                    let next = check!(next);
+                    m.set_ref(a, next);
+                }
+            }
+            Inst::JumpRefEq { r, to } => jump_if!(are_equal!(r), to),
+            Inst::JumpRefNe { r, to } => jump_if!(!are_equal!(r), to),
+            Inst::JumpCell { r, to } => {
+                let place = &mut m.refs[m.ref_start + r as usize];
+                let is_cell = place.is_cell();
+                m.heap.clear(place);
+                jump_if!(is_cell, to)
+            }
+            Inst::JumpNoCell { r, to } => {
+                let place = &mut m.refs[m.ref_start + r as usize];
+                let is_cell = place.is_cell();
+                m.heap.clear(place);
+                jump_if!(!is_cell, to)
             }
             Inst::RefEq { d, r } => {
                 let r = m.ref_start + r as usize;

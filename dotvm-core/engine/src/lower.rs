@@ -110,6 +110,10 @@ pub(crate) struct Lowerer<'a, W> {
     refs: Slot,
     /// Index of the instruction of this block that last copied a reference.
     copied: usize,
+    /// Index of the instruction of this block that last moved a local to the stack.
+    taken: usize,
+    /// Whether the function has handlers.
+    has_handlers: bool,
 }
 
 /// No position of the stack.
@@ -189,6 +193,7 @@ impl<W: Word> Lowerer<'_, W> {
                 maps: vec![HashMap::new(); module.jump_maps.len()],
                 handlers: Vec::new(),
                 interned: Interned::default(),
+                used: 0,
             },
             Cow::Owned(Interned::default()),
         );
@@ -222,7 +227,32 @@ impl<'a, W: Word> Lowerer<'a, W> {
             producer: NOWHERE,
             refs: 0,
             copied: NOWHERE,
+            taken: NOWHERE,
+            has_handlers: false,
         }
+    }
+
+    /// For functions that are added to a module whose others are lowered: their code begins at 0, the tables are those
+    /// that are there already.
+    pub fn of_more(module: &Module, lowered: &mut Lowered<W>) -> Lowerer<'static, W> {
+        let out = Lowered {
+            constants: std::mem::take(&mut lowered.constants),
+            immediates: std::mem::take(&mut lowered.immediates),
+            operations: std::mem::take(&mut lowered.operations),
+            ..Lowered::default()
+        };
+        Lowerer::new(module, out, Cow::Owned(std::mem::take(&mut lowered.interned)))
+    }
+
+    /// Gives back what [`Lowerer::of_more`] took; answers the functions that were added, and what entering their code
+    /// costs where.
+    pub fn give_back(self, lowered: &mut Lowered<W>) -> (Lowered<W>, Vec<(u32, u32)>) {
+        let mut out = self.out;
+        lowered.constants = std::mem::take(&mut out.constants);
+        lowered.immediates = std::mem::take(&mut out.immediates);
+        lowered.operations = std::mem::take(&mut out.operations);
+        lowered.interned = self.interned.into_owned();
+        (out, self.entries)
     }
 
     /// The register form, when all functions are lowered.
@@ -237,6 +267,7 @@ impl<'a, W: Word> Lowerer<'a, W> {
             code[count + at as usize] = Inst::Gas { cost };
         }
         self.out.interned = self.interned.into_owned();
+        self.out.used = count;
         Ok(self.out)
     }
 
@@ -252,6 +283,7 @@ impl<'a, W: Word> Lowerer<'a, W> {
         let function = &module.functions[index as usize];
         let signature = module.signature_of(index);
         self.is_window = function.window > 0;
+        self.has_handlers = !module.handlers_of(index).is_empty();
         self.base = if self.is_window { 0 } else { signature.words_in + function.word_locals };
         self.out.functions.push(LoweredFunction {
             entry: self.out.code.len() as u32,
@@ -331,6 +363,7 @@ impl<'a, W: Word> Lowerer<'a, W> {
         self.first = self.top;
         self.producer = NOWHERE;
         self.copied = NOWHERE;
+        self.taken = NOWHERE;
         for inst in &source[block.start as usize..end] {
             self.inst(function, inst)?;
             self.origin += 1;
@@ -342,7 +375,7 @@ impl<'a, W: Word> Lowerer<'a, W> {
             self.flush();
             let next_cost = next.map_or(0, |next| next.gas);
             // Behind an operation that is a transfer of control, what is entered is paid as it is reached.
-            if flow == Flow::NextBlock && !matches!(last, Op::Call | Op::Calli) {
+            if flow == Flow::NextBlock && !matches!(last, Op::Call | Op::Calli | Op::Nock) {
                 self.emit(Inst::Gas { cost: next_cost });
             }
             if self.is_window && source.get(end).is_some_and(|inst| inst.op == Op::Blk) {
@@ -567,6 +600,41 @@ impl<'a, W: Word> Lowerer<'a, W> {
             }
             Op::Rlget => self.copy_ref(inst.a as Slot),
             Op::Rdup => self.copy_ref(self.refs - 1 - inst.a as Slot),
+            Op::Nock | Op::Tnock => {
+                self.flush();
+                self.refs -= 2;
+                let (w, r) = (self.canonical(self.top), self.refs);
+                self.emit(if inst.op == Op::Nock { Inst::Nock { w, r } } else { Inst::TailNock { w, r } });
+                self.refs += u16::from(inst.op == Op::Nock);
+            }
+            Op::Rgget => {
+                self.emit(Inst::RefGlobal { d: self.refs, g: inst.a as u32 });
+                self.refs += 1;
+            }
+            Op::Rnull => {
+                self.emit(Inst::RefNull { d: self.refs });
+                self.refs += 1;
+            }
+            Op::Rlset if self.is_taken(inst.a as Slot) => {
+                self.retract();
+                self.retract();
+                self.refs -= 1;
+                self.copied = NOWHERE;
+                self.taken = self.out.code.len();
+                self.emit(Inst::RefMove { d: self.refs - 1, a: inst.a as Slot });
+            }
+            Op::Rlset if self.is_incremented(inst.a as Slot) => {
+                // It may end the run where RINC stands.
+                let origin = self.origin;
+                if let Some(trace) = &self.trace {
+                    self.origin = trace.origin.last().copied().unwrap_or(origin);
+                }
+                self.retract();
+                self.retract();
+                self.refs -= 1;
+                self.emit(Inst::IncrementLocal { a: inst.a as Slot });
+                self.origin = origin;
+            }
             Op::Rlset => {
                 self.refs -= 1;
                 self.emit(Inst::RefMove { d: inst.a as Slot, a: self.refs });
@@ -588,6 +656,14 @@ impl<'a, W: Word> Lowerer<'a, W> {
                 self.refs -= 1;
                 let r = self.refs;
                 self.emit_result(|d| Inst::IsCell { d, r });
+            }
+            Op::Rinc if self.is_copied() => {
+                let Some(&Inst::RefCopy { d, a }) = self.out.code.last() else {
+                    unreachable!("a copy is the last instruction")
+                };
+                self.retract();
+                self.copied = NOWHERE;
+                self.emit(Inst::IncrementOf { d, a });
             }
             Op::Rinc => self.emit(Inst::Increment { r: self.refs - 1 }),
             Op::Req => {
@@ -625,12 +701,33 @@ impl<'a, W: Word> Lowerer<'a, W> {
         self.copied != NOWHERE && self.copied + 1 == self.out.code.len()
     }
 
+    /// Whether RLSET follows RLGET of the same local and RNULL: then the reference only moves.
+    fn is_taken(&self, local: Slot) -> bool {
+        let code = &self.out.code;
+        self.copied != NOWHERE
+            && self.copied + 2 == code.len()
+            && code[self.copied] == (Inst::RefCopy { d: self.refs - 2, a: local })
+            && code[self.copied + 1] == (Inst::RefNull { d: self.refs - 1 })
+    }
+
+    /// Whether RLSET puts back what was just taken from the local and incremented. If the increment traps, nobody can see
+    /// that the local is not empty: there are no handlers.
+    fn is_incremented(&self, local: Slot) -> bool {
+        let (code, r) = (&self.out.code, self.refs - 1);
+        self.taken != NOWHERE
+            && self.taken + 2 == code.len()
+            && code[self.taken] == (Inst::RefMove { d: r, a: local })
+            && code[self.taken + 1] == (Inst::Increment { r })
+            && !self.has_handlers
+    }
+
     /// HEAD, TAIL or AXIS of what was copied just now: of the original, so that the whole is not counted for a moment.
     fn part_of_original(&mut self, inst: &Source) {
         let Some(&Inst::RefCopy { d, a }) = self.out.code.last() else {
             unreachable!("a copy is the last instruction")
         };
         self.retract();
+        self.copied = NOWHERE;
         self.emit(match inst.op {
             Op::Head => Inst::HeadOf { d, a },
             Op::Tail => Inst::TailOf { d, a },

@@ -12,6 +12,7 @@ use dotvm_core::trap::{Trap, TrapKind};
 use dotvm_core::verify::Verified;
 use dotvm_heap::{Heap, Reference};
 
+use crate::formulas::Formulas;
 use crate::inst::Inst;
 use crate::lower::{self, word_from};
 use crate::memory::Memory;
@@ -37,6 +38,8 @@ pub(crate) enum Stop {
     },
     /// The task gives up its turn or waits; if it is ready, it goes on with the next instruction.
     Switch,
+    /// NOCK on a formula without a function.
+    Formula,
     /// The machine underneath cannot go on; the run has no outcome.
     Machine(Box<str>),
 }
@@ -209,6 +212,8 @@ state! {
         has_ended: bool,
         /// The other tasks, once there were any.
         scheduler: Option<Box<Scheduler<W>>>,
+        /// The functions of formulas, if somebody makes them.
+        formulas: Option<Box<Formulas>>,
     }
 }
 
@@ -263,6 +268,7 @@ impl<W: Word> State<W> {
             limits: *limits,
             has_ended: false,
             scheduler: None,
+            formulas: None,
         })
     }
 
@@ -370,7 +376,7 @@ impl<W: Word> Machine<'_, W> {
                 trap(TrapKind::User, Some(exception_detail(&code, &self.heap.export(&payload))), at)
             }
             (Some(Stop::Trap(kind, detail)), at) => trap(kind, detail.map(String::from), at),
-            (Some(Stop::Quantum | Stop::Call(_) | Stop::Spawn { .. } | Stop::Switch), _) => {
+            (Some(Stop::Quantum | Stop::Call(_) | Stop::Spawn { .. } | Stop::Switch | Stop::Formula), _) => {
                 unreachable!("such a run is not at its end")
             }
         })

@@ -15,14 +15,14 @@ use crate::interp;
 use crate::lower::{Interned, LowerError, Lowerer};
 
 /// A verified module, lowered for its width and ready to run any number of times.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Program {
-    verified: Verified,
+    pub(crate) verified: Verified,
     pub(crate) lowered: AnyLowered,
 }
 
 /// The register form of a module at its width.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum AnyLowered {
     W32(Lowered<W32>),
     W64(Lowered<W64>),
@@ -45,11 +45,14 @@ macro_rules! with_lowered {
 }
 
 /// The register form of a module.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Lowered<W> {
     /// Instructions of all functions, in order, the first being the return address of the entry function; then for each
-    /// what a transfer of control to it costs: static gas from there to the next transfer.
+    /// what a transfer of control to it costs: static gas from there to the next transfer. In a program that grew each
+    /// half has room at its end.
     pub code: Vec<Inst>,
+    /// Number of instructions.
+    pub used: usize,
     pub functions: Vec<LoweredFunction>,
     /// Word constants: the module's, then those that lowering added.
     pub constants: Vec<W>,
@@ -216,7 +219,7 @@ impl Program {
     pub fn dump(&self, function: u32) -> String {
         with_lowered!(&self.lowered, lowered => {
             let start = lowered.functions[function as usize].entry as usize;
-            let end = lowered.functions.get(function as usize + 1).map_or(lowered.code.len() / 2, |next| next.entry as usize);
+            let end = lowered.functions.get(function as usize + 1).map_or(lowered.used, |next| next.entry as usize);
             let mut text = String::new();
             for (index, inst) in lowered.code[start..end].iter().enumerate() {
                 text.push_str(&format!("{index:5}  {inst:?}"));

@@ -87,9 +87,7 @@ impl<W: Word> Machine<'_, W> {
         let a = a as usize;
         match op {
             Op::Rconst => self.refs[r] = self.constant(a)?,
-            Op::Rnull => self.refs[r] = Reference::NULL,
             Op::Rswap => self.refs.swap(r, r + a),
-            Op::Rgget => self.refs[r] = self.heap.share(&self.ref_globals[a]),
             Op::Rgset => {
                 let old = std::mem::replace(&mut self.ref_globals[a], std::mem::take(&mut self.refs[r]));
                 self.heap.release(old);

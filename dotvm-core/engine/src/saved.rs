@@ -106,6 +106,9 @@ impl<W: Wrap> Run<W> {
             return Err("an instance is written down only between two steps".to_owned());
         };
         let lowered = W::unwrap(&program.lowered).expect("an instance has its program's width");
+        if state.formulas.is_some() {
+            return Err("An instance whose program grows while it runs cannot be written down.".to_owned());
+        }
         if state.has_ended {
             return Err("an instance that is at its end is not written down".to_owned());
         }
@@ -296,6 +299,7 @@ fn restore<W: Wrap>(
         limits: *limits,
         has_ended: false,
         scheduler: None,
+        formulas: None,
     };
     Ok(Run { state: Some(state), function, begin: None, reply: None, waits })
 }

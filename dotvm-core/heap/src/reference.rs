@@ -136,6 +136,12 @@ impl Reference {
         (self.0 >> 32) as usize
     }
 
+    /// A number that no other cell or object has while this one lives.
+    #[inline(always)]
+    pub const fn identity(&self) -> u64 {
+        self.0
+    }
+
     /// The same reference again, without a count of its own: to be looked at while another one keeps what it leads to,
     /// and neither released nor stored.
     #[inline(always)]

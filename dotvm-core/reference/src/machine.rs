@@ -721,6 +721,13 @@ impl Machine<'_> {
             Op::Jam => self.jam()?,
             Op::Cue => self.cue()?,
             Op::Rcmp => self.compare()?,
+            // Nobody makes functions of formulas here.
+            Op::Nock | Op::Tnock => {
+                let formula = self.pop_ref();
+                return Err(
+                    if matches!(formula, Value::Cell(_)) { TrapKind::Null } else { TrapKind::Kind }.into()
+                );
+            }
 
             // 0xD0–0xDF Unbounded integers
             Op::Zadd | Op::Zsub | Op::Zmul | Op::Zdiv | Op::Zmod | Op::Zdivmod | Op::Zcmp | Op::Zshl => {

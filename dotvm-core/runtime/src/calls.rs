@@ -134,6 +134,7 @@ pub(crate) fn drive<'h>(
                 continue;
             }
             Step::Ended(end) => end,
+            Step::Formula => unreachable!("no instance of the runtime grows"),
             Step::OutOfGas(trap) => {
                 if let Some(saver) = &mut saver
                     && depth == 1

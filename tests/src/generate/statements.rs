@@ -192,7 +192,8 @@ impl FunctionGenerator<'_> {
         let is_window = self.plan().is_window;
         match op {
             // In a range with handlers what is below it is not to be touched.
-            Op::Tcall | Op::Ret if self.tries > 0 => false,
+            Op::Tcall | Op::Tnock | Op::Ret if self.tries > 0 => false,
+            Op::Nock | Op::Tnock => self.guarded(64, |this| this.formula(op)),
             Op::Trap | Op::Throw | Op::Halt | Op::Ret => self.leave_early(op),
             Op::Tcall => self.guarded(64, |this| this.tail_call()),
             Op::Jmp | Op::Jz => self.if_else(),
@@ -667,6 +668,22 @@ impl FunctionGenerator<'_> {
         self.arguments(signature);
         let effect = Effect { words_out: 0, refs_out: 0, ..call_effect(signature) };
         self.op_with(None, Op::Tcall, &[callee as u64], effect);
+        true
+    }
+
+    /// NOCK or TNOCK, which trap: nobody makes functions of formulas. False if the function returns something else.
+    fn formula(&mut self, op: Op) -> bool {
+        let Signature { words_out, refs_out, .. } = self.plan().signature;
+        if op == Op::Tnock && (words_out, refs_out) != (0, 1) {
+            return false;
+        }
+        self.push_noun(2);
+        self.push_noun(3);
+        let effect = Effect { words_in: 0, words_out: 0, refs_in: 2, refs_out: u32::from(op == Op::Nock) };
+        self.op_with(None, op, &[], effect);
+        if op == Op::Nock {
+            self.op(Op::Rpop, &[]);
+        }
         true
     }
 

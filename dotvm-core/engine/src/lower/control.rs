@@ -48,7 +48,12 @@ impl<W: Word> Lowerer<'_, W> {
         if distance < i16::MAX as u64 && !self.is_window {
             fused = self.producer_of(position).and_then(|at| fuse(self.out.code[at], jump_if));
         }
+        let origin = self.origin;
         let jump = if let Some(fused) = fused {
+            // A comparison of references may end the run where it stands.
+            if let (true, Some(trace)) = (is_of_references(fused), &self.trace) {
+                self.origin = trace.origin.last().copied().unwrap_or(origin);
+            }
             self.retract();
             fused
         } else {
@@ -59,6 +64,7 @@ impl<W: Word> Lowerer<'_, W> {
         self.flush();
         if !self.is_window {
             self.emit_jump(jump, target);
+            self.origin = origin;
             return;
         }
         // In a window function the taken path moves slot 0: jump over it where the branch is not taken.
@@ -132,10 +138,21 @@ impl<W: Word> Lowerer<'_, W> {
     }
 }
 
+/// Whether a jump compares references.
+fn is_of_references(jump: Inst) -> bool {
+    matches!(jump, Inst::JumpRefEq { .. } | Inst::JumpRefNe { .. })
+}
+
 /// Sets the distance of a jump.
 fn set_distance(jump: &mut Inst, distance: i64) {
     match jump {
-        Inst::Jump { to } | Inst::JumpZ { to, .. } | Inst::JumpNz { to, .. } => *to = distance as i32,
+        Inst::Jump { to }
+        | Inst::JumpZ { to, .. }
+        | Inst::JumpNz { to, .. }
+        | Inst::JumpRefEq { to, .. }
+        | Inst::JumpRefNe { to, .. }
+        | Inst::JumpCell { to, .. }
+        | Inst::JumpNoCell { to, .. } => *to = distance as i32,
         Inst::JumpEqR { to, .. }
         | Inst::JumpEqI { to, .. }
         | Inst::JumpNeR { to, .. }

@@ -1,0 +1,241 @@
+//! Conformance folders of Nock: `vectors.json` (formulas, jams, hashes) and `programs/` (jams of a subject and a formula
+//! beside jams of the product). `docs/conformance.md` describes them.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use dotvm_core::value::Ref;
+use serde_json::Value;
+
+use crate::text::{Style, parse, show};
+use crate::{Bounds, Failure, Input, cue, jam, mug, run};
+
+/// The list of vectors of a folder.
+pub const VECTORS: &str = "vectors.json";
+
+/// The folder of programs in a folder.
+pub const PROGRAMS: &str = "programs";
+
+/// Longest list of vectors and longest program, bytes.
+const FILE_BYTES: u64 = 64 << 20;
+
+/// A folder of vectors, programs or both.
+pub struct Suite {
+    vectors: Value,
+    programs: Vec<PathBuf>,
+}
+
+/// How a case came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The case.
+    pub name: String,
+    /// What differs; empty if it passed.
+    pub differences: Vec<String>,
+}
+
+impl Verdict {
+    /// Whether the case passed.
+    pub fn passed(&self) -> bool {
+        self.differences.is_empty()
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.passed() {
+            return write!(f, "ok    {}", self.name);
+        }
+        write!(f, "FAIL  {}: {}", self.name, self.differences.join("; "))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |why: &dyn fmt::Display| format!("{} cannot be read: {why}", path.display());
+    let metadata = path.metadata().map_err(|error| unreadable(&error))?;
+    if metadata.len() > FILE_BYTES {
+        return Err(unreadable(&format!("it has more than {FILE_BYTES} bytes")));
+    }
+    std::fs::read(path).map_err(|error| unreadable(&error))
+}
+
+impl Suite {
+    /// Whether a folder holds vectors or programs of Nock.
+    pub fn is_in(folder: &Path) -> bool {
+        folder.join(VECTORS).is_file() || folder.join(PROGRAMS).is_dir()
+    }
+
+    /// Reads a folder: the names of the programs, not the programs.
+    ///
+    /// # Errors
+    /// A sentence with the file that is wrong, or that there are no cases.
+    pub fn read(folder: &Path) -> Result<Suite, String> {
+        let (vectors, programs) = (folder.join(VECTORS), folder.join(PROGRAMS));
+        let mut suite = Suite { vectors: Value::Null, programs: Vec::new() };
+        if vectors.is_file() {
+            suite.vectors = serde_json::from_slice(&read(&vectors)?)
+                .map_err(|error| format!("{} is no JSON: {error}", vectors.display()))?;
+        }
+        if programs.is_dir() {
+            let unreadable = |error| format!("{} cannot be read: {error}", programs.display());
+            for entry in std::fs::read_dir(&programs).map_err(unreadable)? {
+                let path = entry.map_err(unreadable)?.path();
+                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                if name.ends_with(".jam") && !name.ends_with(".product.jam") {
+                    suite.programs.push(path);
+                }
+            }
+            suite.programs.sort();
+        }
+        if suite.len() == 0 {
+            return Err(format!("{} holds no cases of Nock: no {VECTORS}, no {PROGRAMS}", folder.display()));
+        }
+        Ok(suite)
+    }
+
+    fn list(&self, key: &str) -> &[Value] {
+        self.vectors[key].as_array().map_or(&[], Vec::as_slice)
+    }
+
+    /// Number of cases.
+    pub fn len(&self) -> usize {
+        self.list("nock").len() + self.list("jam_mug").len() + self.list("cue").len() + self.programs.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Runs the cases whose names hold a text, one after the other. Those that the vectors call ambiguous are passed over.
+    pub fn run<'a>(&'a self, only: &'a str, bounds: &'a Bounds) -> impl Iterator<Item = Verdict> + 'a {
+        let listed = |key: &'static str, kind: &'static str| {
+            let cases = self.list(key).iter().filter(|case| case["ambiguous"].is_null()).enumerate();
+            cases.map(move |(index, case)| {
+                let name = case["id"].as_str().or(case["note"].as_str()).unwrap_or_default();
+                (format!("nock/{kind} {} {name}", index + 1), Case::Listed(kind, case))
+            })
+        };
+        let programs = self.programs.iter().map(|path| {
+            let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            (format!("nock/program {name}"), Case::Program(path))
+        });
+        listed("nock", "formula")
+            .chain(listed("jam_mug", "jam"))
+            .chain(listed("cue", "cue"))
+            .chain(programs)
+            .filter(move |(name, _)| name.contains(only))
+            .map(move |(name, case)| {
+                let result = match case {
+                    Case::Listed("formula", case) => formula(case, bounds),
+                    Case::Listed("jam", case) => jam_and_mug(case, bounds),
+                    Case::Listed(_, case) => cued(case, bounds),
+                    Case::Program(path) => program(path, bounds),
+                };
+                Verdict { name, differences: result.unwrap_or_else(|error| vec![error]) }
+            })
+    }
+}
+
+enum Case<'a> {
+    Listed(&'static str, &'a Value),
+    Program(&'a Path),
+}
+
+fn text<'a>(case: &'a Value, key: &str) -> Result<&'a str, String> {
+    case[key].as_str().ok_or_else(|| format!("`{key}` is no text"))
+}
+
+fn noun(case: &Value, key: &str) -> Result<Ref, String> {
+    parse(text(case, key)?).map_err(|error| format!("`{key}` is no noun: {error}"))
+}
+
+fn brief(noun: &Ref) -> String {
+    show(noun, Style { limit: 200, ..Style::PLAIN })
+}
+
+fn compare(result: &Result<Ref, Failure>, expected: &Ref) -> Vec<String> {
+    match result {
+        Ok(product) if product == expected => Vec::new(),
+        Ok(product) => vec![format!("the product is {}, not {}", brief(product), brief(expected))],
+        Err(failure) => vec![format!("{failure}, where the product is {}", brief(expected))],
+    }
+}
+
+fn compare_mug(noun: &Ref, case: &Value, key: &str, bounds: &Bounds) -> Result<Vec<String>, String> {
+    let Some(expected) = case[key].as_u64() else { return Ok(Vec::new()) };
+    let found = mug(noun, bounds.max_memory).map_err(|failure| failure.to_string())?;
+    Ok(if u64::from(found) == expected {
+        Vec::new()
+    } else {
+        vec![format!("the mug is {found}, not {expected}")]
+    })
+}
+
+fn formula(case: &Value, bounds: &Bounds) -> Result<Vec<String>, String> {
+    let ran = run(&Input::Pair(noun(case, "subject")?, noun(case, "formula")?), bounds);
+    if case["crash"].as_bool() == Some(true) {
+        return Ok(match ran.result {
+            Err(Failure::Crash) => Vec::new(),
+            Ok(product) => vec![format!("the product is {}, where there is none", brief(&product))],
+            Err(failure) => vec![failure.to_string()],
+        });
+    }
+    let expected = noun(case, "product")?;
+    let mut differences = compare(&ran.result, &expected);
+    differences.extend(compare_mug(&expected, case, "product_mug", bounds)?);
+    Ok(differences)
+}
+
+fn from_hex(text: &str) -> Result<Bytes, String> {
+    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    if digits.len() % 2 != 0 {
+        return Err("a jam has an odd number of hexadecimal digits".to_owned());
+    }
+    digits
+        .chunks(2)
+        .map(byte)
+        .collect::<Option<Vec<u8>>>()
+        .map(Bytes::from)
+        .ok_or_else(|| "a jam is no hexadecimal".to_owned())
+}
+
+fn jam_and_mug(case: &Value, bounds: &Bounds) -> Result<Vec<String>, String> {
+    let expected = from_hex(text(case, "jam")?)?;
+    // A noun that is too large to be written out is what its jam stands for.
+    let noun = match &case["noun"] {
+        Value::Null => cue(&expected, bounds.max_memory).map_err(|failure| failure.to_string())?,
+        _ => noun(case, "noun")?,
+    };
+    let mut differences = compare_mug(&noun, case, "mug", bounds)?;
+    match jam(&noun, bounds.max_memory) {
+        Ok(bytes) if bytes == expected => {}
+        Ok(bytes) => differences.push(format!("the jam is {bytes:02x?}")),
+        Err(failure) => differences.push(failure.to_string()),
+    }
+    differences.extend(compare(&cue(&expected, bounds.max_memory), &noun));
+    Ok(differences)
+}
+
+fn cued(case: &Value, bounds: &Bounds) -> Result<Vec<String>, String> {
+    let result = cue(&from_hex(text(case, "jam")?)?, bounds.max_memory);
+    if case["error"].as_bool() == Some(true) {
+        return Ok(match result {
+            Err(_) => Vec::new(),
+            Ok(noun) => vec![format!("the jam stands for {}, where it stands for nothing", brief(&noun))],
+        });
+    }
+    let expected = noun(case, "noun")?;
+    let mut differences = compare(&result, &expected);
+    differences.extend(compare_mug(&expected, case, "mug", bounds)?);
+    Ok(differences)
+}
+
+fn program(path: &Path, bounds: &Bounds) -> Result<Vec<String>, String> {
+    let input = Bytes::from(read(path)?);
+    let expected = cue(&Bytes::from(read(&path.with_extension("product.jam"))?), bounds.max_memory);
+    let expected = expected.map_err(|failure| format!("the expected product: {failure}"))?;
+    Ok(compare(&run(&Input::Jam(input), bounds).result, &expected))
+}
