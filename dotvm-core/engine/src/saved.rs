@@ -107,7 +107,7 @@ impl<W: Wrap> Run<W> {
         };
         let lowered = W::unwrap(&program.lowered).expect("an instance has its program's width");
         if state.formulas.is_some() {
-            return Err("An instance whose program grows while it runs cannot be written down.".to_owned());
+            return Err("an instance whose program grows while it runs is not written down".to_owned());
         }
         if state.has_ended {
             return Err("an instance that is at its end is not written down".to_owned());
