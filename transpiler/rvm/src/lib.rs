@@ -4,8 +4,11 @@
 //! A program and the libraries that it names are linked to one sequence of instructions. A runtime library in bytecode
 //! carries them out one by one as the reference says: the general scheme, which keeps every value with its type in memory.
 
+mod analysis;
 mod asm;
 mod bytes;
+mod classify;
+mod direct;
 pub mod generator;
 mod isa;
 mod lexer;

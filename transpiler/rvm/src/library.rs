@@ -20,13 +20,11 @@ macro_rules! functions {
             }
 
             /// How many values it takes.
-            #[allow(dead_code)]
             pub fn takes(self) -> usize {
                 match self { $(Function::$variant => $takes,)* }
             }
 
             /// How many values it leaves, if it comes back.
-            #[allow(dead_code)]
             pub fn gives(self) -> usize {
                 match self { $(Function::$variant => $gives,)* }
             }

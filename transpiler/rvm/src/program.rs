@@ -40,6 +40,8 @@ pub(crate) mod code {
     pub const END_OF_BUFFER: u8 = 0x51;
     /// An unknown opcode.
     pub const INVALID: u8 = 0x52;
+    /// In memory only: direct code can be entered here.
+    pub const ENTRY: u8 = 0x53;
 }
 
 /// An instruction.

@@ -1,7 +1,9 @@
 //! A program to a module: tables and images in memory, the runtime library, direct code.
 
+use std::collections::HashMap;
+
 use dotvm_arch::{W512, Width};
-use dotvm_core::builder::CodeBuilder;
+use dotvm_core::builder::{CodeBuilder, Label};
 use dotvm_core::capability::CapabilitySet;
 use dotvm_core::host_call::HostCall;
 use dotvm_core::limits::PAGE_BYTES;
@@ -10,6 +12,8 @@ use dotvm_core::module::{
 };
 use dotvm_core::opcode::Op;
 
+use crate::analysis;
+use crate::direct::{self, Direct, Shared};
 use crate::library::Function as System;
 use crate::program::{FIRST_LOCAL, Program, Shape, code};
 use crate::runtime::{RUNTIME, Runtime};
@@ -27,6 +31,8 @@ const MAX_PAGES: u64 = 65_535;
 #[derive(Default)]
 struct Layout {
     values: Vec<(&'static str, u64)>,
+    /// Addresses of the types of structures.
+    structures: Vec<u32>,
     /// The read-only segment.
     fixed: Vec<u8>,
     /// The segment that can be written.
@@ -84,6 +90,12 @@ fn layout(program: &Program) -> Layout {
     }
     subroutines(program, &mut layout);
     objects(program, &structures, &mut layout);
+    layout.structures = structures;
+    layout
+}
+
+/// What can be written, behind all that cannot.
+fn variables(program: &Program, layout: &mut Layout) {
     let base = (layout.fixed.len() as u64).next_multiple_of(16);
     layout.values.push(("GLOBALS", base));
     for global in &program.globals {
@@ -91,7 +103,6 @@ fn layout(program: &Program) -> Layout {
     }
     layout.variable.resize(layout.variable.len().next_multiple_of(16), 0);
     layout.values.push(("SCRATCH", base + layout.variable.len() as u64));
-    layout
 }
 
 /// The names of subroutines, for those who look for one at run time.
@@ -178,7 +189,7 @@ pub(crate) fn module(
     denied: CapabilitySet,
 ) -> Module {
     let runtime: &Runtime = &RUNTIME;
-    let layout = layout(program);
+    let mut layout = layout(program);
     let mut module = Module::new(name, Width::W64);
     module.signatures = runtime.signatures.clone();
     let mut names: Vec<String> = Vec::new();
@@ -192,6 +203,7 @@ pub(crate) fn module(
     let calls = outside(program, denied);
     module.host_calls = calls.iter().flatten().copied().collect();
     module.capabilities = module.host_calls.iter().filter_map(|call| call.capability()).collect();
+    let direct = direct_code(program, &mut module, &mut layout, runtime);
     for (extern_name, signature) in &runtime.externs {
         let code = match extern_name.as_str() {
             "sys_write" => outside_call(&module, calls[0], |code| {
@@ -200,16 +212,19 @@ pub(crate) fn module(
             }),
             "sys_read" => outside_call(&module, calls[1], |code| code.op(Op::Lget, &[0])),
             "sys_arg" => outside_call(&module, calls[2], |code| code.op(Op::Lget, &[0])),
-            _ => {
-                let mut code = CodeBuilder::new();
-                code.op(Op::Push, &[0]);
-                code.op(Op::Ret, &[]);
-                code.finish().bytes
-            }
+            _ => enter_function(&direct, runtime),
         };
         let function = plain(signature_number(&mut module, *signature), code);
         module.functions.push(function);
         names.push(extern_name.clone());
+    }
+    let first = module.functions.len() as u32;
+    for (index, (function, handlers, name)) in direct.functions.into_iter().enumerate() {
+        module.functions.push(function);
+        if !handlers.is_empty() {
+            module.handlers.push(HandlerTable { function: first + index as u32, entries: handlers });
+        }
+        names.push(name);
     }
     let run = Signature { words_out: ANSWERS, refs_out: 1, ..Signature::default() };
     let signature = signature_number(&mut module, run);
@@ -218,6 +233,7 @@ pub(crate) fn module(
     names.push("run".to_owned());
     module.entry = Some(entry);
     module.exports = vec![Export { name: "run".to_owned(), function: entry }];
+    variables(program, &mut layout);
     memory(&mut module, runtime, layout);
     module.debug = Some(Debug {
         source_name: source_name.to_owned(),
@@ -227,6 +243,79 @@ pub(crate) fn module(
         ..Debug::default()
     });
     module
+}
+
+/// Direct code, with its sites and entries in memory.
+fn direct_code(program: &Program, module: &mut Module, layout: &mut Layout, runtime: &Runtime) -> Direct {
+    let analysis = analysis::analyse(program);
+    let first = (module.functions.len() + runtime.externs.len()) as u32;
+    let mut shared = Shared {
+        program,
+        analysis: &analysis,
+        structures: &layout.structures,
+        fixed: std::mem::take(&mut layout.fixed),
+        signatures: &mut module.signatures,
+        calls: HashMap::new(),
+        types: HashMap::new(),
+    };
+    let direct = direct::emit(&mut shared, first);
+    layout.fixed = shared.fixed;
+    layout.table("ENTRIES");
+    for entry in &direct.entries {
+        let at = code_at(layout, entry.inst);
+        layout.fixed.extend_from_within(at..at + 8);
+        for word in [entry.direct, entry.local, entry.need, entry.height, entry.types, 0] {
+            layout.word(word);
+        }
+    }
+    for (number, entry) in direct.entries.iter().enumerate() {
+        let at = code_at(layout, entry.inst);
+        layout.fixed[at] = code::ENTRY;
+        layout.fixed[at + 4..at + 8].copy_from_slice(&(number as u32).to_le_bytes());
+    }
+    direct
+}
+
+/// Where an instruction lies.
+fn code_at(layout: &Layout, inst: u32) -> usize {
+    let base = layout.values.iter().find(|value| value.0 == "CODE").map_or(0, |value| value.1);
+    base as usize + inst as usize * 8
+}
+
+/// Goes on with direct code from an entry, if what it assumes holds.
+fn enter_function(direct: &Direct, runtime: &Runtime) -> Vec<u8> {
+    let mut code = CodeBuilder::new();
+    if !direct.resumes.is_empty() {
+        let refused = code.label();
+        let row = |code: &mut CodeBuilder| {
+            code.op(Op::Lget, &[0]);
+            code.op(Op::Push, &[5]);
+            code.op(Op::Shl, &[]);
+            code.op(Op::Gget, &[runtime.global("ENTRIES")]);
+            code.op(Op::Add, &[]);
+        };
+        row(&mut code);
+        code.op(Op::Call, &[runtime.function("check_entry").into()]);
+        code.jump(Op::Jz, refused);
+        row(&mut code);
+        code.op(Op::Load32, &[8]);
+        let labels: Vec<Label> = direct.resumes.iter().map(|_| code.label()).collect();
+        code.table(&labels);
+        for (label, function) in labels.iter().zip(&direct.resumes) {
+            code.bind(*label);
+            row(&mut code);
+            code.op(Op::Load32, &[12]);
+            code.op(Op::Gget, &[runtime.global("quota")]);
+            code.op(Op::Call, &[runtime.function("room_left").into()]);
+            code.op(Op::Call, &[(*function).into()]);
+            code.op(Op::Push, &[1]);
+            code.op(Op::Ret, &[]);
+        }
+        code.bind(refused);
+    }
+    code.op(Op::Push, &[0]);
+    code.op(Op::Ret, &[]);
+    code.finish().bytes
 }
 
 fn plain(signature: u32, code: Vec<u8>) -> Function {
@@ -278,7 +367,7 @@ fn run_function(runtime: &Runtime) -> Vec<u8> {
 }
 
 fn memory(module: &mut Module, runtime: &Runtime, layout: Layout) {
-    let Layout { values, fixed, variable } = layout;
+    let Layout { values, fixed, variable, .. } = layout;
     let base = (fixed.len() as u64).next_multiple_of(16);
     let heap_base = (base + variable.len() as u64 + SCRATCH_BYTES).next_multiple_of(16);
     module.word_globals = runtime
