@@ -1,6 +1,7 @@
 //! RVM: programs under its oracle and as translated code, compared in everything that the reference defines.
 
 pub mod generate;
+pub mod programs;
 
 use std::collections::BTreeMap;
 
@@ -34,7 +35,7 @@ pub struct Case {
 impl Case {
     /// A program in assembly.
     pub fn assembly(text: &str) -> Case {
-        Case { main: text.as_bytes().to_vec(), budget: 10_000_000, ..Case::default() }
+        Case { main: text.as_bytes().to_vec(), budget: 100_000_000, ..Case::default() }
     }
 
     fn name(&self) -> &'static str {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use dotvm_test_modes::{pick, seeds};
-use dotvm_tests::rvm::{Case, compare, generate};
+use dotvm_tests::rvm::programs::PROGRAMS;
+use dotvm_tests::rvm::{Case, compare, compare_translated, generate, translate};
 
 fn samples() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/rvm")
@@ -67,5 +68,33 @@ fn noise_of_text_is_refused_or_runs() {
     for seed in seeds(0..pick(600, 100_000)) {
         let case = Case { main: generate::text_noise(seed), budget: 1_000, ..Case::default() };
         compare(&case).unwrap_or_else(|difference| panic!("seed {seed}: {difference}"));
+    }
+}
+
+#[test]
+fn the_measured_programs_answer_what_arithmetic_says() {
+    for program in PROGRAMS {
+        let end = compare(&Case::assembly(program.text))
+            .unwrap_or_else(|difference| panic!("{}: {difference}", program.name));
+        assert_eq!(
+            (end.status.as_str(), &end.output[..]),
+            ("halt 0", program.output.as_bytes()),
+            "{}",
+            program.name
+        );
+    }
+}
+
+/// Every limit ends a program where it says, whatever the instruction there is.
+#[test]
+fn every_limit_ends_a_program_where_it_says() {
+    for seed in 0..pick(8, 500) {
+        let whole = generate::case(seed, 20);
+        let Ok(program) = translate(&whole) else { continue };
+        for budget in 0..150 {
+            let case = Case { budget, ..whole.clone() };
+            compare_translated(&program, &case)
+                .unwrap_or_else(|difference| panic!("seed {seed}, limit {budget}: {difference}"));
+        }
     }
 }

@@ -161,9 +161,10 @@ pub(crate) fn analyse(program: &Program) -> Analysis {
     let mut analysis = Analysis {
         units: vec![Unit::default(); program.units.len()],
         leaders: leaders(program),
-        forged: program.insts.iter().any(|inst| {
-            inst.op == op::ITOP || inst.op == op::CONV && inst.ty == Type::Ptr.code()
-        }),
+        forged: program
+            .insts
+            .iter()
+            .any(|inst| inst.op == op::ITOP || inst.op == op::CONV && inst.ty == Type::Ptr.code()),
     };
     analysis.heights(program);
     analysis.types(program);

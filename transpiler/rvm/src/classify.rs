@@ -32,8 +32,14 @@ pub(crate) enum How {
     Arithmetic(u8, Type),
     Unary(u8, Type),
     Convert(Type, Type),
-    Move { number_first: bool, back: bool, by: Type },
-    Step { back: bool },
+    Move {
+        number_first: bool,
+        back: bool,
+        by: Type,
+    },
+    Step {
+        back: bool,
+    },
     Deref(Ty),
     /// An element store: the object is named by a slot, a global, a constant ptr, or not at all.
     Element(Named, Type),
@@ -84,8 +90,12 @@ pub(crate) struct Act {
 pub(crate) fn counts(inst: Inst) -> Option<(usize, usize)> {
     Some(match inst.op {
         op::NOOP | op::LABEL | op::BR | op::BEGIN => (0, 0),
-        op::LOAD | op::PUSH | code::PUSH_POOL | code::LOAD_GLOBAL | code::NEW_ARRAY | code::NEW_STRUCTURE => (0, 1),
-        op::STORE | op::POP | op::BRF | op::BRT | code::STORE_GLOBAL | code::STORE_R8 | code::STORE_R9 => (1, 0),
+        op::LOAD | op::PUSH | code::PUSH_POOL | code::LOAD_GLOBAL | code::NEW_ARRAY | code::NEW_STRUCTURE => {
+            (0, 1)
+        }
+        op::STORE | op::POP | op::BRF | op::BRT | code::STORE_GLOBAL | code::STORE_R8 | code::STORE_R9 => {
+            (1, 0)
+        }
         op::DUP => (1, 2),
         op::SWAP => (2, 2),
         op::ROT => (3, 3),
@@ -94,7 +104,14 @@ pub(crate) fn counts(inst: Inst) -> Option<(usize, usize)> {
         op::NOT | op::LNOT | op::CONV | op::INC..=op::NEG | op::TYPEOF | op::DEREF..=op::BTOS => (1, 1),
         code::LIBRARY => {
             let function = Function::ALL[inst.arg as usize];
-            let ends = [Function::Throw, Function::Exit, Function::ThreadExit, Function::DllLoadfunc, Function::DllCallfunc, Function::DllUnload];
+            let ends = [
+                Function::Throw,
+                Function::Exit,
+                Function::ThreadExit,
+                Function::DllLoadfunc,
+                Function::DllCallfunc,
+                Function::DllUnload,
+            ];
             if ends.contains(&function) {
                 return None;
             }
@@ -172,10 +189,12 @@ pub(crate) fn classify(program: &Program, analysis: &Analysis, inst: Inst, state
         op::BRF | op::BRT if inst.arg != BAD_TARGET => {
             Act { next: Next::Branch, ..act(How::Truth(inst.op == op::BRT, top(0).ty()), 1, &[]) }
         }
-        op::BEQ..=op::BNE if inst.arg != BAD_TARGET => match comparison(inst.op - op::BEQ, top(1).ty(), top(0).ty(), true) {
-            Some(how) => Act { next: Next::Branch, ..act(how, 2, &[]) },
-            None => STOP,
-        },
+        op::BEQ..=op::BNE if inst.arg != BAD_TARGET => {
+            match comparison(inst.op - op::BEQ, top(1).ty(), top(0).ty(), true) {
+                Some(how) => Act { next: Next::Branch, ..act(how, 2, &[]) },
+                None => STOP,
+            }
+        }
         op::EQ..=op::NE if typed(2) => match comparison(inst.op - op::EQ, top(1).ty(), top(0).ty(), false) {
             Some(how) => act(how, 2, &[plain(Type::Bool)]),
             None => STOP,
@@ -218,7 +237,9 @@ pub(crate) fn classify(program: &Program, analysis: &Analysis, inst: Inst, state
                     _ => return general(2, Some(Vec::new())),
                 },
                 code::ELEMENT_GLOBAL if ty == Some(Type::Ptr) => Named::Global(inst.arg),
-                code::ELEMENT_CONSTANT if ty == Some(Type::Ptr) => Named::Constant(program.pool[inst.arg as usize]),
+                code::ELEMENT_CONSTANT if ty == Some(Type::Ptr) => {
+                    Named::Constant(program.pool[inst.arg as usize])
+                }
                 _ => return STOP,
             };
             act(How::Element(named, top(0).ty()), 2, &[])
@@ -338,7 +359,9 @@ fn call(program: &Program, analysis: &Analysis, inst: Inst, state: &State) -> Ac
         _ => None,
     };
     match unit.gives.clone().or(predicted) {
-        Some(gives) => Act { how: How::Call(callee), takes: unit.need, gives: Some(gives), next: Next::Apart },
+        Some(gives) => {
+            Act { how: How::Call(callee), takes: unit.need, gives: Some(gives), next: Next::Apart }
+        }
         None => Act { how: How::Awaits(callee), ..STOP },
     }
 }
@@ -346,8 +369,9 @@ fn call(program: &Program, analysis: &Analysis, inst: Inst, state: &State) -> Ac
 fn library(analysis: &Analysis, function: Function, stack: &[Ty]) -> Act {
     let top = |below: usize| stack[stack.len() - 1 - below];
     let takes = function.takes();
-    let runtime = |name: &'static str, gives: &[Ty]| {
-        Act { next: Next::Apart, ..act(How::Runtime(name, Vec::new(), false), takes, gives) }
+    let runtime = |name: &'static str, gives: &[Ty]| Act {
+        next: Next::Apart,
+        ..act(How::Runtime(name, Vec::new(), false), takes, gives)
     };
     let text = Ty::Array(Type::Char);
     match function {
@@ -359,7 +383,9 @@ fn library(analysis: &Analysis, function: Function, stack: &[Ty]) -> Act {
         Function::Len => runtime("text_len", &[plain(Type::I32)]),
         Function::Concat => runtime("concat", &[text]),
         Function::Alloc => match top(0) {
-            Ty::Code(ty) => runtime("alloc_cells", &[Type::from_code(ty).map_or(plain(Type::Ptr), Ty::Array)]),
+            Ty::Code(ty) => {
+                runtime("alloc_cells", &[Type::from_code(ty).map_or(plain(Type::Ptr), Ty::Array)])
+            }
             _ => runtime("alloc_cells", &[plain(Type::Ptr)]),
         },
         Function::Free => runtime("free_cells", &[]),
@@ -378,7 +404,9 @@ fn library(analysis: &Analysis, function: Function, stack: &[Ty]) -> Act {
         Function::Arg => runtime("argument", &[text]),
         Function::ThreadCreate | Function::ThreadSelf => general(takes, Some(vec![plain(Type::I64)])),
         Function::DllLoad => general(takes, Some(vec![plain(Type::Ptr)])),
-        _ if function.gives() == 0 && counts(Inst { op: code::LIBRARY, ty: 0, arg: function as u32 }).is_some() => {
+        _ if function.gives() == 0
+            && counts(Inst { op: code::LIBRARY, ty: 0, arg: function as u32 }).is_some() =>
+        {
             general(takes, Some(Vec::new()))
         }
         _ => general(takes, None),

@@ -461,7 +461,11 @@ impl<'a, 'b> Emitter<'a, 'b> {
             let ends = act.next == Next::Ends || act.how == How::General;
             let mut after = state.clone();
             let applies = ends || apply(&mut after, &act);
-            let act = if applies { act } else { Act { how: How::General, takes: 0, gives: None, next: Next::Ends } };
+            let act = if applies {
+                act
+            } else {
+                Act { how: How::General, takes: 0, gives: None, next: Next::Ends }
+            };
             state = after;
             let stops = act.next != Next::Next || act.how == How::General;
             acts.push(act);
