@@ -102,7 +102,7 @@ pub fn translate(case: &Case) -> Program {
 pub fn translated(program: &Program, case: &Case) -> Final {
     let limits = Limits { gas: Gas::MAX, guest_gas: case.budget, ..Limits::default() };
     let mut host = MockHost::new(env(0, Width::W64));
-    host.env.input = case.input.clone().into();
+    host.outside.input = case.input.clone().into();
     let function = program.verified().module().export("inspect").expect("the export");
     let invocation = Invocation { function, words: Vec::new(), refs: Vec::new() };
     let outcome = dotvm_engine::run(program, &invocation, &limits, &mut host).expect("a run");
@@ -110,12 +110,11 @@ pub fn translated(program: &Program, case: &Case) -> Final {
     let End::Return { words, refs } = &outcome.end else { panic!("{:?}", outcome.end) };
     let word = |index: usize| W512::as_limbs(&words[index])[0];
     let Ref::Bytes(memory) = &refs[0] else { panic!("memory is bytes") };
-    let events = host.transaction.expect("an open transaction").now.state.events;
     let vector = ending.fields.get("vector").map_or(String::new(), |vector| format!(" {vector}"));
     Final {
         status: format!("{}{vector}", ending.status),
         registers: std::array::from_fn(|index| word(index + 2)),
-        output: events.iter().flat_map(|event| event.data.to_vec()).collect(),
+        output: host.outside.written[0].clone(),
         executed: outcome.guest_gas_used,
         memory: memory.to_vec(),
     }

@@ -31,7 +31,7 @@ fn random_programs_run_as_under_the_oracle() {
 
 #[test]
 fn noise_runs_as_under_the_oracle() {
-    let ends = all(seeds(0..pick(300, 20_000)).map(|seed| (seed, generate::noise(seed))));
+    let ends = all(seeds(0..pick(300, 100_000)).map(|seed| (seed, generate::noise(seed))));
     println!("{ends:?}");
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use dotvm_core::builder::{CodeBuilder, Label};
-use dotvm_core::env::EnvField;
+use dotvm_core::host_call::HostCall;
 use dotvm_core::opcode::{Imm, Op, Prefix};
 
 use crate::locals::{self, SP_BIAS};
@@ -47,6 +47,9 @@ static WITH_SERVICES: LazyLock<Text> =
 static WITHOUT_SERVICES: LazyLock<Text> =
     LazyLock::new(|| parse(&[include_str!("general.dasm"), "service:\n JMP stop_unhandled\n"]));
 
+/// The host calls that the services make; their order is that of `$write` and `$read`.
+pub(crate) const HOST_CALLS: [HostCall; 2] = [HostCall::ConsoleWrite, HostCall::ConsoleRead];
+
 /// Appends the general scheme for an image of `image_len` bytes.
 pub(crate) fn emit(code: &mut CodeBuilder, entries: Entries, image_len: u64, services: bool) {
     let text = if services { &*WITH_SERVICES } else { &*WITHOUT_SERVICES };
@@ -86,7 +89,8 @@ const NUMBERS: &[(&str, u64)] = &[
     ("low", STACK_LOW - SP_BIAS),
     ("low_8", STACK_LOW - SP_BIAS + 8),
     ("low_16", STACK_LOW - SP_BIAS + 16),
-    ("input", EnvField::Input as u64),
+    ("write", 0),
+    ("read", 1),
 ];
 
 const _: () =
@@ -215,14 +219,13 @@ fn operand(word: &str) -> Operand {
 }
 
 /// Writes `[p n]` to the console.
-const WRITE: &str = "BLOAD EMIT 0\n";
+const WRITE: &str = "BLOAD PUSH 1 SYS $write\n";
 
 /// A byte of the input, or all ones at its end.
 const READ_BYTE: &str = "
-    ENV $input RDUP 0 BLEN LGET read GT JNZ read_more
+    PUSH 1 SYS $read RDUP 0 BLEN JNZ read_one
     RPOP PUSH -1 JMP read_done
-read_more:
-    LGET read BGET
-    LGET read ADDI 1 LSET read
+read_one:
+    PUSH 0 BGET
 read_done:
 ";

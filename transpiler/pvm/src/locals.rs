@@ -70,7 +70,6 @@ locals! {
     VEC "vec" "Vector.";
     EXC "exc" "Bits of FL that say exception and gpf.";
     STATUS "status" "How the run ended.";
-    READ "read" "Bytes of input read.";
 }
 
 /// How much less than SP the local `s` is: so the stack's cells below and above SP have offsets of two bytes.

@@ -34,6 +34,11 @@ pub(crate) fn module(name: &str, source_name: &str, image: &[u8], blocks: &Block
         Function { signature: 0, word_locals: locals, ref_locals: 0, window: 0, code: run },
         Function { signature: 1, word_locals: 0, ref_locals: 0, window: 0, code: inspect_function() },
     ];
+    if services {
+        module.host_calls = general::HOST_CALLS.to_vec();
+        module.capabilities = general::HOST_CALLS.iter().filter_map(|call| call.capability()).collect();
+        module.capabilities.sort();
+    }
     module.entry = Some(0);
     module.exports = vec![
         Export { name: "inspect".to_owned(), function: 1 },
