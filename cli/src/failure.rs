@@ -113,6 +113,7 @@ impl From<RuntimeError> for Failure {
             | RuntimeError::Lower(_)
             | RuntimeError::NotGranted { .. } => Exit::Input,
             RuntimeError::Argument(_) => Exit::Usage,
+            RuntimeError::Stopped => Exit::Program,
             RuntimeError::System(_) => Exit::Outside,
             RuntimeError::Db(error) => exit_of(error),
             RuntimeError::Conflict { .. }

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod commands;
+mod compare;
 pub mod docs;
 mod ended;
 pub mod exit;

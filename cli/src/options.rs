@@ -32,7 +32,8 @@ pub struct ArchOption {
     pub arch: Option<Width>,
 }
 
-fn parse_width(text: &str) -> Result<Width, String> {
+/// Reads a width.
+pub fn parse_width(text: &str) -> Result<Width, String> {
     text.parse().map_err(|error: dotvm_arch::ParseWidthError| error.to_string())
 }
 

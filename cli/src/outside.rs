@@ -78,6 +78,21 @@ impl OutsideOptions {
         Ok(console)
     }
 
+    /// All of standard input, if a file of it is named: several runs are to read the same.
+    pub fn whole_input(&self, taken: bool) -> Result<Vec<u8>, Failure> {
+        let Some(path) = self.input.stdin.as_deref() else { return Ok(Vec::new()) };
+        if path.as_os_str() == "-" && taken {
+            let sentence = "standard input is the program already: --stdin FILE reads another one";
+            return Err(Failure::new(Exit::Usage, sentence));
+        }
+        crate::input::read_file(path)
+    }
+
+    /// All arguments for args.get, those behind `--` last.
+    pub fn arguments(&self, more: &[String]) -> Vec<String> {
+        self.argv.iter().chain(more).cloned().collect()
+    }
+
     /// What the file of --stdin holds, if one is named, for programs that get their input as a whole.
     pub fn given_input(&self) -> Result<Option<Bytes>, Failure> {
         self.input.stdin.as_deref().filter(|path| path.as_os_str() != "-").map(read).transpose()

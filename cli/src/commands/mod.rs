@@ -2,6 +2,7 @@
 
 mod asm;
 mod call;
+mod compare;
 mod completions;
 mod conformance;
 mod db;
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     Deploy(deploy::Args),
     Call(call::Args),
     Resume(resume::Args),
+    Compare(compare::Args),
     Replay(replay::Args),
     VerifyReceipt(verify_receipt::Args),
     Db(db::Args),
@@ -59,6 +61,7 @@ impl Command {
             Command::Deploy(args) => args.json,
             Command::Call(args) => args.json,
             Command::Resume(args) => args.json,
+            Command::Compare(args) => args.json,
             Command::Replay(args) => args.json,
             Command::VerifyReceipt(args) => args.json,
             Command::Db(args) => args.json,
@@ -84,6 +87,7 @@ impl Command {
             Command::Deploy(args) => deploy::run(args, output),
             Command::Call(args) => call::run(args, output),
             Command::Resume(args) => resume::run(args, output),
+            Command::Compare(args) => compare::run(args, output),
             Command::Replay(args) => replay::run(args, output),
             Command::VerifyReceipt(args) => verify_receipt::run(args, output),
             Command::Db(args) => db::run(args, output),

@@ -106,7 +106,12 @@ pub(crate) fn drive<'h>(
 ) -> Result<Outcome, RuntimeError> {
     loop {
         let depth = stack.len() as u32;
-        let quantum = saver.as_ref().map_or(u64::MAX, |saver| saver.left());
+        let watch = if saver.is_none() { calls.options.watch.as_ref() } else { None };
+        let quantum = match &saver {
+            Some(saver) => saver.left(),
+            None if watch.is_some() => 0,
+            None => u64::MAX,
+        };
         let running = stack.last_mut().expect("the loop ends with the first instance");
         let gas_before = running.instance.gas_left();
         let step = running.instance.resume(host, quantum).map_err(refuse)?;
@@ -120,7 +125,11 @@ pub(crate) fn drive<'h>(
                 match &mut saver {
                     Some(saver) if host.is_before_commit() => saver.grant(host, stack)?,
                     Some(saver) => saver.checkpoint(host, stack, MachineStatus::Running)?,
-                    None => {}
+                    None => {
+                        if watch.is_some_and(|watch| !watch.look(&running.instance)) {
+                            return Err(RuntimeError::Stopped);
+                        }
+                    }
                 }
                 continue;
             }

@@ -84,6 +84,9 @@ pub enum RuntimeError {
     /// again: nothing of it is kept.
     #[error("{0}; the program had read or written outside, so it was not repeated")]
     OutsideConflict(DbError),
+    /// Who watched the run has stopped it.
+    #[error("the run was stopped by what watched it")]
+    Stopped,
     /// No machine has the number.
     #[error(
         "there is no machine {id}: it was never kept here, or its run has ended and the result was fetched"

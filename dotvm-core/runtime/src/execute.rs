@@ -20,6 +20,7 @@ use crate::error::RuntimeError;
 use crate::host::{Event, TxHost};
 use crate::program::Program;
 use crate::system::Outside;
+use crate::watch::Watch;
 
 /// What the host gives to an execution.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct Options {
     pub durability: Durability,
     /// How often an execution is begun again when other transactions changed what it has read.
     pub retries: u32,
+    /// Who looks at the run; not at one that is kept.
+    pub watch: Option<Watch>,
 }
 
 impl Default for Options {
@@ -54,6 +57,7 @@ impl Default for Options {
             signers: None,
             durability: Durability::Sync,
             retries: 10,
+            watch: None,
         }
     }
 }

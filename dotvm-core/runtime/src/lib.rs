@@ -24,6 +24,9 @@ mod recording;
 mod scratch;
 pub mod show;
 pub mod system;
+mod watch;
+
+pub use dotvm_engine::{FrameView, Instance};
 
 pub use contracts::{Change, Deployed, Runtime};
 pub use durable::{
@@ -36,3 +39,4 @@ pub use open_tx::{MAX_EVENT_BYTES, MAX_PENDING_BYTES, MAX_SAVEPOINTS, MAX_SCRATC
 pub use program::Program;
 pub use recording::{OutsideCall, Recorder, Replay};
 pub use system::{Outside, Stream, System, SystemError};
+pub use watch::Watch;
