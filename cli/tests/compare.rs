@@ -40,7 +40,8 @@ fn factorial(n: u32) -> String {
 
 /// The greatest n whose factorial fits into a word.
 fn greatest(bits: u64) -> u32 {
-    let fits = |n: u32| (1..=n).map(num_bigint::BigUint::from).product::<num_bigint::BigUint>().bits() <= bits;
+    let fits =
+        |n: u32| (1..=n).map(num_bigint::BigUint::from).product::<num_bigint::BigUint>().bits() <= bits;
     (0..).take_while(|n| fits(*n)).last().unwrap()
 }
 
@@ -104,7 +105,8 @@ fn the_least_argument_that_does_not_fit_is_found() {
         }
     }
     // Half of a number is the same wherever the number fits.
-    let args = ["compare", "factorial.dasm", "--fn", "half", "--find-divergence", "--arch", "32,64", "--json"];
+    let args =
+        ["compare", "factorial.dasm", "--fn", "half", "--find-divergence", "--arch", "32,64", "--json"];
     let report = place.json(0, &args);
     let found = &rows(&report, "divergence")[0];
     assert_eq!(found["argument"], Value::Null);

@@ -126,7 +126,13 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     let setting = Setting {
         options: args.execution.runtime()?,
         stdin: args.execution.outside.whole_input(taken)?,
-        argv: args.execution.outside.arguments(&args.program_arguments).into_iter().map(String::into_bytes).collect(),
+        argv: args
+            .execution
+            .outside
+            .arguments(&args.program_arguments)
+            .into_iter()
+            .map(String::into_bytes)
+            .collect(),
     };
     let source = SourceFile::read(&args.file)?;
     let subjects = widths
@@ -153,16 +159,16 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
         let runs = u64::from(args.runs) * subjects.len() as u64 * range.values().count() as u64;
         let mut progress = Progress::new("running", "runs", Some(runs), output);
         let done = || progress.advance(1);
-        let points =
-            sweep::sweep(&subjects, range, &args.arguments, &setting, args.runs as usize, done)?;
+        let points = sweep::sweep(&subjects, range, &args.arguments, &setting, args.runs as usize, done)?;
         let shown = show_sweep(range, &points)?;
         report.sweep = Some(points);
         shown
     } else {
         let runs = (u64::from(args.runs) + 1) * subjects.len() as u64;
         let mut progress = Progress::new("running", "runs", Some(runs), output);
-        let mut rows =
-            measure::measure(&subjects, &args.arguments, &setting, args.runs as usize, || progress.advance(1))?;
+        let mut rows = measure::measure(&subjects, &args.arguments, &setting, args.runs as usize, || {
+            progress.advance(1)
+        })?;
         for (row, subject) in rows.iter_mut().zip(&subjects).filter(|(row, _)| !row.agrees) {
             row.parting = lockstep::parting(subject, widest, &args.arguments, &setting)?;
         }

@@ -92,7 +92,8 @@ impl Comparison {
     }
 
     fn name(&self, moment: &Moment, at: usize) -> String {
-        let names = self.module.debug.as_ref().and_then(|debug| debug.functions.get(moment.function as usize));
+        let names =
+            self.module.debug.as_ref().and_then(|debug| debug.functions.get(moment.function as usize));
         if at >= moment.locals {
             return format!("stack slot {}", at - moment.locals);
         }

@@ -90,7 +90,8 @@ pub fn measure(
         }
     }
     let ends: Vec<Ran> = ends.into_iter().flatten().collect();
-    let Some((widest, last)) = subjects.iter().zip(&ends).max_by_key(|(subject, _)| subject.width.bits()) else {
+    let Some((widest, last)) = subjects.iter().zip(&ends).max_by_key(|(subject, _)| subject.width.bits())
+    else {
         return Ok(Vec::new());
     };
     let mut rows = Vec::new();

@@ -31,7 +31,10 @@ pub struct Found {
 /// What one argument comes to.
 enum Try {
     Alike,
-    Differs { here: String, there: String },
+    Differs {
+        here: String,
+        there: String,
+    },
     /// It takes more gas than a try is given.
     TooLong,
 }

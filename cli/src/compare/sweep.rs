@@ -31,8 +31,12 @@ pub fn parse_range(text: &str) -> Result<Range, String> {
     let (first, rest) = range.split_once("..").ok_or_else(broken)?;
     let (last, step) = rest.split_once(':').unwrap_or((rest, "1"));
     let number = |text: &str| parse_word(text, Width::W512).map_err(|error| error.to_string());
-    let range =
-        Range { argument: argument.to_owned(), first: number(first)?, last: number(last)?, step: number(step)? };
+    let range = Range {
+        argument: argument.to_owned(),
+        first: number(first)?,
+        last: number(last)?,
+        step: number(step)?,
+    };
     if range.step == W512::ZERO || range.first > range.last {
         return Err("a range goes up, in steps of at least 1".to_owned());
     }
@@ -91,7 +95,8 @@ pub fn sweep(
         let mut cells = Vec::new();
         for subject in subjects {
             if subject.width.bits() < 512 && value >> subject.width.bits() as usize != W512::ZERO {
-                let sentence = format!("{value} is no word of {} bits: --arch leaves widths out", subject.width);
+                let sentence =
+                    format!("{value} is no word of {} bits: --arch leaves widths out", subject.width);
                 return Err(Failure::new(Exit::Usage, sentence));
             }
             let mut least = f64::INFINITY;
