@@ -97,7 +97,7 @@ impl IndexSpec {
     ///
     /// # Errors
     /// [`QueryError::Invalid`]: no column or more than [`MAX_COLUMNS`], a column twice, two columns
-    /// over elements, a column over a whole document.
+    /// over elements, a column over a whole document or an element of one.
     pub fn new(columns: Vec<IndexPath>, unique: bool) -> Result<IndexSpec, QueryError> {
         let fail = |problem: String| Err(QueryError::Invalid(problem));
         if columns.is_empty() || columns.len() > MAX_COLUMNS {
@@ -112,6 +112,14 @@ impl IndexSpec {
         }
         if columns.iter().any(|column| matches!(column, IndexPath::Value(path) if path.steps().is_empty())) {
             return fail("an index is over fields of documents, not over whole documents".to_owned());
+        }
+        // What the text form can say.
+        let begins_with_place = |column: &IndexPath| {
+            let (IndexPath::Value(path) | IndexPath::Elements { array: path, .. }) = column;
+            !matches!(path.steps().first(), Some(Step::Field(_)))
+        };
+        if columns.iter().any(begins_with_place) {
+            return fail("a path of an index begins with a field".to_owned());
         }
         Ok(IndexSpec { columns, unique })
     }

@@ -1,7 +1,7 @@
 //! What the language is and what it refuses, its printed and its compiled form.
 
 use dotdb_query::query::MAX_FILTER_DEPTH;
-use dotdb_query::{Query, QueryError};
+use dotdb_query::{IndexSpec, Query, QueryError};
 use proptest::prelude::*;
 
 fn refused(text: &str) -> String {
@@ -317,6 +317,18 @@ proptest! {
         }
         let _ = dotdb_query::Token::from_bytes(&bytes);
         let _ = dotdb_query::Schema::from_bytes(&bytes);
-        let _ = dotdb_query::IndexSpec::from_bytes(&bytes);
+        let _ = IndexSpec::from_bytes(&bytes);
+    }
+}
+
+/// Found by fuzzing: `[97]` and `[*]` are no columns that a text can name.
+#[test]
+fn a_compiled_index_has_a_text_form() {
+    let index = |column: &[u8]| IndexSpec::from_bytes(&[&[0x82, 0xf4, 0x81][..], column].concat());
+    let named = index(&[0x81, 0x61, b'a']).unwrap();
+    assert_eq!(IndexSpec::parse(&named.to_string()), Ok(named));
+    for column in [&[0x81, 0x18, 0x61][..], &[0x81, 0xf6], &[0x82, 0x00, 0xf6]] {
+        let error = index(column).unwrap_err().to_string();
+        assert!(error.ends_with("a path of an index begins with a field"), "{error}");
     }
 }
