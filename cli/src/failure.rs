@@ -120,6 +120,8 @@ impl From<RuntimeError> for Failure {
             | RuntimeError::LateConflict(_)
             | RuntimeError::OutsideConflict(_) => Exit::Conflict,
             RuntimeError::UnknownContract { .. }
+            | RuntimeError::UnknownMachine { .. }
+            | RuntimeError::Machine { .. }
             | RuntimeError::StoredCode { .. }
             | RuntimeError::NameTaken { .. }
             | RuntimeError::UnknownMachine { .. }
