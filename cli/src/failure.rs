@@ -120,8 +120,6 @@ impl From<RuntimeError> for Failure {
             | RuntimeError::LateConflict(_)
             | RuntimeError::OutsideConflict(_) => Exit::Conflict,
             RuntimeError::UnknownContract { .. }
-            | RuntimeError::UnknownMachine { .. }
-            | RuntimeError::Machine { .. }
             | RuntimeError::StoredCode { .. }
             | RuntimeError::NameTaken { .. }
             | RuntimeError::UnknownMachine { .. }
