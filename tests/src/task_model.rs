@@ -152,6 +152,7 @@ fn in_steps(
             }
             Step::Quantum => {}
             Step::Calls(request) => panic!("{request:?}"),
+            Step::Formula => panic!("scripts have no formulas"),
         }
     };
     let outcome = Outcome { end, gas_used: given - instance.gas_left(), guest_gas_used: 0 };

@@ -70,6 +70,7 @@ fn in_instances(
         instance = again;
         match step {
             Step::OutOfGas(trap) => break End::Trap(trap),
+            Step::Formula => panic!("nothing asked for formulas"),
             Step::Calls(request) => match host.call(&request) {
                 Ok(answer) => instance.answer(answer),
                 Err(HostError::Trap(kind, detail)) => instance.refuse(kind, detail),

@@ -40,6 +40,7 @@ fn in_steps(
             Step::Ended(end) => break end,
             Step::OutOfGas(trap) => break End::Trap(trap),
             Step::Quantum => {}
+            Step::Formula => panic!("nothing asked for formulas"),
             Step::Calls(request) => match host.call(&request) {
                 Ok(answer) => instance.answer(answer),
                 Err(HostError::Trap(kind, detail)) => instance.refuse(kind, detail),

@@ -88,7 +88,7 @@ impl Suite {
             }
             suite.programs.sort();
         }
-        if suite.len() == 0 {
+        if suite.is_empty() {
             return Err(format!("{} holds no cases of Nock: no {VECTORS}, no {PROGRAMS}", folder.display()));
         }
         Ok(suite)
@@ -191,7 +191,7 @@ fn formula(case: &Value, bounds: &Bounds) -> Result<Vec<String>, String> {
 fn from_hex(text: &str) -> Result<Bytes, String> {
     let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return Err("a jam has an odd number of hexadecimal digits".to_owned());
     }
     digits
