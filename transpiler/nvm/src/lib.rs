@@ -7,12 +7,15 @@
 //! choice between the two is about speed only.
 
 mod asm;
+mod cells;
 mod diagnostics;
 mod direct;
 mod ending;
 mod explain;
+mod flow;
 mod machine;
 mod opcode;
+mod operations;
 mod runtime;
 mod shape;
 mod text;
