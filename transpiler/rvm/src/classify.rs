@@ -67,7 +67,8 @@ pub(crate) enum Named {
 /// Where control goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    Next,
+    /// On with the next.
+    On,
     /// On with the next, which begins a block.
     Apart,
     Jump,
@@ -122,7 +123,7 @@ pub(crate) fn counts(inst: Inst) -> Option<(usize, usize)> {
 }
 
 fn act(how: How, takes: usize, gives: &[Ty]) -> Act {
-    Act { how, takes, gives: Some(gives.to_vec()), next: Next::Next }
+    Act { how, takes, gives: Some(gives.to_vec()), next: Next::On }
 }
 
 fn plain(ty: Type) -> Ty {
@@ -174,7 +175,7 @@ pub(crate) fn classify(program: &Program, analysis: &Analysis, inst: Inst, state
         code::STORE_R9 if top(0).ty().is_integer() => {
             // It becomes an i64, whose payload is the same.
             let mut act = act(How::StoreSlot(9), 1, &[]);
-            act.next = Next::Next;
+            act.next = Next::On;
             if top(0).ty() == Type::I64 { act } else { general(1, None) }
         }
         code::STORE_R8 if top(0).ty() == Type::I64 || top(0).ty() == Type::I32 => act(How::StoreR8, 1, &[]),

@@ -364,7 +364,7 @@ impl<'a, 'b> Emitter<'a, 'b> {
                 {
                     chosen[index] = true;
                 }
-                if act.next != Next::Next || !apply(&mut state, &act) {
+                if act.next != Next::On || !apply(&mut state, &act) {
                     break;
                 }
                 at += 1;
@@ -467,7 +467,7 @@ impl<'a, 'b> Emitter<'a, 'b> {
                 Act { how: How::General, takes: 0, gives: None, next: Next::Ends }
             };
             state = after;
-            let stops = act.next != Next::Next || act.how == How::General;
+            let stops = act.next != Next::On || act.how == How::General;
             acts.push(act);
             at += 1;
             if stops || self.blocks.contains_key(&at) {

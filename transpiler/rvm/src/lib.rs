@@ -3,12 +3,15 @@
 //!
 //! A program and the libraries that it names are linked to one sequence of instructions. A runtime library in bytecode
 //! carries them out one by one as the reference says: the general scheme, which keeps every value with its type in memory.
+//! Where heights and types are known there is direct code, in which values are plain words; it goes back to the general scheme
+//! wherever something is not as assumed. So the choice between the two is about speed only.
 
 mod analysis;
 mod asm;
 mod bytes;
 mod classify;
 mod direct;
+mod explain;
 pub mod generator;
 mod isa;
 mod lexer;
@@ -30,6 +33,28 @@ use serde_json::Value;
 
 use crate::program::Program;
 pub use crate::types::{Constant, Type};
+
+/// Names of the error codes.
+const ERRORS: [&str; 18] = [
+    "no error",
+    "stack overflow",
+    "stack underflow",
+    "invalid opcode",
+    "invalid memory address",
+    "invalid memory access",
+    "memory allocation failed",
+    "thread creation failed",
+    "thread join failed",
+    "thread detach failed",
+    "thread cancellation failed",
+    "thread exit failed",
+    "exception thrown",
+    "exception handler not found",
+    "exception handler failed",
+    "division by zero",
+    "type mismatch",
+    "conversion failed",
+];
 
 /// The frontend.
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,6 +122,10 @@ impl Frontend for Rvm {
                 let mut ending = Ending::new("error");
                 ending.exit_code = Some((words[1] as i64).into());
                 ending.fields.insert("error".to_owned(), (words[1] as i64).into());
+                let name = usize::try_from(words[1]).ok().and_then(|code| ERRORS.get(code));
+                ending.fields.insert("error_name".to_owned(), name.copied().unwrap_or("unknown").into());
+                let inst = words[3];
+                ending.fields.insert("instruction".to_owned(), inst.into());
                 ending
             }
             2 => Ending::new("limit"),
@@ -147,7 +176,7 @@ impl Parsed for Linked<'_> {
     }
 
     fn explain(&self, _options: &Options) -> Result<Explanation, FrontendError> {
-        Ok(Explanation::default())
+        Ok(explain::program(&self.program))
     }
 
     fn image(&self) -> Option<&[u8]> {

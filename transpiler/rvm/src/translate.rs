@@ -18,8 +18,8 @@ use crate::library::Function as System;
 use crate::program::{FIRST_LOCAL, Program, Shape, code};
 use crate::runtime::{RUNTIME, Runtime};
 
-/// Words that a run answers: status, exit code or error, whether the exit code is unsigned, error r9.
-pub(crate) const ANSWERS: u16 = 3;
+/// Words that a run answers: status, exit code or error, whether the exit code is unsigned, number of the instruction.
+pub(crate) const ANSWERS: u16 = 4;
 
 /// Bytes for texts in the making and for input.
 const SCRATCH_BYTES: u64 = 8_192;
@@ -358,7 +358,7 @@ fn run_function(runtime: &Runtime) -> Vec<u8> {
         code.op(Op::Sub, &[]);
     }
     code.op(Op::Meterd, &[]);
-    for name in ["status", "exit_code", "exit_unsigned"] {
+    for name in ["status", "exit_code", "exit_unsigned", "ip"] {
         code.op(Op::Gget, &[runtime.global(name)]);
     }
     code.op(Op::Call, &[runtime.function("final_stack").into()]);
