@@ -193,7 +193,8 @@ impl FunctionGenerator<'_> {
         match op {
             // In a range with handlers what is below it is not to be touched.
             Op::Tcall | Op::Tnock | Op::Ret if self.tries > 0 => false,
-            Op::Nock | Op::Tnock => self.guarded(64, |this| this.formula(op)),
+            Op::Nock => self.guarded(64, |this| this.formula(op)),
+            Op::Tnock => self.guarded(2, |this| this.formula(op)),
             Op::Trap | Op::Throw | Op::Halt | Op::Ret => self.leave_early(op),
             Op::Tcall => self.guarded(64, |this| this.tail_call()),
             Op::Jmp | Op::Jz => self.if_else(),

@@ -4,6 +4,8 @@
 //! Evaluation keeps its own stack of what is to be done, so that deep formulas and long recursions need no more of the
 //! host's.
 
+use std::collections::HashSet;
+
 use num_bigint::BigUint;
 
 /// A noun: its number in an [`Arena`].
@@ -95,7 +97,11 @@ impl Arena {
     /// `=[a b]`
     pub fn equal(&self, a: Noun, b: Noun) -> bool {
         let mut pairs = vec![(a, b)];
+        let mut seen = HashSet::new();
         while let Some((a, b)) = pairs.pop() {
+            if !seen.insert((a, b)) {
+                continue;
+            }
             match (&self.nodes[a as usize], &self.nodes[b as usize]) {
                 _ if a == b => {}
                 (Node::Atom(a), Node::Atom(b)) if a == b => {}
