@@ -28,7 +28,8 @@ fn vectors_and_programs_come_out_as_expected() {
     let kinds = ["formula", "jam", "cue"].map(|kind| format!("nock/{kind} "));
     let short = suite.programs().filter(|name| !LONG.iter().any(|long| name.contains(long)));
     let names: Vec<String> = kinds.into_iter().chain(short).collect();
-    let verdicts: Vec<_> = names.iter().flat_map(|name| suite.run(name, &Bounds::default())).collect();
+    let bounds = Bounds::default();
+    let verdicts: Vec<_> = names.iter().flat_map(|name| suite.run(name, &bounds)).collect();
     let failed: Vec<String> =
         verdicts.iter().filter(|verdict| !verdict.passed()).map(|v| v.to_string()).collect();
     assert!(failed.is_empty(), "{} of {} failed\n{}", failed.len(), verdicts.len(), failed.join("\n"));
