@@ -151,8 +151,7 @@ fn in_steps(
                 instance.set_gas(instance.gas_left() + more);
             }
             Step::Quantum => {}
-            Step::Calls(request) => panic!("{request:?}"),
-            Step::Formula => panic!("scripts have no formulas"),
+            step => panic!("{step:?}"),
         }
     };
     let outcome = Outcome { end, gas_used: given - instance.gas_left(), guest_gas_used: 0 };

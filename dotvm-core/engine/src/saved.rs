@@ -193,6 +193,9 @@ fn save_execution<W: Word>(
         .map_err(|problem| format!("the engine is in a state that cannot be: {problem}"))?;
     save_words(&words[..extent.words], to);
     save_references(&refs[..extent.refs], to);
+    // What the stacks have reached counts beside those of other tasks.
+    to.count(words.len());
+    to.count(refs.len());
     to.count(dropped.iter().count());
     dropped.iter().for_each(|capability| to.byte(capability as u8));
     Ok(())
@@ -227,10 +230,16 @@ fn restore_execution<W: Word>(
         Ok(extent) => extent,
         Err(problem) => return from.damage(problem),
     };
-    let words = restore_words::<W>(from)?;
+    let mut words = restore_words::<W>(from)?;
     from.require(words.len() == extent.words, "the word stack has not the size of its frames")?;
-    let refs = restore_references(heap, from)?;
+    let mut refs = restore_references(heap, from)?;
     from.require(refs.len() == extent.refs, "the reference stack has not the size of its frames")?;
+    let reached: [usize; 2] = [from.small()?, from.small()?];
+    let can_be = (words.len()..=words.len().max(limits.stack_words as usize)).contains(&reached[0])
+        && (refs.len()..=refs.len().max(limits.stack_refs as usize)).contains(&reached[1]);
+    from.require(can_be, "the stacks have not reached as far as they are said to have")?;
+    words.resize(reached[0], W::ZERO);
+    refs.resize_with(reached[1], Reference::default);
     let mut dropped = CapabilitySet::NONE;
     for _ in 0..from.count(1)? {
         match Capability::from_code(from.byte()?) {
