@@ -341,7 +341,7 @@ fn damaged_machines_are_told() {
             bad[at] ^= 0x40;
             place.write("state.db", &original);
             {
-                let store = dotdb_redb::RedbStore::open(&place.path("state.db")).unwrap();
+                let store = dotdb_redb::RedbStore::open(place.path("state.db")).unwrap();
                 let mut batch = dotdb_store::Batch::new();
                 batch.put(key.clone(), bad);
                 dotdb_store::Store::apply(&store, &batch, dotdb_store::Durability::Sync).unwrap();

@@ -165,8 +165,6 @@ fn frames_of_every_kind_go_on() {
     for width in Width::ALL {
         let options = dotvm_asm::Options { width: Some(width), ..Default::default() };
         let source = DEEP.replace("LGET n PUSH 8 MOD ALLOC LGET n STORE8 0", "PUSH 8 LGET n STORE8 0");
-        let source = source
-            .replace("LGET n PUSH 3 PUSH 1 CALLI binary table", "LGET n PUSH 3 PUSH 1 CALLI binary table");
         let module = match dotvm_asm::assemble(&source, &options) {
             Ok(assembled) => assembled.module,
             Err(error) => panic!("{error:?}"),
