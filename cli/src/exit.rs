@@ -7,7 +7,16 @@ macro_rules! exits {
         /// How the process ends.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Exit {
-            $(#[doc = concat!($meaning, ".")] $variant = $code,)*
+            $(#[doc = concat!($meaning, ".")] $variant,)*
+            /// What a program of another machine says itself.
+            Guest(u8),
+        }
+
+        impl Exit {
+            /// The number.
+            pub fn code(self) -> u8 {
+                match self { $(Exit::$variant => $code,)* Exit::Guest(code) => code }
+            }
         }
 
         /// Every exit code with its meaning, as `--help` and `docs/cli.md` list them.
@@ -31,6 +40,6 @@ exits! {
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit as u8)
+        ExitCode::from(exit.code())
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use dotvm_arch::W512;
+use dotvm_core::capability::{Capability, CapabilitySet};
 use dotvm_core::container;
 use dotvm_core::gas::Gas;
 use dotvm_core::limits::Limits;
@@ -66,8 +67,8 @@ pub fn frontend() -> impl TypedValueParser<Value = &'static dyn Frontend> {
         .try_map(|name| by_name(&name).ok_or_else(|| format!("there is no frontend for {name}")))
 }
 
-/// Files beside the program.
-struct Folder<'a>(&'a Path);
+/// Files beside the program, in its folder.
+pub struct Folder<'a>(pub &'a Path);
 
 impl Neighbours for Folder<'_> {
     fn read(&self, name: &str) -> Option<Vec<u8>> {
@@ -89,8 +90,8 @@ pub struct Guest {
 
 impl GuestOptions {
     /// Reads and translates a file if it is a program of another machine: because an option says so, or its name or its
-    /// contents do.
-    pub fn read(&self, path: &Path, explain: bool) -> Result<Option<Guest>, Failure> {
+    /// contents do. What the host does not grant the program is told.
+    pub fn read(&self, path: &Path, explain: bool, granted: CapabilitySet) -> Result<Option<Guest>, Failure> {
         let extension = path.extension().and_then(|extension| extension.to_str());
         if self.from.is_none() && (path == Path::new("-") || matches!(extension, Some("dasm" | "dotvm"))) {
             return Ok(None);
@@ -113,7 +114,12 @@ impl GuestOptions {
                 None => return Ok(None),
             },
         };
-        let options = Options { abi: self.abi.clone(), services: !self.no_services, ..Options::default() };
+        let options = Options {
+            abi: self.abi.clone(),
+            services: !self.no_services,
+            denied: all_but(granted),
+            ..Options::default()
+        };
         let refused = |error: FrontendError| Failure::new(Exit::Input, format!("{name} is refused: {error}"));
         let parsed = frontend.parse(&source).map_err(refused)?;
         let translation = parsed.translate(&options).map_err(refused)?;
@@ -141,7 +147,7 @@ impl Executor for InMemory {
     fn execute(&mut self, translation: &Translation, inputs: &Inputs) -> Result<Ran, String> {
         let runtime = Runtime::new(store::in_memory().map_err(|failure| failure.sentence)?);
         let mut options = RuntimeOptions::default();
-        options.limits = Limits { gas: Gas::MAX, ..options.limits };
+        options.limits = Limits { gas: Gas::MAX, memory_pages: GUEST_PAGES, ..options.limits };
         options.files =
             inputs.files.iter().map(|(path, bytes)| (path.clone().into(), bytes.clone().into())).collect();
         let console = Arc::new(Mutex::new(Console::given(inputs.stdin.clone(), &inputs.args)));
@@ -151,6 +157,14 @@ impl Executor for InMemory {
         add_streams(&mut ran, console.lock().unwrap_or_else(PoisonError::into_inner).collected());
         Ok(ran)
     }
+}
+
+/// Most pages of memory in a run of samples: 1 GiB, so that what a source machine allows is there.
+const GUEST_PAGES: u64 = 1 << 14;
+
+/// The capabilities that are not granted.
+pub fn all_but(granted: CapabilitySet) -> CapabilitySet {
+    Capability::ALL.iter().copied().filter(|capability| !granted.contains(*capability)).collect()
 }
 
 /// Adds what a program wrote to the console to what it recorded.
@@ -198,8 +212,8 @@ pub fn print(guest: &Guest, ran: &Ran, json: bool, output: &Output) -> Result<Ex
     let Guest { frontend, translation, .. } = guest;
     let ending = frontend.ending(&ran.outcome).map_err(|error| Failure::new(Exit::Program, error))?;
     let is_success = match ending.status.as_str() {
-        "end" | "halt" => true,
-        "exit" => ending.exit_code.as_ref().and_then(Value::as_u64) == Some(0),
+        "end" => true,
+        "halt" | "exit" => ending.exit_code.as_ref().and_then(Value::as_u64) == Some(0),
         _ => false,
     };
     if json {

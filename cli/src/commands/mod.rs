@@ -15,6 +15,7 @@ mod nock;
 mod replay;
 mod resume;
 mod run;
+mod rvm;
 mod seal;
 mod transpile;
 mod verify;
@@ -45,6 +46,7 @@ pub(crate) enum Command {
     Keygen(keygen::Args),
     Isa(isa::Args),
     Transpile(transpile::Args),
+    Rvm(rvm::Args),
     Decode(decode::Args),
     Conformance(conformance::Args),
     Nock(nock::Args),
@@ -70,6 +72,7 @@ impl Command {
             Command::Keygen(args) => args.json,
             Command::Isa(args) => args.json,
             Command::Transpile(args) => args.json,
+            Command::Rvm(_) => false,
             Command::Decode(args) => args.json,
             Command::Conformance(args) => args.json,
             Command::Nock(args) => args.json,
@@ -96,6 +99,7 @@ impl Command {
             Command::Keygen(args) => keygen::run(args, output),
             Command::Isa(args) => isa::run(args, output),
             Command::Transpile(args) => transpile::run(args, output),
+            Command::Rvm(args) => rvm::run(args, output),
             Command::Decode(args) => decode::run(args, output),
             Command::Conformance(args) => conformance::run(args, output),
             Command::Nock(args) => nock::run(args, output),

@@ -93,7 +93,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     let taken = args.file.as_os_str() == "-";
     let mut prepared = Prepared::new(&args.execution, &args.program_arguments, args.json, taken)?;
     prepared.options.signers = args.trust.signers()?;
-    if let Some(guest) = args.guest.read(&args.file, false)? {
+    if let Some(guest) = args.guest.read(&args.file, false, prepared.options.granted)? {
         // No image of another machine is signed.
         args.trust.check(&args.file, None)?;
         return run_guest(args, &guest, &prepared, output);

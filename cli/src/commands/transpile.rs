@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{ValueEnum, ValueHint};
+use dotvm_core::capability::CapabilitySet;
 use dotvm_core::verify::verify;
 use serde::Serialize;
 
@@ -71,7 +72,7 @@ struct SpanReport<'a> {
 }
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
-    let Some(guest) = args.guest.read(&args.file, args.explain)? else {
+    let Some(guest) = args.guest.read(&args.file, args.explain, CapabilitySet::all())? else {
         let sentence = format!("nothing tells what machine {} is for: --from does", args.file.display());
         return Err(Failure::new(Exit::Usage, sentence));
     };
