@@ -93,11 +93,6 @@ impl<'a> Prepared<'a> {
         self.outside.lock().unwrap_or_else(PoisonError::into_inner).inner().collected()
     }
 
-    /// What a run wrote to the two streams, where that is kept for the answer.
-    pub fn collected(&self) -> Option<[Vec<u8>; 2]> {
-        self.outside.lock().unwrap_or_else(PoisonError::into_inner).inner().collected()
-    }
-
     /// Shows the run, carries files out, writes it down.
     pub fn finish(&self, run: &Finished<'_>, runtime: &Runtime, output: &Output) -> Result<Exit, Failure> {
         let Finished { program, source, module, contract, invocation, execution, machine } = *run;

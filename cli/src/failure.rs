@@ -111,9 +111,7 @@ impl From<RuntimeError> for Failure {
             | RuntimeError::Untrusted { .. }
             | RuntimeError::Verify(_)
             | RuntimeError::Lower(_)
-            | RuntimeError::NotGranted { .. }
-            | RuntimeError::UnknownMachine { .. }
-            | RuntimeError::Machine { .. } => Exit::Input,
+            | RuntimeError::NotGranted { .. } => Exit::Input,
             RuntimeError::Argument(_) => Exit::Usage,
             RuntimeError::Stopped => Exit::Program,
             RuntimeError::System(_) => Exit::Outside,

@@ -30,6 +30,9 @@ pub fn run(bytes: &[u8]) -> Option<bool> {
             return None;
         }
     }
+    if instance.unsaved().is_some() {
+        return None;
+    }
     let (mut control, mut heap) = (Writer::new(), Writer::new());
     instance.save(&mut control, &mut heap).expect("it stands between two steps");
     let (mut control, mut heap) = (control.into_bytes(), heap.into_bytes());
@@ -45,7 +48,8 @@ pub fn run(bytes: &[u8]) -> Option<bool> {
     instance.set_gas(GAS.min(instance.gas_left()));
     instance.frames();
     let mut host = MockHost::new(Env::default());
-    if matches!(instance.resume(&mut host, u64::MAX), Ok(Step::OutOfGas(_))) {
+    let stopped = matches!(instance.resume(&mut host, u64::MAX), Ok(Step::OutOfGas(_)));
+    if stopped && instance.unsaved().is_none() {
         instance.save(&mut Writer::new(), &mut Writer::new()).expect("it stands between two steps");
     }
     Some(true)
