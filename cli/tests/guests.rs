@@ -56,9 +56,9 @@ fn a_program_becomes_a_module() {
     let report = place.json(0, &["transpile", "loop.pvm", "--json"]);
     assert_eq!((&report["machine"], &report["source_bytes"]), (&json!("pvm"), &json!(LOOP.len())));
     assert!(place.ok(&["verify", "loop.dotvm"]).contains("run"));
-    // Status 0 and vector 0; A is 55 and B is 0; the program's budget is the guest meter.
+    // It writes 55; then status 0 and vector 0; A is 55 and B is 0; the program's budget is the guest meter.
     let words = place.ok(&["run", "loop.dotvm", "--guest-gas", "1000", "-q"]);
-    assert_eq!(words.lines().take(4).collect::<Vec<_>>(), ["0", "0", "55", "0"]);
+    assert_eq!(words.lines().take(4).collect::<Vec<_>>(), ["550", "0", "55", "0"]);
     place.ok(&["transpile", "loop.pvm", "--emit", "dasm", "-o", "loop.dasm"]);
     place.ok(&["asm", "loop.dasm", "-o", "again.dotvm"]);
     assert_eq!(place.read("again.dotvm"), place.read("loop.dotvm"));
@@ -115,7 +115,7 @@ fn what_is_wrong_is_said() {
     place.fails(2, &["transpile", "bank.dasm"], &["nothing tells what machine"]);
     place.fails(2, &["run", "loop.pvm", "--fn", "main"], &["no functions"]);
     place.fails(3, &["run", "none.pvm"], &["there is no file"]);
-    place.fails(3, &["conformance", "nowhere"], &["cannot be read"]);
+    place.fails(3, &["conformance", "nowhere"], &["there is no file nowhere"]);
     place.write("expected.json", "{");
     place.fails(3, &["conformance", "."], &["it is no JSON"]);
 }
