@@ -27,7 +27,7 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     Build(BuildArgs),
     Check(CheckArgs),
 }
