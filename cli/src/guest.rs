@@ -228,7 +228,12 @@ pub fn print(guest: &Guest, ran: &Ran, json: bool, output: &Output) -> Result<Ex
             output.complain(&sentence)
         }
         for (name, value) in &ending.fields {
-            output.remark(&format!("{name} {}", plain(value)));
+            let value = plain(value);
+            if value.is_empty() {
+                continue;
+            }
+            let hint = if name == "denials" { ": --cap grants what was asked for" } else { "" };
+            output.remark(&format!("{name} {value}{hint}"));
         }
         output.remark(&format!("gas {}", ran.outcome.gas_used));
         output.remark(&format!("instructions {}", ran.outcome.guest_gas_used));
