@@ -161,7 +161,10 @@ fn a_program_of_nvm_has_arguments_files_and_capabilities() {
     let report = place.json(1, &["run", "echo.asm", "--json", "--audit", "audit.log", "--", "hi"]);
     assert_eq!((&report["denials"], &report["files"]), (&json!(3), &json!({})));
     let told = place.run(&["run", "echo.asm", "--", "hi"]).stderr;
-    assert!(told.contains("denials 3: --cap grants what was asked for") && !told.contains("breaks"), "{told}");
+    assert!(
+        told.contains("denials 3: --cap grants what was asked for") && !told.contains("breaks"),
+        "{told}"
+    );
     let log = String::from_utf8(place.read("audit.log")).unwrap();
     let denied: Vec<&str> = log.lines().filter(|line| line.contains("\"right_denied\"")).collect();
     assert_eq!(denied.len(), 3, "{log}");

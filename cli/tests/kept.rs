@@ -163,7 +163,12 @@ fn killed_runs_end_as_if_nothing_had_happened() {
     let expected = undisturbed();
     let rounds = dotvm_test_modes::pick(6, 200);
     let mut random = fastrand::Rng::new();
-    let (mut kills, mut resumed) = (0, 0);
+    let (mut kills, mut resumed) = (0u32, 0);
+    // How long a process takes that is not killed, on this machine as it is now.
+    let timed = place();
+    let start = Instant::now();
+    timed.ok(&with(&RUN, &["--db", "state.db", "--checkpoint-every", "10000"]));
+    let whole = start.elapsed();
     for round in 0..rounds {
         let place = place();
         let run = with(&RUN, &["--db", "state.db", "--checkpoint-every", "10000"]);
@@ -173,9 +178,9 @@ fn killed_runs_end_as_if_nothing_had_happened() {
             let mut child =
                 place.command(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
             // The longer a round takes, the longer its processes live.
-            let until = Instant::now() + Duration::from_millis(random.u64(1..400) + kills % 10 * 30);
+            let until = Instant::now() + whole.mul_f64(random.f64() + f64::from(kills % 10) / 20.0);
             while Instant::now() < until && child.try_wait().unwrap().is_none() {
-                std::thread::sleep(Duration::from_millis(1));
+                std::thread::sleep(Duration::from_micros(200));
             }
             let ended = child.try_wait().unwrap().is_some();
             if !ended {
