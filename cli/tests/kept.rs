@@ -169,7 +169,11 @@ fn killed_runs_end_as_if_nothing_had_happened() {
     let start = Instant::now();
     timed.ok(&with(&RUN, &["--db", "state.db", "--checkpoint-every", "10000"]));
     let whole = start.elapsed();
-    for round in 0..rounds {
+    let mut round = 0;
+    // Until enough were killed, whatever luck had it.
+    while round < rounds || resumed < rounds / 2 {
+        round += 1;
+        assert!(round < 20 * rounds, "{resumed} resumed");
         let place = place();
         let run = with(&RUN, &["--db", "state.db", "--checkpoint-every", "10000"]);
         let resume = with(&RESUME, &["--db", "state.db"]);
@@ -211,8 +215,7 @@ fn killed_runs_end_as_if_nothing_had_happened() {
         }
         assert!(machines(&place).is_empty());
     }
-    eprintln!("{rounds} rounds, {kills} kills, {resumed} resumed: all ended the same");
-    assert!(resumed > rounds / 2, "{resumed} resumed");
+    eprintln!("{round} rounds, {kills} kills, {resumed} resumed: all ended the same");
 }
 
 #[test]
