@@ -335,6 +335,9 @@ impl Subscriber for Listener {
 #[test]
 fn audit() {
     let told = Arc::new(Mutex::new(Vec::new()));
+    // While there is one subscriber only, whether an event is of interest is asked of the thread that comes to it first,
+    // which may be that of another test.
+    let _other = tracing::Dispatch::new(Listener(Arc::default()));
     let runtime = runtime();
     let counter = Program::load(&bytes_of(COUNTER, Width::W64)).unwrap();
     let source = CLOCK.replace("CLOCK", &(Capability::Clock as u64).to_string());
