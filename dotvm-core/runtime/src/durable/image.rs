@@ -124,7 +124,7 @@ impl MachineHead {
     }
 
     /// As it is written.
-    pub(crate) fn to_bytes(&self) -> Bytes {
+    pub fn to_bytes(&self) -> Bytes {
         let mut to = Writer::new();
         to.raw(MAGIC);
         to.number(CHECKPOINT_FORMAT);
