@@ -105,6 +105,10 @@ fn samples_are_run_and_counted() {
     );
     let report = place.json(1, &["conformance", ".", "--json"]);
     assert_eq!((&report["passed"], &report["failed"]), (&json!(1), &json!(1)));
+    assert_eq!(place.ok(&["conformance", ".", "--only", "right"]), "ok    pvm/right\n1 of 1 passed\n");
+    place.fails(3, &["conformance", ".", "--only", "middle"], &["no case in .", "\"middle\" in its name"]);
+    place.fails(3, &["conformance", ".", "--vm", "nock"], &["holds no cases of nock"]);
+    place.fails(3, &["conformance", ".", "--vm", "rvm"], &["holds no cases of rvm"]);
 }
 
 #[test]
@@ -118,6 +122,9 @@ fn what_is_wrong_is_said() {
     place.fails(3, &["conformance", "nowhere"], &["there is no file nowhere"]);
     place.write("expected.json", "{");
     place.fails(3, &["conformance", "."], &["it is no JSON"]);
+    place.write("vectors.json", r#"{"nock": [{"subject": "1", "formula": "[0 1]", "product": "1"}]}"#);
+    place.fails(3, &["conformance", "."], &["it is no JSON"]);
+    place.ok(&["conformance", ".", "--vm", "nock"]);
 }
 
 /// Copies argument 0 to the output, writes it into a file, exits with the number of arguments.

@@ -56,10 +56,11 @@ fn folder() -> PathBuf {
 #[test]
 fn every_case_comes_out_as_expected() {
     let suites = suites(&folder(), None).unwrap_or_else(|error| panic!("{error}"));
+    assert!(suites.len() >= 6, "samples and more cases of three machines");
     let mut failed = Vec::new();
     let mut passed = 0;
     for suite in &suites {
-        for verdict in suite.run(&mut Engine) {
+        for verdict in suite.run("", &mut Engine) {
             if verdict.passed() { passed += 1 } else { failed.push(verdict.to_string()) }
         }
     }
@@ -75,7 +76,7 @@ fn the_cases_are_there() {
             suites(&folder().join(folder_name), Some("pvm")).unwrap_or_else(|error| panic!("{error}"));
         suites
             .iter()
-            .flat_map(|suite| suite.run(&mut Engine).map(|verdict| verdict.name).collect::<Vec<_>>())
+            .flat_map(|suite| suite.run("", &mut Engine).map(|verdict| verdict.name).collect::<Vec<_>>())
             .collect()
     };
     let mut all = names("pvm");

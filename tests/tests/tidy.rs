@@ -37,7 +37,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dotvm-pvm-oracle", &[]),
     // The heap is a room of the core: nouns are what it holds, and the compiler keeps those that it has seen there.
     ("dotvm-nock", &["dotvm-arch", "dotvm-core", "dotvm-heap"]),
-    ("dotvm-nock-machine", &["dotvm-core", "dotvm-engine", "dotvm-heap", "dotvm-nock"]),
+    ("dotvm-nock-machine", &["dotvm-core", "dotvm-engine", "dotvm-frontend", "dotvm-heap", "dotvm-nock"]),
     ("dotvm-nock-oracle", &[]),
     ("dotvm-test-modes", &[]),
     ("dotvm-rvm", &["dotvm-arch", "dotvm-core", "dotvm-frontend"]),

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueHint;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use dotvm_nock_machine::conformance::{PROGRAMS, VECTORS};
 use dotvm_nock_machine::{Bounds, conformance as nock};
-use dotvm_transpiler::conformance::suites;
+use dotvm_transpiler::conformance::{EXPECTED, suites};
 use dotvm_transpiler::frontend::Frontend;
 use dotvm_transpiler::{FRONTENDS, by_name};
 use serde::Serialize;
@@ -28,7 +29,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "VM", value_parser = machine())]
     vm: Option<Machine>,
 
-    /// Of Nock: only the cases whose names hold this text
+    /// Only the cases whose names hold this text
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
 
@@ -51,6 +52,29 @@ fn machine() -> impl TypedValueParser<Value = Machine> {
         None if name == "nock" => Ok(Machine::Nock),
         None => Err(format!("there is no frontend for {name}")),
     })
+}
+
+impl Args {
+    /// That the folder holds no cases of the machine asked for.
+    fn no_cases(&self) -> String {
+        let folder = self.directory.display();
+        match self.vm {
+            Some(Machine::Nock) => {
+                format!(
+                    "{folder} holds no cases of nock: no {VECTORS}, no {PROGRAMS} there or one folder below"
+                )
+            }
+            Some(Machine::Frontend(frontend)) => {
+                format!(
+                    "{folder} holds no cases of {}: no {EXPECTED} there or one folder below",
+                    frontend.name()
+                )
+            }
+            None => format!(
+                "{folder} holds no cases: no {EXPECTED}, {VECTORS} or {PROGRAMS} there or one folder below"
+            ),
+        }
+    }
 }
 
 /// The suites of Nock: of the folder itself, or of those in it.
@@ -86,20 +110,16 @@ struct CaseReport {
 pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     let is_nock = matches!(args.vm, None | Some(Machine::Nock));
     let nocks = if is_nock { nock_suites(&args.directory)? } else { Vec::new() };
-    let others = match args.vm {
+    let suites = match args.vm {
         Some(Machine::Nock) => Ok(Vec::new()),
         Some(Machine::Frontend(frontend)) => suites(&args.directory, Some(frontend.name())),
         None => suites(&args.directory, None),
     };
-    let suites = match others {
-        Err(error) if nocks.is_empty() => return Err(Failure::new(Exit::Input, error)),
-        others => others.unwrap_or_default(),
-    };
+    let suites = suites.map_err(|error| Failure::new(Exit::Input, error))?;
     if nocks.is_empty() && suites.is_empty() {
-        let sentence =
-            format!("{} holds no cases of Nock: no vectors.json, no programs", args.directory.display());
-        return Err(Failure::new(Exit::Input, sentence));
+        return Err(Failure::new(Exit::Input, args.no_cases()));
     }
+    let only = args.only.as_deref().unwrap_or_default();
     let mut cases = Vec::new();
     let mut add = |line: String, name: String, differences: Vec<String>| {
         if !args.json {
@@ -109,15 +129,18 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
         Ok::<(), Failure>(())
     };
     for suite in &suites {
-        for verdict in suite.run(&mut InMemory) {
+        for verdict in suite.run(only, &mut InMemory) {
             add(verdict.to_string(), verdict.name, verdict.differences)?;
         }
     }
-    let only = args.only.as_deref().unwrap_or_default();
     for suite in &nocks {
         for verdict in suite.run(only, &Bounds::default()) {
             add(verdict.to_string(), verdict.name, verdict.differences)?;
         }
+    }
+    if cases.is_empty() {
+        let sentence = format!("no case in {} has {only:?} in its name", args.directory.display());
+        return Err(Failure::new(Exit::Input, sentence));
     }
     let passed = cases.iter().filter(|case| case.passed).count();
     let failed = cases.len() - passed;

@@ -7,6 +7,7 @@ use clap::{Subcommand, ValueHint};
 use dotvm_core::value::Ref;
 use dotvm_nock_machine::text::{Style, parse, show};
 use dotvm_nock_machine::{Bounds, Failure as NockFailure, Input, Ran, cue, jam, mug, run as run_nock};
+use dotvm_runtime::args::parse_hex;
 use serde_json::{Map, Value};
 
 use crate::exit::Exit;
@@ -110,6 +111,14 @@ impl From<NockFailure> for Failure {
     }
 }
 
+/// A failure, with the file if that is what is wrong.
+fn of_file(file: &str, failure: NockFailure) -> Failure {
+    match failure {
+        NockFailure::Input(sentence) => Failure::new(Exit::Input, format!("{file}: {sentence}")),
+        failure => failure.into(),
+    }
+}
+
 /// Reads a noun as arguments give it.
 fn noun(argument: &str, bounds: &Bounds) -> Result<Ref, Failure> {
     let text = match argument.strip_prefix('@') {
@@ -117,7 +126,7 @@ fn noun(argument: &str, bounds: &Bounds) -> Result<Ref, Failure> {
         Some(file) => {
             let bytes = read_file(Path::new(file))?;
             if file.ends_with(".jam") {
-                return Ok(cue(&bytes.into(), bounds.max_memory)?);
+                return cue(&bytes.into(), bounds.max_memory).map_err(|error| of_file(file, error));
             }
             String::from_utf8(bytes)
                 .map_err(|_| Failure::new(Exit::Input, format!("{file} is not UTF-8 text")))?
@@ -141,25 +150,29 @@ fn from_hex(argument: &str) -> Result<Bytes, Failure> {
     if let Some(file) = argument.strip_prefix('@') {
         return Ok(read_file(Path::new(file))?.into());
     }
-    let digits: Vec<u8> =
-        argument.trim_start_matches("0x").bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    let byte = |pair: &[u8]| match pair {
-        [_, _] => u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok(),
-        _ => None,
-    };
-    let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
-    bytes.map(Bytes::from).ok_or_else(|| Failure::new(Exit::Usage, "a jam is pairs of hexadecimal digits"))
+    let digits: String = argument.strip_prefix("0x").unwrap_or(argument).split_ascii_whitespace().collect();
+    parse_hex(&digits).map(Bytes::from).map_err(|error| Failure::new(Exit::Usage, error))
 }
 
 fn write(out: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    std::fs::write(out, bytes)
-        .map_err(|error| Failure::new(Exit::Output, format!("{} cannot be written: {error}", out.display())))
+    std::fs::write(out, bytes).map_err(|error| Failure::unwritable(out.display(), &error))
 }
 
 /// Runs the jam of a subject and a formula, as `dotvm run` does with a file of this kind.
 pub(super) fn run_file(file: &Path, json: bool, output: &Output) -> Result<Exit, Failure> {
-    let ran = run_nock(&Input::Jam(read_file(file)?.into()), &Bounds::default());
-    print_run(ran, None, &Bounds::default(), json, output)
+    run_jam(file, None, &Bounds::default(), json, output)
+}
+
+fn run_jam(
+    file: &Path,
+    out: Option<&Path>,
+    bounds: &Bounds,
+    json: bool,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let ran = run_nock(&Input::Jam(read_file(file)?.into()), bounds);
+    let name = file.display().to_string();
+    print_run(ran, out, bounds, json, output, |failure| of_file(&name, failure))
 }
 
 /// Prints a product, or fails as the run did.
@@ -169,9 +182,10 @@ fn print_run(
     bounds: &Bounds,
     json: bool,
     output: &Output,
+    failed: impl Fn(NockFailure) -> Failure,
 ) -> Result<Exit, Failure> {
     let Ran { result, gas_used, functions } = ran;
-    let product = result?;
+    let product = result.map_err(failed)?;
     if let Some(out) = out {
         write(out, &jam(&product, bounds.max_memory)?)?;
     }
@@ -211,12 +225,9 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     match &args.action {
         Action::Eval { subject, formula } => {
             let input = Input::Pair(noun(subject, &bounds)?, noun(formula, &bounds)?);
-            print_run(run_nock(&input, &bounds), None, &bounds, args.json, output)
+            print_run(run_nock(&input, &bounds), None, &bounds, args.json, output, Failure::from)
         }
-        Action::Run { file, out } => {
-            let ran = run_nock(&Input::Jam(read_file(file)?.into()), &bounds);
-            print_run(ran, out.as_deref(), &bounds, args.json, output)
-        }
+        Action::Run { file, out } => run_jam(file, out.as_deref(), &bounds, args.json, output),
         Action::Jam { noun: argument, out } => {
             let bytes = jam(&noun(argument, &bounds)?, bounds.max_memory)?;
             match out {

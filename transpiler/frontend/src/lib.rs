@@ -6,6 +6,7 @@
 
 mod ending;
 mod explanation;
+pub mod sample;
 mod source;
 
 use dotvm_core::capability::CapabilitySet;

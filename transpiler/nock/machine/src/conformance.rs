@@ -2,11 +2,12 @@
 //! beside jams of the product). `docs/conformance.md` describes them.
 
 use std::cmp::Ordering;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use dotvm_core::value::Ref;
+pub use dotvm_frontend::sample::Verdict;
+use dotvm_frontend::sample::read_file;
 use dotvm_heap::Heap;
 use serde_json::Value;
 
@@ -19,47 +20,10 @@ pub const VECTORS: &str = "vectors.json";
 /// The folder of programs in a folder.
 pub const PROGRAMS: &str = "programs";
 
-/// Longest list of vectors and longest program, bytes.
-const FILE_BYTES: u64 = 64 << 20;
-
 /// A folder of vectors, programs or both.
 pub struct Suite {
     vectors: Value,
     programs: Vec<PathBuf>,
-}
-
-/// How a case came out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// The case.
-    pub name: String,
-    /// What differs; empty if it passed.
-    pub differences: Vec<String>,
-}
-
-impl Verdict {
-    /// Whether the case passed.
-    pub fn passed(&self) -> bool {
-        self.differences.is_empty()
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.passed() {
-            return write!(f, "ok    {}", self.name);
-        }
-        write!(f, "FAIL  {}: {}", self.name, self.differences.join("; "))
-    }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let unreadable = |why: &dyn fmt::Display| format!("{} cannot be read: {why}", path.display());
-    let metadata = path.metadata().map_err(|error| unreadable(&error))?;
-    if metadata.len() > FILE_BYTES {
-        return Err(unreadable(&format!("it has more than {FILE_BYTES} bytes")));
-    }
-    std::fs::read(path).map_err(|error| unreadable(&error))
 }
 
 impl Suite {
@@ -76,7 +40,7 @@ impl Suite {
         let (vectors, programs) = (folder.join(VECTORS), folder.join(PROGRAMS));
         let mut suite = Suite { vectors: Value::Null, programs: Vec::new() };
         if vectors.is_file() {
-            suite.vectors = serde_json::from_slice(&read(&vectors)?)
+            suite.vectors = serde_json::from_slice(&read_file(&vectors)?)
                 .map_err(|error| format!("{} is no JSON: {error}", vectors.display()))?;
         }
         if programs.is_dir() {
@@ -251,8 +215,8 @@ fn cued(case: &Value, bounds: &Bounds) -> Result<Vec<String>, String> {
 }
 
 fn program(path: &Path, bounds: &Bounds) -> Result<Vec<String>, String> {
-    let input = Bytes::from(read(path)?);
-    let expected = cue(&Bytes::from(read(&path.with_extension("product.jam"))?), bounds.max_memory);
+    let input = Bytes::from(read_file(path)?);
+    let expected = cue(&Bytes::from(read_file(&path.with_extension("product.jam"))?), bounds.max_memory);
     let expected = expected.map_err(|failure| format!("the expected product: {failure}"))?;
     Ok(compare(&run(&Input::Jam(input), bounds).result, &expected))
 }
