@@ -110,17 +110,123 @@ const TALLY: &str = r#"
 .end
 "#;
 
+/// A process, threads, tasks that trap, and all that they wait for: messages, turns, an address, an end.
+const CREW: &str = r#"
+.module crew
+.arch 64
+.memory 1 64
+.cap db.read db.write tx
+.collection log bytes
+.global total = 0
+.rglobal trace
+.entry crew
+
+.func pub crew [n] -> [sum total]{trace}
+  .local i sum counter left right
+  PUSH 60 MGROW POP
+  PUSH -1 SPAWN process tally LSET counter
+  LGET n PUSH 1 PUSH -1 SPAWN thread worker LSET left
+  LGET n PUSH 2 PUSH -1 SPAWN thread worker LSET right
+  .while LGET i LGET n LT .do
+    LGET i ADDI 1 LSET i
+    ; what a process of its own makes of a number; it is not waited for without end
+    LGET counter LGET i R.W2B 0 SEND LGET sum ADD LSET sum
+    LGET i PUSH 7 MOD RECV LGET sum CALL mix LSET sum
+    RKIND LGET sum CALL mix LSET sum
+    ; threads share the memory: one of them waits here, and sometimes this one
+    LGET i PUSH 3 MOD EQZ
+    .if
+      PUSH 64 PUSH 1 A.NOTIFY 0 LGET sum CALL mix LSET sum
+    .end_if
+    LGET i PUSH 8 MOD EQZ
+    .if
+      PUSH 72 PUSH 72 LOAD 0 PUSH 5 A.WAIT u64 0 LGET sum CALL mix LSET sum
+    .end_if
+    LGET i PUSH 97 MOD R.W2B 2 LGET i R.W2B 0 DB_PUT log LGET sum ADD LSET sum
+    ; a task of its own for a moment, that traps
+    LGET i PUSH 10 MOD EQZ
+    .if
+      LGET i PUSH 0 SPAWN thread fails JOIN ADD LGET sum CALL mix LSET sum RPOP
+    .end_if
+    ; transactions, while others wait
+    LGET i PUSH 50 MOD EQZ
+    .if
+      TX_COMMIT LGET sum ADD LSET sum
+      TX_BEGIN 0
+    .end_if
+  .end_while
+  LGET left JOIN ADD LGET sum CALL mix LSET sum RPOP
+  LGET right PUSH 5 KILL LGET sum CALL mix LSET sum
+  LGET right JOIN ADD LGET sum CALL mix LSET sum RPOP
+  PUSH 0 LGET sum SSTORE
+  LGET sum GGET total RGGET trace RET
+.end
+
+; Takes numbers and sends back what they are together; has memory and globals of its own.
+.func tally
+  .local from
+  PUSH 62 MGROW POP
+again:
+  PUSH -1 RECV LSET from
+  R.B2W GGET total ADD GSET total
+  GGET total PUSH 4096 MUL PUSH 4000000 MOD PUSH 1000 ADD GGET total STORE 0
+  GGET total PUSH 5 MOD JZ again
+  GGET total PUSH 31 MOD GGET total SSTORE
+  LGET from GGET total W2Z unsigned SEND POP
+  JMP again
+.end
+
+.func worker [n place] -> [sum]
+  .local i
+  .while LGET i LGET n LT .do
+    LGET i ADDI 1 LSET i
+    PUSH 72 PUSH 72 LOAD 0 LGET place ADD STORE 0
+    PUSH 72 PUSH 2 A.NOTIFY 0 GGET total ADD GSET total
+    LGET i PUSH 4 MOD EQZ
+    .if
+      SELF W2Z unsigned RGGET trace CONS RGSET trace
+    .end_if
+    LGET i PUSH 32 MOD EQZ
+    .if
+      RNULL RGSET trace
+    .end_if
+    LGET i PUSH 5 MOD LGET place EQ
+    .if
+      PUSH 64 PUSH 0 PUSH 3 A.WAIT u64 0 GGET total ADD GSET total
+    .else
+      YIELD
+    .end_if
+    LGET i PUSH 2048 MUL PUSH 3000000 MOD PUSH 4096 ADD LGET i STORE 0
+  .end_while
+  GGET total RET
+.end
+
+.func fails [i]
+  LGET i PUSH 20 MOD EQZ
+  .if
+    LGET i RNULL THROW
+  .end_if
+  TRAP
+.end
+
+.func mix [x sum] -> [sum]
+  LGET sum PUSH 31 MUL LGET x ADD PUSH 16777215 AND RET
+.end
+"#;
+
 const STEPS: &str = "600";
 
 fn place() -> Place {
     let place = Place::new();
     place.write("worker.dasm", WORKER);
     place.write("tally.dasm", TALLY);
+    place.write("crew.dasm", CREW);
     place.ok(&["deploy", "tally.dasm", "--db", "state.db"]);
     place
 }
 
 const RUN: [&str; 5] = ["run", "worker.dasm", "--arg", STEPS, "--json"];
+const CREW_RUN: [&str; 5] = ["run", "crew.dasm", "--arg", "300", "--json"];
 const RESUME: [&str; 2] = ["resume", "--json"];
 
 fn with<'a>(args: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
@@ -135,9 +241,9 @@ fn end(place: &Place, answer: &str) -> (Value, String) {
 }
 
 /// The end of a run that nothing happened to.
-fn undisturbed() -> (Value, String) {
+fn undisturbed(run: &[&str]) -> (Value, String) {
     let place = place();
-    let answer = place.ok(&with(&RUN, &["--db", "state.db"]));
+    let answer = place.ok(&with(run, &["--db", "state.db"]));
     end(&place, &answer)
 }
 
@@ -148,26 +254,36 @@ fn machines(place: &Place) -> Vec<Value> {
 
 #[test]
 fn a_kept_run_ends_as_any_other() {
-    let expected = undisturbed();
-    let place = place();
-    let answer = place.ok(&with(&RUN, &["--db", "state.db", "--checkpoint-every", "20000"]));
-    assert_eq!(end(&place, &answer), expected);
-    assert!(machines(&place).is_empty());
-    place.fails(4, &["resume", "--db", "state.db"], &["no run is kept in this store"]);
-    place.ok(&["db", "check", "--db", "state.db"]);
+    for run in [RUN, CREW_RUN] {
+        let expected = undisturbed(&run);
+        let place = place();
+        let answer = place.ok(&with(&run, &["--db", "state.db", "--checkpoint-every", "20000"]));
+        assert_eq!(end(&place, &answer), expected);
+        assert!(machines(&place).is_empty());
+        place.fails(4, &["resume", "--db", "state.db"], &["no run is kept in this store"]);
+        place.ok(&["db", "check", "--db", "state.db"]);
+    }
 }
 
-/// Kills with signal 9 at random moments, again and again, until a run comes to its end: 200 times in long mode.
 #[test]
 fn killed_runs_end_as_if_nothing_had_happened() {
-    let expected = undisturbed();
-    let rounds = dotvm_test_modes::pick(6, 200);
+    kill(&RUN, dotvm_test_modes::pick(6, 200));
+}
+
+#[test]
+fn killed_runs_of_tasks_end_as_if_nothing_had_happened() {
+    kill(&CREW_RUN, dotvm_test_modes::pick(6, 200));
+}
+
+/// Kills with signal 9 at random moments, again and again, until a run comes to its end: so many times.
+fn kill(run: &[&str], rounds: u32) {
+    let expected = undisturbed(run);
     let mut random = fastrand::Rng::new();
     let (mut kills, mut resumed) = (0u32, 0);
     // How long a process takes that is not killed, on this machine as it is now.
     let timed = place();
     let start = Instant::now();
-    timed.ok(&with(&RUN, &["--db", "state.db", "--checkpoint-every", "10000"]));
+    timed.ok(&with(run, &["--db", "state.db", "--checkpoint-every", "10000"]));
     let whole = start.elapsed();
     let mut round = 0;
     // Until enough were killed, whatever luck had it.
@@ -175,7 +291,7 @@ fn killed_runs_end_as_if_nothing_had_happened() {
         round += 1;
         assert!(round < 20 * rounds, "{resumed} resumed");
         let place = place();
-        let run = with(&RUN, &["--db", "state.db", "--checkpoint-every", "10000"]);
+        let run = with(run, &["--db", "state.db", "--checkpoint-every", "10000"]);
         let resume = with(&RESUME, &["--db", "state.db"]);
         let mut args = run.clone();
         let answer = loop {
@@ -220,35 +336,38 @@ fn killed_runs_end_as_if_nothing_had_happened() {
 
 #[test]
 fn a_run_out_of_gas_goes_on_with_more() {
-    // A contract that is called gets no more gas than there is, so here there is none to call.
-    let [expected, place] = [(); 2].map(|()| {
-        let place = Place::new();
-        place.write("worker.dasm", WORKER);
-        place
-    });
-    let answer = expected.ok(&with(&RUN, &["--db", "state.db"]));
-    let expected = end(&expected, &answer);
-    let mut args = with(&RUN, &["--db", "state.db", "--checkpoint-every", "10000", "--gas", "100000"]);
-    let mut stops = 0;
-    let answer = loop {
-        let run = place.run(&args);
-        if run.code == 0 {
-            break run.stdout;
-        }
-        let answer: Value = serde_json::from_str(&run.stdout).unwrap();
-        assert_eq!((run.code, &answer["trap"]["kind"]), (1, &Value::from("Gas")), "{answer}");
-        assert_eq!(answer["machine"], machines(&place)[0]["machine"]);
-        assert_eq!(machines(&place)[0]["status"], "out of gas");
-        stops += 1;
-        args = with(&RESUME, &["--db", "state.db", "--gas", "77777"]);
-    };
-    assert_eq!(end(&place, &answer), expected);
-    assert!(stops > 5, "{stops} stops");
+    for (run, first, more) in [(RUN, "100000", "77777"), (CREW_RUN, "20000", "30303")] {
+        // A contract that is called gets no more gas than there is, so here there is none to call.
+        let [expected, place] = [(); 2].map(|()| {
+            let place = Place::new();
+            place.write("worker.dasm", WORKER);
+            place.write("crew.dasm", CREW);
+            place
+        });
+        let answer = expected.ok(&with(&run, &["--db", "state.db"]));
+        let expected = end(&expected, &answer);
+        let mut args = with(&run, &["--db", "state.db", "--checkpoint-every", "10000", "--gas", first]);
+        let mut stops = 0;
+        let answer = loop {
+            let run = place.run(&args);
+            if run.code == 0 {
+                break run.stdout;
+            }
+            let answer: Value = serde_json::from_str(&run.stdout).unwrap();
+            assert_eq!((run.code, &answer["trap"]["kind"]), (1, &Value::from("Gas")), "{answer}");
+            assert_eq!(answer["machine"], machines(&place)[0]["machine"]);
+            assert_eq!(machines(&place)[0]["status"], "out of gas");
+            stops += 1;
+            args = with(&RESUME, &["--db", "state.db", "--gas", more]);
+        };
+        assert_eq!(end(&place, &answer), expected);
+        assert!(stops > 5, "{stops} stops");
+    }
 }
 
 #[test]
 fn a_machine_moves_with_its_store() {
-    let expected = undisturbed();
+    let expected = undisturbed(&RUN);
     let (here, there) = (place(), Place::new());
     here.run(&with(&RUN, &["--db", "state.db", "--checkpoint-every", "10000", "--gas", "300000"]));
     here.ok(&["db", "backup", "copy.db", "--db", "state.db"]);
@@ -296,7 +415,7 @@ fn a_machine_can_be_looked_at() {
     let get = ["db", "get-machine", "1", "--db", "state.db"];
     let shown = place.json(0, &with(&get, &["--json", "--stack", "--locals", "--memory", "200000..200008"]));
     assert_eq!(shown["memory"]["hex"], "8877665544332211");
-    let frames = shown["instances"][0]["frames"].as_array().unwrap();
+    let frames = shown["instances"][0]["tasks"][0]["frames"].as_array().unwrap();
     assert_eq!(
         (frames[0]["function"].as_str(), frames[1]["function"].as_str()),
         (Some("count"), Some("main"))
@@ -359,15 +478,45 @@ fn damaged_machines_are_told() {
     }
 }
 
-/// Tasks are not written down: the run goes on without, and says so.
 #[test]
-fn a_program_with_tasks_runs_on_without_checkpoints() {
-    let place = Place::new();
-    place.write("pool.dasm", include_str!("../../examples/worker_pool.dasm"));
-    let run = ["run", "pool.dasm", "--arg", "1000", "--arg", "4"];
-    let plain = place.run(&run);
-    assert_eq!(plain.code, 0, "{}", plain.stderr);
-    let kept = place.run(&with(&run, &["--db", "state.db", "--checkpoint-every", "500"]));
-    assert_eq!((kept.code, kept.stdout), (0, plain.stdout), "{}", kept.stderr);
-    assert!(kept.stderr.contains("has had several tasks"), "{}", kept.stderr);
+fn tasks_can_be_looked_at() {
+    let place = place();
+    let run = ["run", "crew.dasm", "--arg", "300", "--db", "state.db", "--checkpoint-every", "5000"];
+    assert_eq!(place.run(&with(&run, &["--gas", "150000"])).code, 1);
+    let get = ["db", "get-machine", "1", "--db", "state.db"];
+    let shown = place.json(0, &with(&get, &["--json", "--locals", "--globals", "--memory", "72..80"]));
+    let instance = &shown["instances"][0];
+    let numbers = |list: &str, number: &str| -> Vec<u64> {
+        instance[list].as_array().unwrap().iter().map(|of| of[number].as_u64().unwrap()).collect()
+    };
+    assert_eq!(numbers("processes", "process"), [0, 1]);
+    assert_eq!(numbers("tasks", "task"), [0, 1, 2, 3]);
+    // The process that counts has memory and globals of its own; the threads have those of the first task.
+    assert_eq!(numbers("tasks", "process"), [0, 1, 0, 0]);
+    assert_eq!(numbers("processes", "memory_bytes"), [61 << 16, 63 << 16]);
+    let [crew, tally, left, right] = [0, 1, 2, 3].map(|task| &instance["tasks"][task]);
+    assert_eq!((&crew["state"], &crew["frames"][0]["function"]), (&"runs".into(), &"crew".into()));
+    assert_eq!(tally["frames"][0]["function"], "tally");
+    let local = |task: &Value, local: usize| -> u64 {
+        task["frames"][0]["locals"]["words"][local].as_str().unwrap().parse().unwrap()
+    };
+    assert_eq!([local(left, 1), local(right, 1)], [1, 2]);
+    // Each round of a thread adds its place to the word at 72.
+    let rounds = [local(left, 2), local(right, 2)];
+    let sum = rounds[0] + 2 * rounds[1];
+    let found = u64::from_str_radix(shown["memory"]["hex"].as_str().unwrap(), 16).unwrap().swap_bytes();
+    assert!(rounds[0] > 5 && found.abs_diff(sum) <= 3, "{found} of {rounds:?}");
+    // The process that counts has added the numbers that it was sent: 1, 2 and so on.
+    let total: u64 = instance["processes"][1]["globals"]["words"][0].as_str().unwrap().parse().unwrap();
+    let counted = (1..).take_while(|n| n * (n + 1) / 2 <= total).last().unwrap();
+    assert_eq!((total, counted > 3), (counted * (counted + 1) / 2, true));
+    let text = place.ok(&with(&get, &["--locals", "--memory", "0..16", "--process", "1"]));
+    for line in ["process 1: memory 4128768 bytes", "task 0 of process 0: runs", "task 1 of process 1: "] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    place.fails(
+        4,
+        &with(&get, &["--memory", "0..16", "--process", "2"]),
+        &["it has no instance 0 with a process 2"],
+    );
 }

@@ -29,7 +29,7 @@ pub enum MachineRow {
     /// A piece of a part.
     Chunk {
         /// The part.
-        part: u32,
+        part: u64,
         /// Which piece.
         chunk: u32,
     },
@@ -77,7 +77,7 @@ impl MachineId {
             [CHUNK, rest @ ..] => {
                 let (part, chunk) = rest.split_first_chunk()?;
                 MachineRow::Chunk {
-                    part: u32::from_be_bytes(*part),
+                    part: u64::from_be_bytes(*part),
                     chunk: u32::from_be_bytes(chunk.try_into().ok()?),
                 }
             }

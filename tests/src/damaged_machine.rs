@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use dotvm_arch::Width;
-use dotvm_codec::{Reader, Writer};
 use dotvm_core::env::Env;
 use dotvm_core::verify::verify;
 use dotvm_engine::{Instance, Step};
 
 use crate::differential::Case;
 use crate::mock_host::MockHost;
+use crate::stepped::Saved;
 
 /// Most gas that a machine is run with that was read.
 const GAS: u64 = 20_000;
@@ -30,27 +30,20 @@ pub fn run(bytes: &[u8]) -> Option<bool> {
             return None;
         }
     }
-    if instance.unsaved().is_some() {
-        return None;
-    }
-    let (mut control, mut heap) = (Writer::new(), Writer::new());
-    instance.save(&mut control, &mut heap).expect("it stands between two steps");
-    let (mut control, mut heap) = (control.into_bytes(), heap.into_bytes());
+    let mut saved = Saved::of(&mut instance);
     for edit in edits.chunks_exact(4) {
-        let part = if edit[0] % 4 == 0 { &mut heap } else { &mut control };
+        let part = if edit[0] % 4 == 0 { &mut saved.heap } else { &mut saved.control };
         let place = usize::from(u16::from_le_bytes([edit[1], edit[2]])) % part.len();
         part[place] = edit[3];
     }
-    let mut reader = Reader::new(&control);
-    let memory = |len| Ok(vec![0; len]);
-    let restored = Instance::restore(program, &case.limits, &mut reader, &mut Reader::new(&heap), memory);
-    let Ok(mut instance) = restored else { return Some(false) };
+    let Ok(mut instance) = saved.restore(&program, &case.limits) else { return Some(false) };
     instance.set_gas(GAS.min(instance.gas_left()));
-    instance.frames();
+    instance.tasks();
+    instance.processes();
     let mut host = MockHost::new(Env::default());
     let stopped = matches!(instance.resume(&mut host, u64::MAX), Ok(Step::OutOfGas(_)));
-    if stopped && instance.unsaved().is_none() {
-        instance.save(&mut Writer::new(), &mut Writer::new()).expect("it stands between two steps");
+    if stopped {
+        Saved::of(&mut instance);
     }
     Some(true)
 }

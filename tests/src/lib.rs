@@ -13,5 +13,6 @@ pub mod nvm;
 pub mod outside;
 pub mod pvm;
 pub mod rvm;
+pub mod stepped;
 pub mod task_model;
 pub mod text_test;

@@ -11,6 +11,7 @@ use dotvm_core::outcome::{End, FinalState, Invocation, Outcome, Ref};
 use dotvm_engine::{Instance, Program, Step};
 
 use crate::mock_host::MockHost;
+use crate::stepped::restored;
 
 /// Gas of a run.
 const GAS: u64 = 400_000;
@@ -129,20 +130,28 @@ static PROGRAMS: LazyLock<Vec<Arc<Program>>> = LazyLock::new(|| {
 /// What can be seen of a run.
 type Seen = (Outcome, FinalState, MockHost);
 
-/// Runs with `limits.gas` gas in all, of which at most `portion` is given at a time, in steps of `quantum`.
+/// Runs with `limits.gas` gas in all, of which at most `portion` is given at a time, in steps of `quantum`; after each
+/// `every` of them the machine is written down and another one goes on.
 fn in_steps(
     program: &Arc<Program>,
     invocation: &Invocation,
     limits: &Limits,
     quantum: u64,
     portion: u64,
+    every: usize,
 ) -> Seen {
     let mut host = MockHost::new(Env::default());
     let first = Limits { gas: portion.min(limits.gas), ..*limits };
     let mut given = first.gas;
     let mut instance = Instance::new(program.clone(), invocation.clone(), &first).expect("it can begin");
+    let mut steps = 0;
     let end = loop {
-        match instance.resume(&mut host, quantum).expect("there is memory") {
+        let step = instance.resume(&mut host, quantum).expect("there is memory");
+        steps += 1;
+        if !matches!(step, Step::Ended(_)) && steps % every == 0 {
+            instance = restored(instance, program, limits);
+        }
+        match step {
             Step::Ended(end) => break end,
             Step::OutOfGas(trap) if given == limits.gas => break End::Trap(trap),
             Step::OutOfGas(_) => {
@@ -165,6 +174,7 @@ fn in_steps(
 pub fn run(bytes: &[u8]) {
     let Some((settings, script)) = bytes.split_first_chunk::<6>() else { return };
     let [width, tasks, mailbox, depth, quantum, portion] = settings.map(usize::from);
+    let every = depth / 8 % 8;
     let program = &PROGRAMS[width % PROGRAMS.len()];
     let limits = Limits {
         gas: GAS,
@@ -189,8 +199,10 @@ pub fn run(bytes: &[u8]) {
     assert_eq!((outcome, state, host), expected, "the engine in one go");
     let quantum = 1 << (quantum % 16);
     let portion = 1 + 97 * portion as u64;
-    assert_eq!(in_steps(program, &invocation, &limits, quantum, u64::MAX), expected, "steps of {quantum}");
-    let in_portions = in_steps(program, &invocation, &limits, u64::MAX, portion);
-    assert_eq!(in_portions, expected, "portions of {portion}");
-    assert_eq!(in_steps(program, &invocation, &limits, quantum, portion), expected, "both");
+    for every in [usize::MAX, 1 + every] {
+        let run = |quantum, portion| in_steps(program, &invocation, &limits, quantum, portion, every);
+        assert_eq!(run(quantum, u64::MAX), expected, "steps of {quantum}, restored after {every}");
+        assert_eq!(run(u64::MAX, portion), expected, "portions of {portion}, restored after {every}");
+        assert_eq!(run(quantum, portion), expected, "both, restored after {every}");
+    }
 }

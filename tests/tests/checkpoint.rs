@@ -5,87 +5,31 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use dotvm_arch::{W512, Width};
-use dotvm_codec::{Damage, Reader, Writer};
 use dotvm_core::env::Env;
-use dotvm_core::host::{Host, HostError};
 use dotvm_core::limits::Limits;
-use dotvm_core::outcome::{End, FinalState, Invocation, Outcome};
+use dotvm_core::outcome::{End, Invocation};
 use dotvm_core::verify::Verified;
-use dotvm_engine::{Instance, Program, Step};
+use dotvm_engine::Program;
 use dotvm_tests::differential::compare;
 use dotvm_tests::mock_host::MockHost;
-
-/// An instance as it is written down: control, managed heap, linear memory.
-type Saved = (Vec<u8>, Vec<u8>, Vec<u8>);
-
-fn save(instance: &mut Instance) -> Saved {
-    let (mut control, mut heap) = (Writer::new(), Writer::new());
-    instance.save(&mut control, &mut heap).expect("an instance between two steps can be written down");
-    (control.into_bytes(), heap.into_bytes(), instance.memory().to_vec())
-}
-
-fn restore(program: &Arc<Program>, limits: &Limits, saved: &Saved) -> Result<Instance, Damage> {
-    let (control, heap, memory) = saved;
-    let mut control = Reader::new(control);
-    let memory = |len: usize| {
-        let mut memory = memory.clone();
-        memory.resize(len, 0);
-        Ok(memory)
-    };
-    let instance = Instance::restore(program.clone(), limits, &mut control, &mut Reader::new(heap), memory)?;
-    control.end()?;
-    Ok(instance)
-}
-
-fn engine(
-    verified: &Verified,
-    invocation: &Invocation,
-    limits: &Limits,
-    host: &mut MockHost,
-) -> Result<(Outcome, FinalState), String> {
-    let program = dotvm_engine::lower(verified.clone()).expect("generated modules can be lowered");
-    dotvm_engine::run_to_state(&program, invocation, limits, host)
-}
+use dotvm_tests::stepped::{Ran, at_once, in_steps, restored};
 
 /// Runs in steps of `quantum` gas, each in an instance of its own; adds the number of steps to `steps`.
 fn in_instances(
-    program: Arc<Program>,
+    program: &Arc<Program>,
     invocation: &Invocation,
     limits: &Limits,
     host: &mut MockHost,
     quantum: u64,
     steps: &Cell<u64>,
-) -> Result<(Outcome, FinalState), String> {
-    let mut instance = Instance::new(program.clone(), invocation.clone(), limits)?;
+) -> Ran {
     host.commit_stops = Some(false);
-    let end = loop {
+    let ran = in_steps(program, invocation, limits, host, quantum, |instance| {
         steps.set(steps.get() + 1);
-        let step = instance.resume(host, quantum)?;
-        if let Step::Ended(end) = step {
-            break end;
-        }
-        // Instances with several tasks go on as they are.
-        if instance.unsaved().is_none() {
-            let saved = save(&mut instance);
-            let mut again = restore(&program, limits, &saved).expect("what was written down is read");
-            assert!(save(&mut again) == saved, "what was read is written down otherwise");
-            instance = again;
-        }
-        match step {
-            Step::OutOfGas(trap) => break End::Trap(trap),
-            Step::Formula => panic!("nothing asked for formulas"),
-            Step::Calls(request) => match host.call(&request) {
-                Ok(answer) => instance.answer(answer),
-                Err(HostError::Trap(kind, detail)) => instance.refuse(kind, detail),
-                Err(error) => panic!("{error:?}"),
-            },
-            _ => {}
-        }
-    };
+        restored(instance, program, limits)
+    });
     host.commit_stops = None;
-    let gas_used = limits.gas - instance.gas_left();
-    let guest_gas_used = limits.guest_gas - instance.guest_gas_left();
-    Ok((Outcome { end, gas_used, guest_gas_used }, instance.into_final_state()))
+    ran
 }
 
 fn agree(width: Width) {
@@ -93,9 +37,9 @@ fn agree(width: Width) {
         let steps = Cell::new(0);
         let saved = |verified: &Verified, invocation: &Invocation, limits: &Limits, host: &mut MockHost| {
             let program = Arc::new(dotvm_engine::lower(verified.clone()).unwrap());
-            in_instances(program, invocation, limits, host, quantum, &steps)
+            in_instances(&program, invocation, limits, host, quantum, &steps)
         };
-        compare(0..40, width, 30, &engine, &saved);
+        compare(0..40, width, 30, &at_once, &saved);
         assert!(steps.get() > 100, "{} steps of {quantum} gas", steps.get());
     }
 }
@@ -178,7 +122,7 @@ fn frames_of_every_kind_go_on() {
         for quantum in [0, 1, 10, 100] {
             let mut host = MockHost::new(Env::default());
             let steps = Cell::new(0);
-            let again = in_instances(program.clone(), &invocation, &limits, &mut host, quantum, &steps);
+            let again = in_instances(&program, &invocation, &limits, &mut host, quantum, &steps);
             assert_eq!(again.unwrap(), whole, "{width} bits, steps of {quantum}");
         }
     }

@@ -5,62 +5,26 @@ use std::sync::Arc;
 
 use dotvm_arch::{W512, Width};
 use dotvm_core::env::Env;
-use dotvm_core::host::{Host, HostError};
 use dotvm_core::limits::Limits;
-use dotvm_core::outcome::{End, FinalState, Invocation, Outcome};
+use dotvm_core::outcome::{End, Invocation};
 use dotvm_core::trap::TrapKind;
 use dotvm_core::verify::Verified;
-use dotvm_engine::{Instance, Program, Step};
+use dotvm_engine::{Instance, Step};
 use dotvm_tests::differential::compare;
 use dotvm_tests::mock_host::MockHost;
-
-fn engine(
-    verified: &Verified,
-    invocation: &Invocation,
-    limits: &Limits,
-    host: &mut MockHost,
-) -> Result<(Outcome, FinalState), String> {
-    let program = dotvm_engine::lower(verified.clone()).expect("generated modules can be lowered");
-    dotvm_engine::run_to_state(&program, invocation, limits, host)
-}
-
-/// Runs in steps of `quantum` gas; adds the number of steps to `steps`.
-fn in_steps(
-    program: Arc<Program>,
-    invocation: &Invocation,
-    limits: &Limits,
-    host: &mut MockHost,
-    quantum: u64,
-    steps: &Cell<u64>,
-) -> Result<(Outcome, FinalState), String> {
-    let mut instance = Instance::new(program, invocation.clone(), limits)?;
-    let end = loop {
-        steps.set(steps.get() + 1);
-        match instance.resume(host, quantum)? {
-            Step::Ended(end) => break end,
-            Step::OutOfGas(trap) => break End::Trap(trap),
-            Step::Quantum => {}
-            Step::Formula => panic!("nothing asked for formulas"),
-            Step::Calls(request) => match host.call(&request) {
-                Ok(answer) => instance.answer(answer),
-                Err(HostError::Trap(kind, detail)) => instance.refuse(kind, detail),
-                Err(error) => panic!("{error:?}"),
-            },
-        }
-    };
-    let gas_used = limits.gas - instance.gas_left();
-    let guest_gas_used = limits.guest_gas - instance.guest_gas_left();
-    Ok((Outcome { end, gas_used, guest_gas_used }, instance.into_final_state()))
-}
+use dotvm_tests::stepped::{at_once, in_steps};
 
 fn agree(width: Width) {
     for quantum in [0, 1, 7, 60, 5_000] {
         let steps = Cell::new(0);
         let stepped = |verified: &Verified, invocation: &Invocation, limits: &Limits, host: &mut MockHost| {
             let program = Arc::new(dotvm_engine::lower(verified.clone()).unwrap());
-            in_steps(program, invocation, limits, host, quantum, &steps)
+            in_steps(&program, invocation, limits, host, quantum, |instance| {
+                steps.set(steps.get() + 1);
+                instance
+            })
         };
-        compare(0..60, width, 30, &engine, &stepped);
+        compare(0..60, width, 30, &at_once, &stepped);
         assert!(steps.get() > 100, "{} steps of {quantum} gas", steps.get());
     }
 }

@@ -4,7 +4,7 @@ use fastrand::Rng;
 
 #[test]
 fn tasks_have_one_history_wherever_they_are_stopped() {
-    for seed in dotvm_test_modes::seeds(0..1_500) {
+    for seed in dotvm_test_modes::seeds(0..1_000) {
         println!("seed {seed}");
         let mut random = Rng::with_seed(seed);
         let len = random.usize(..300);

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use dotvm_arch::{W512, with_arch};
+use dotvm_arch::with_arch;
 use dotvm_codec::Writer;
 use dotvm_core::call::{CallAnswer, CallRequest};
 use dotvm_core::gas::Gas;
 use dotvm_core::host::Host;
 use dotvm_core::limits::{Limits, PAGE_BYTES};
-use dotvm_core::outcome::{End, FinalState, Invocation, Ref};
+use dotvm_core::outcome::{End, FinalState, Invocation};
 use dotvm_core::trap::{Trap, TrapKind};
 use dotvm_heap::{Heap, Reference};
 
 use crate::formulas::{Formulas, is_crowded};
 use crate::growth::Unit;
-use crate::inspect::FrameView;
+use crate::inspect::{FrameView, ProcessView, TaskView};
 use crate::interp::{drive, enter_first};
 use crate::machine::{Machine, State, Stop};
 use crate::program::{CompileError, Program, Wrap};
@@ -167,11 +167,12 @@ pub(crate) trait Running: Send {
     fn answer(&mut self, answer: CallAnswer);
     fn refuse(&mut self, stop: Stop);
     fn save(&mut self, program: &Program, control: &mut Writer, heap: &mut Writer) -> Result<(), String>;
-    fn memory(&self) -> &[u8];
+    fn memories(&self) -> Vec<(u32, &[u8])>;
     fn frames(&self, program: &Program) -> Vec<FrameView>;
-    fn globals(&self) -> (Vec<W512>, Vec<Ref>);
+    fn tasks(&self, program: &Program) -> Vec<TaskView>;
+    fn process_views(&self) -> Vec<ProcessView>;
     fn memory_size(&self) -> u64;
-    fn has_tasks(&self) -> bool;
+    fn grows(&self) -> bool;
     fn grow(&mut self);
     fn wanted(&mut self, program: &Program) -> Option<Wanted<'_>>;
     fn add_globals(&mut self, globals: Vec<Reference>, are_wanted: bool);
@@ -269,24 +270,28 @@ impl<W: Wrap> Running for Run<W> {
         Run::save(self, program, control, heap)
     }
 
-    fn memory(&self) -> &[u8] {
-        self.memory_bytes()
+    fn memories(&self) -> Vec<(u32, &[u8])> {
+        self.processes().into_iter().map(|(pid, process)| (pid, process.memory.bytes())).collect()
     }
 
     fn frames(&self, program: &Program) -> Vec<FrameView> {
         self.frame_views(program)
     }
 
-    fn globals(&self) -> (Vec<W512>, Vec<Ref>) {
-        self.global_values()
+    fn tasks(&self, program: &Program) -> Vec<TaskView> {
+        self.task_views(program)
     }
 
-    fn has_tasks(&self) -> bool {
-        self.state().scheduler.is_some()
+    fn process_views(&self) -> Vec<ProcessView> {
+        self.views_of_processes()
     }
 
     fn memory_size(&self) -> u64 {
         self.state().process.memory.pages() * PAGE_BYTES
+    }
+
+    fn grows(&self) -> bool {
+        self.state().formulas.is_some()
     }
 
     fn grow(&mut self) {

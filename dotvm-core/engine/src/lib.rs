@@ -45,7 +45,7 @@ mod system;
 mod tasks;
 
 pub use growth::Unit;
-pub use inspect::FrameView;
+pub use inspect::{FrameView, ProcessView, TaskState, TaskView};
 pub use instance::{Instance, Step, Wanted};
 pub use lower::LowerError;
 pub use program::{CompileError, Program, compile, lower, run, run_to_state};

@@ -5,7 +5,7 @@
 //! checked against the verified module before an instance is made of it (`places`); linear memory's bytes are the
 //! caller's to keep.
 
-mod places;
+pub(crate) mod places;
 
 use std::sync::Arc;
 
@@ -14,13 +14,15 @@ use dotvm_codec::{Damage, Reader, Writer};
 use dotvm_core::capability::{Capability, CapabilitySet};
 use dotvm_core::gas::{self, Gas};
 use dotvm_core::limits::Limits;
+use dotvm_core::opcode::Op;
 use dotvm_heap::{Heap, Reference, Restored};
 
 use crate::instance::{Instance, Run, Running};
 use crate::machine::{Execution, Frame, Next, Process, State};
 use crate::memory::Memory;
 use crate::program::{Lowered, Program, Wrap, with_lowered};
-use places::Layout;
+use crate::scheduler::{FIRST, Scheduler};
+use places::{Layout, Stands};
 
 impl Program {
     /// A hash of what places, frames and costs of this program are: instances that were written down go on only in a
@@ -46,8 +48,8 @@ impl Program {
 }
 
 impl Instance {
-    /// Writes the instance down as it stands after a step: linear memory's bytes are [`Instance::memory`], the managed
-    /// heap goes to `heap`, and everything else to `control`.
+    /// Writes the instance down as it stands after a step: the bytes of linear memories are [`Instance::memories`], the
+    /// managed heap goes to `heap`, and everything else to `control`.
     ///
     /// # Errors
     /// A sentence, if it has not begun, is at its end, or was answered and did not go on.
@@ -57,16 +59,17 @@ impl Instance {
 
     /// What keeps the instance from being written down now, though it stands between two steps.
     pub fn unsaved(&self) -> Option<&'static str> {
-        self.running.has_tasks().then_some("a program that has had several tasks")
+        self.running.grows().then_some("a program that grows while it runs")
     }
 
-    /// The bytes of linear memory that are there; those behind, up to its size, are zero.
-    pub fn memory(&self) -> &[u8] {
-        self.running.memory()
+    /// The bytes of linear memories that are there, by the numbers of their processes; those behind, up to a memory's
+    /// size, are zero. The process that the instance began with has number 0.
+    pub fn memories(&self) -> Vec<(u32, &[u8])> {
+        self.running.memories()
     }
 
-    /// Reads an instance that was written down. `memory` gives the bytes of linear memory, when it is told how many
-    /// there are.
+    /// Reads an instance that was written down. `memory` gives the bytes of the linear memory of a process, when it is told
+    /// its number and how many there are.
     ///
     /// # Errors
     /// What cannot be a state of this program within these limits.
@@ -75,7 +78,7 @@ impl Instance {
         limits: &Limits,
         control: &mut Reader<'_>,
         heap: &mut Reader<'_>,
-        memory: impl FnOnce(usize) -> Result<Vec<u8>, String>,
+        mut memory: impl FnMut(u32, usize) -> Result<Vec<u8>, String>,
     ) -> Result<Instance, Damage> {
         type Boxed = Box<dyn Running>;
         fn at_width<W: Wrap>(
@@ -83,13 +86,13 @@ impl Instance {
             limits: &Limits,
             control: &mut Reader<'_>,
             heap: &mut Reader<'_>,
-            memory: impl FnOnce(usize) -> Result<Vec<u8>, String>,
+            memories: Memories<'_>,
         ) -> Result<Boxed, Damage> {
             let Some(lowered) = W::unwrap(&program.lowered) else { return control.damage("another width") };
-            Ok(Box::new(restore(program, lowered, limits, control, heap, memory)?))
+            Ok(Box::new(restore(program, lowered, limits, control, heap, memories)?))
         }
         let width = program.verified().module().width;
-        let running = with_arch!(width, W => at_width::<W>(&program, limits, control, heap, memory))?;
+        let running = with_arch!(width, W => at_width::<W>(&program, limits, control, heap, &mut memory))?;
         Ok(Instance { program, running })
     }
 }
@@ -112,42 +115,45 @@ impl<W: Wrap> Run<W> {
         if state.has_ended {
             return Err("an instance that is at its end is not written down".to_owned());
         }
-        if state.scheduler.is_some() {
-            return Err("an instance with several tasks is not written down".to_owned());
-        }
         state.heap.save(&state.constants, heap);
         control.number(self.function);
         control.flag(self.waits);
+        control.flag(state.scheduler.is_some());
+        let mut function = self.function;
+        if let Some(scheduler) = &state.scheduler {
+            scheduler.save(program, lowered, self.function, control)?;
+            function = scheduler.running_function(self.function);
+        }
         save_process(&state.process, control);
-        save_execution(
-            program,
-            lowered,
-            self.function,
-            self.waits,
-            &state.execution,
-            &state.limits,
-            control,
-        )?;
+        let stands = if self.waits { Stands::Calls } else { Stands::Runs };
+        save_execution(program, lowered, function, stands, &state.execution, &state.limits, control)?;
         state.constants.iter().for_each(|constant| constant.save(control));
         control.number(state.gas.left());
         control.number(state.guest_gas);
         Ok(())
     }
 
-    /// The bytes of linear memory that are there.
-    pub(crate) fn memory_bytes(&self) -> &[u8] {
-        self.state().process.memory.bytes()
+    /// The processes with their numbers, in their order.
+    pub(crate) fn processes(&self) -> Vec<(u32, &Process<W>)> {
+        let state = self.state();
+        match &state.scheduler {
+            Some(scheduler) => scheduler.memories(&state.process),
+            None => vec![(FIRST, &state.process)],
+        }
     }
 }
 
+/// Gives the bytes of the linear memory of a process.
+pub(crate) type Memories<'a> = &'a mut dyn FnMut(u32, usize) -> Result<Vec<u8>, String>;
+
 /// Writes down what the tasks of a process share, but for the bytes of its memory.
-fn save_process<W: Word>(process: &Process<W>, to: &mut Writer) {
+pub(crate) fn save_process<W: Word>(process: &Process<W>, to: &mut Writer) {
     process.memory.save(to);
     save_words(&process.word_globals, to);
     save_references(&process.ref_globals, to);
 }
 
-fn restore_process<W: Word>(
+pub(crate) fn restore_process<W: Word>(
     program: &Program,
     limits: &Limits,
     heap: &mut Restored<'_>,
@@ -163,12 +169,12 @@ fn restore_process<W: Word>(
     Ok(Process { memory, word_globals, ref_globals })
 }
 
-/// Writes down a task that began with `function`; `waits` says that a contract call is to be answered.
-fn save_execution<W: Word>(
+/// Writes down a task that began with `function`.
+pub(crate) fn save_execution<W: Word>(
     program: &Program,
     lowered: &Lowered<W>,
     function: u32,
-    waits: bool,
+    stands: Stands,
     execution: &Execution<W>,
     limits: &Limits,
     to: &mut Writer,
@@ -188,7 +194,7 @@ fn save_execution<W: Word>(
             to.number(number);
         }
     }
-    let layout = Layout { function, waits, next: *next, slots: *slots, frames, ref_start: *ref_start };
+    let layout = Layout { function, stands, next: *next, slots: *slots, frames, ref_start: *ref_start };
     let extent = places::check(program, lowered, &layout, limits)
         .map_err(|problem| format!("the engine is in a state that cannot be: {problem}"))?;
     save_words(&words[..extent.words], to);
@@ -201,15 +207,16 @@ fn save_execution<W: Word>(
     Ok(())
 }
 
-fn restore_execution<W: Word>(
+/// Reads a task that began with `function`, and which operation it is in the middle of.
+pub(crate) fn restore_execution<W: Word>(
     program: &Program,
     lowered: &Lowered<W>,
     function: u32,
-    waits: bool,
+    stands: Stands,
     limits: &Limits,
     heap: &mut Restored<'_>,
     from: &mut Reader<'_>,
-) -> Result<Execution<W>, Damage> {
+) -> Result<(Execution<W>, Option<Op>), Damage> {
     let is_entry = from.flag()?;
     let place: usize = from.small()?;
     let next = if is_entry { Next::Enter(place) } else { Next::Inst(place) };
@@ -225,7 +232,7 @@ fn restore_execution<W: Word>(
             window: from.small()?,
         });
     }
-    let layout = Layout { function, waits, next, slots, frames: &frames, ref_start };
+    let layout = Layout { function, stands, next, slots, frames: &frames, ref_start };
     let extent = match places::check(program, lowered, &layout, limits) {
         Ok(extent) => extent,
         Err(problem) => return from.damage(problem),
@@ -247,10 +254,11 @@ fn restore_execution<W: Word>(
             _ => return from.damage("there is no such capability"),
         }
     }
-    Ok(Execution { words, refs, ref_start, frames, next, slots, answer_at: extent.answer_at, dropped })
+    let answer_at = extent.answer_at;
+    Ok((Execution { words, refs, ref_start, frames, next, slots, answer_at, dropped }, extent.after))
 }
 
-fn save_words<W: Word>(words: &[W], to: &mut Writer) {
+pub(crate) fn save_words<W: Word>(words: &[W], to: &mut Writer) {
     to.count(words.len());
     let mut bytes = vec![0; W::BYTES];
     for word in words {
@@ -259,7 +267,7 @@ fn save_words<W: Word>(words: &[W], to: &mut Writer) {
     }
 }
 
-fn restore_words<W: Word>(from: &mut Reader<'_>) -> Result<Vec<W>, Damage> {
+pub(crate) fn restore_words<W: Word>(from: &mut Reader<'_>) -> Result<Vec<W>, Damage> {
     let count = from.count(W::BYTES)?;
     let bytes = from.raw(count * W::BYTES)?;
     Ok(bytes.chunks_exact(W::BYTES).map(W::read_le).collect())
@@ -281,15 +289,30 @@ fn restore<W: Wrap>(
     limits: &Limits,
     from: &mut Reader<'_>,
     heap: &mut Reader<'_>,
-    bytes: impl FnOnce(usize) -> Result<Vec<u8>, String>,
+    memories: Memories<'_>,
 ) -> Result<Run<W>, Damage> {
     let module = program.verified().module();
     let mut restored = Heap::restore(limits.heap_bytes, &module.ref_constants, heap)?;
     heap.end()?;
     let function: u32 = from.small()?;
     let waits = from.flag()?;
-    let process = restore_process(program, limits, &mut restored, from, bytes)?;
-    let execution = restore_execution(program, lowered, function, waits, limits, &mut restored, from)?;
+    let mut scheduler: Option<Box<Scheduler<W>>> = None;
+    if from.flag()? {
+        let tasks = Scheduler::restore(program, lowered, limits, &mut restored, from, &mut *memories)?;
+        scheduler = Some(Box::new(tasks));
+    }
+    let number = scheduler.as_ref().map_or(FIRST, |scheduler| scheduler.process);
+    let mut process = restore_process(program, limits, &mut restored, from, |len| memories(number, len))?;
+    let mut limits = *limits;
+    let mut first = function;
+    if let Some(scheduler) = &scheduler {
+        first = scheduler.running_function(function);
+        limits = scheduler.limits_left();
+        let pages = limits.memory_pages.saturating_sub(scheduler.other_pages());
+        process.memory.limit_pages(module, pages);
+    }
+    let stands = if waits { Stands::Calls } else { Stands::Runs };
+    let (execution, _) = restore_execution(program, lowered, first, stands, &limits, &mut restored, from)?;
     let constants = (0..module.ref_constants.len())
         .map(|index| restored.constant(index, from))
         .collect::<Result<_, _>>()?;
@@ -305,9 +328,9 @@ fn restore<W: Wrap>(
         gas: Gas::new(gas),
         reserve: 0,
         guest_gas,
-        limits: *limits,
+        limits,
         has_ended: false,
-        scheduler: None,
+        scheduler,
         formulas: None,
     };
     Ok(Run { state: Some(state), function, begin: None, reply: None, waits })

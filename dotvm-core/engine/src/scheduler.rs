@@ -4,6 +4,8 @@
 //! decided by the order of what the tasks did and by the gas they used, so that a machine has one history.
 //! `SEMANTICS.md` states the order, the table of opcodes what each operation does; those are in `tasks`.
 
+mod saved;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use dotvm_arch::Word;
@@ -64,6 +66,18 @@ pub(crate) struct Waiting {
     deadline: Option<u64>,
     /// Why it goes on; `None` as long as it waits.
     cause: Option<Cause>,
+}
+
+impl Waiting {
+    /// Whether it still waits.
+    pub fn stands(&self) -> bool {
+        self.cause.is_none()
+    }
+
+    /// The turn up to which it waits.
+    pub fn deadline(&self) -> Option<u64> {
+        self.deadline
+    }
 }
 
 /// How a task ended: what JOIN answers.

@@ -136,7 +136,7 @@ impl Machine {
         }
     }
 
-    fn part(&self, database: &Database, part: u32) -> Result<Vec<u8>, RuntimeError> {
+    fn part(&self, database: &Database, part: u64) -> Result<Vec<u8>, RuntimeError> {
         self.head.table.read_all(database, self.id, part)
     }
 }
@@ -295,11 +295,8 @@ impl Runtime {
 
     /// The stack of instances and its host, as they were written down.
     fn restore(&self, machine: &Machine) -> Result<Kept<'_>, RuntimeError> {
-        let mut index = 0;
         let mut failure = None;
-        let restored = self.restore_with(machine, |len| {
-            let part = part::memory(index);
-            index += 1;
+        let restored = self.restore_with(machine, |part, len| {
             if machine.head.table.len(part) != Some(len as u64) {
                 return Err("linear memory has another length than its bytes".to_owned());
             }
@@ -315,11 +312,11 @@ impl Runtime {
         }
     }
 
-    /// [`Runtime::restore`] with linear memories from elsewhere, asked for one by one when their length is known.
+    /// [`Runtime::restore`] with linear memories from elsewhere, asked for by their parts when their length is known.
     fn restore_with(
         &self,
         machine: &Machine,
-        mut memory: impl FnMut(usize) -> Result<Vec<u8>, String>,
+        mut memory: impl FnMut(u64, usize) -> Result<Vec<u8>, String>,
     ) -> Result<Kept<'_>, RuntimeError> {
         let Machine { head, options, .. } = machine;
         let database = self.database();
@@ -363,7 +360,7 @@ impl Runtime {
         below: Option<&Program>,
         program: &Program,
         from: &mut Reader<'_>,
-        memory: &mut dyn FnMut(usize) -> Result<Vec<u8>, String>,
+        memory: &mut dyn FnMut(u64, usize) -> Result<Vec<u8>, String>,
     ) -> Result<Running<'h>, RuntimeError> {
         let damaged = |damage: dotvm_codec::Damage| machine.refused(damage);
         let mut limits: Limits = basics::restore_limits(from).map_err(damaged)?;
@@ -373,6 +370,7 @@ impl Runtime {
         };
         let heap = machine.part(self.database(), part::heap(index))?;
         let shared = program.shared().clone();
+        let memory = |process, len| memory(part::memory(index, process), len);
         let restored = Instance::restore(shared, &limits, from, &mut Reader::new(&heap), memory);
         let mut instance = restored.map_err(damaged)?;
         let given = machine.head.gas_limit.saturating_sub(limits.gas);

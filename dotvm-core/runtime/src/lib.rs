@@ -26,7 +26,7 @@ pub mod show;
 pub mod system;
 mod watch;
 
-pub use dotvm_engine::{FrameView, Instance};
+pub use dotvm_engine::{FrameView, Instance, ProcessView, TaskState, TaskView};
 
 pub use contracts::{Change, Deployed, Runtime};
 pub use durable::{

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use dotdb::MachineId;
+use dotvm_core::module::Module;
 use dotvm_core::outcome::Ref;
-use dotvm_runtime::{InstanceView, MachineHead, Runtime, show};
+use dotvm_runtime::{FrameView, InstanceView, MachineHead, ProcessView, Runtime, TaskState, TaskView, show};
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -21,7 +22,7 @@ pub(super) struct ListArgs {
     store: StoreOption,
 }
 
-/// Show a machine that is kept as it stands: frames, stacks, locals, memory
+/// Show a machine that is kept as it stands: tasks, frames, stacks, locals, memory
 #[derive(clap::Args)]
 pub(super) struct GetArgs {
     /// Its number
@@ -46,6 +47,10 @@ pub(super) struct GetArgs {
     /// Of contracts that call each other, which one's memory: 0 is the first
     #[arg(long, value_name = "N", default_value_t = 0)]
     instance: usize,
+
+    /// Of the processes of an instance, which one's memory: 0 is the first
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    process: u32,
 
     #[command(flatten)]
     store: StoreOption,
@@ -177,11 +182,47 @@ struct InstanceReport {
     module: String,
     gas_left: u64,
     guest_gas_left: u64,
+    /// By number; the first has number 0.
+    processes: Vec<ProcessReport>,
+    /// By number; one, unless the program has spawned others.
+    tasks: Vec<TaskReport>,
+}
+
+#[derive(Serialize)]
+struct ProcessReport {
+    process: u32,
     memory_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     globals: Option<Values>,
+}
+
+#[derive(Serialize)]
+struct TaskReport {
+    task: u32,
+    /// The process whose memory and globals it has.
+    process: u32,
+    /// The process that has spawned it.
+    owner: u32,
+    /// `runs`, `ready`, `receives`, `joins`, `sleeps` or `ended`.
+    state: &'static str,
+    /// The task or the address that it waits for, or the status that it has ended with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<u64>,
+    /// The turn up to which it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<u64>,
+    /// What it has ended with: a word and a reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Values>,
+    messages: Vec<MessageReport>,
     /// The last called first.
     frames: Vec<FrameReport>,
+}
+
+#[derive(Serialize)]
+struct MessageReport {
+    from: u32,
+    message: String,
 }
 
 #[derive(Serialize)]
@@ -224,6 +265,7 @@ impl Values {
 #[derive(Serialize)]
 struct MemoryReport {
     instance: usize,
+    process: u32,
     start: u64,
     end: u64,
     hex: String,
@@ -231,25 +273,113 @@ struct MemoryReport {
 
 fn instance(args: &GetArgs, view: &InstanceView) -> InstanceReport {
     let module = view.program.module();
+    let process = |process: &ProcessView| ProcessReport {
+        process: process.process,
+        memory_bytes: process.memory_size,
+        globals: args.globals.then(|| Values::new(&process.word_globals, &process.ref_globals)),
+    };
     InstanceReport {
         module: module.name.clone(),
         gas_left: view.gas_left,
         guest_gas_left: view.guest_gas_left,
-        memory_bytes: view.memory_size,
-        globals: args.globals.then(|| Values::new(&view.word_globals, &view.ref_globals)),
-        frames: view
-            .frames
-            .iter()
-            .rev()
-            .map(|frame| FrameReport {
-                function: module.function_name(frame.function),
-                offset: frame.offset,
-                line: module.source_line(frame.function, frame.offset),
-                locals: args.locals.then(|| Values::new(&frame.locals, &frame.ref_locals)),
-                stack: args.stack.then(|| Values::new(&frame.stack, &frame.ref_stack)),
-            })
-            .collect(),
+        processes: view.processes.iter().map(process).collect(),
+        tasks: view.tasks.iter().map(|task| task_report(args, module, task)).collect(),
     }
+}
+
+impl InstanceReport {
+    fn lines(&self, lines: &mut Vec<String>) {
+        let InstanceReport { module, gas_left, processes, tasks, .. } = self;
+        let memory = match &processes[..] {
+            [only] => format!(", memory {} bytes", only.memory_bytes),
+            _ => String::new(),
+        };
+        lines.push(format!("instance of {module}: gas {gas_left}{memory}"));
+        for ProcessReport { process, memory_bytes, globals } in processes {
+            if processes.len() > 1 {
+                lines.push(format!("  process {process}: memory {memory_bytes} bytes"));
+            }
+            if let Some(globals) = globals {
+                globals.lines("global", lines);
+            }
+        }
+        for task in tasks {
+            if tasks.len() > 1 {
+                lines.push(format!("  {}", task_line(task)));
+            }
+            for MessageReport { from, message } in &task.messages {
+                lines.push(format!("    message of {from}  {message}"));
+            }
+            for frame in &task.frames {
+                let line = frame.line.map_or_else(String::new, |line| format!(", line {line}"));
+                lines.push(format!("  {} at offset {}{line}", frame.function, frame.offset));
+                if let Some(locals) = &frame.locals {
+                    locals.lines("local", lines);
+                }
+                if let Some(stack) = &frame.stack {
+                    stack.lines("stack", lines);
+                }
+            }
+        }
+    }
+}
+
+fn task_report(args: &GetArgs, module: &Module, task: &TaskView) -> TaskReport {
+    let (state, of) = match &task.state {
+        TaskState::Runs => ("runs", None),
+        TaskState::Ready => ("ready", None),
+        TaskState::Receives => ("receives", None),
+        TaskState::Joins(of) => ("joins", Some(u64::from(*of))),
+        TaskState::Sleeps(address) => ("sleeps", Some(*address)),
+        TaskState::Ended(status, ..) => ("ended", Some(u64::from(*status))),
+    };
+    let result = match &task.state {
+        TaskState::Ended(_, value, result) => Some(Values::new(&[*value], std::slice::from_ref(result))),
+        _ => None,
+    };
+    let message =
+        |(from, message): &(u32, Ref)| MessageReport { from: *from, message: show::reference(message) };
+    let frame = |frame: &FrameView| FrameReport {
+        function: module.function_name(frame.function),
+        offset: frame.offset,
+        line: module.source_line(frame.function, frame.offset),
+        locals: args.locals.then(|| Values::new(&frame.locals, &frame.ref_locals)),
+        stack: args.stack.then(|| Values::new(&frame.stack, &frame.ref_stack)),
+    };
+    TaskReport {
+        task: task.task,
+        process: task.process,
+        owner: task.owner,
+        state,
+        of,
+        until: task.deadline,
+        result,
+        messages: task.mailbox.iter().map(message).collect(),
+        frames: task.frames.iter().rev().map(frame).collect(),
+    }
+}
+
+/// A line that says how a task stands.
+fn task_line(task: &TaskReport) -> String {
+    let of = task.of.unwrap_or_default();
+    let mut line = format!("task {} of process {}: ", task.task, task.process);
+    line.push_str(&match task.state {
+        "runs" => "runs".to_owned(),
+        "ready" => "waits for its turn".to_owned(),
+        "receives" => "waits for a message".to_owned(),
+        "joins" => format!("waits for the end of task {of}"),
+        "sleeps" => format!("waits at address {of}"),
+        _ => format!("has ended with status {of}"),
+    });
+    if let Some(until) = task.until {
+        line.push_str(&format!(" up to turn {until}"));
+    }
+    match task.messages.len() {
+        0 => {}
+        1 => line.push_str(", 1 message"),
+        count => line.push_str(&format!(", {count} messages")),
+    }
+    line
 }
 
 pub(super) fn get(args: &GetArgs, json: bool, output: &Output) -> Result<Exit, Failure> {
@@ -257,7 +387,9 @@ pub(super) fn get(args: &GetArgs, json: bool, output: &Output) -> Result<Exit, F
     let machine = runtime.machine(MachineId(args.machine))?;
     let view = runtime.view_machine(&machine)?;
     let memory = match &args.memory {
-        Some(range) => Some((range, runtime.machine_memory(&machine, args.instance, range.clone())?)),
+        Some(range) => {
+            Some((range, runtime.machine_memory(&machine, args.instance, args.process, range.clone())?))
+        }
         None => None,
     };
     let report = MachineReport {
@@ -271,6 +403,7 @@ pub(super) fn get(args: &GetArgs, json: bool, output: &Output) -> Result<Exit, F
         instances: view.instances.iter().map(|view| instance(args, view)).collect(),
         memory: memory.as_ref().map(|(range, bytes)| MemoryReport {
             instance: args.instance,
+            process: args.process,
             start: range.start,
             end: range.end,
             hex: show::hex(bytes),
@@ -291,21 +424,7 @@ pub(super) fn get(args: &GetArgs, json: bool, output: &Output) -> Result<Exit, F
         ]);
     }
     for instance in &report.instances {
-        let InstanceReport { module, gas_left, memory_bytes, .. } = instance;
-        lines.push(format!("instance of {module}: gas {gas_left}, memory {memory_bytes} bytes"));
-        if let Some(globals) = &instance.globals {
-            globals.lines("global", &mut lines);
-        }
-        for frame in &instance.frames {
-            let line = frame.line.map_or_else(String::new, |line| format!(", line {line}"));
-            lines.push(format!("  {} at offset {}{line}", frame.function, frame.offset));
-            if let Some(locals) = &frame.locals {
-                locals.lines("local", &mut lines);
-            }
-            if let Some(stack) = &frame.stack {
-                stack.lines("stack", &mut lines);
-            }
-        }
+        instance.lines(&mut lines);
     }
     if let Some((range, bytes)) = &memory {
         for (index, row) in bytes.chunks(16).enumerate() {

@@ -16,12 +16,22 @@ use crate::program::{Lowered, LoweredFunction, Program};
 pub(crate) struct Layout<'a> {
     /// The function that the run began with.
     pub function: u32,
-    /// Whether a contract call is to be answered.
-    pub waits: bool,
+    pub stands: Stands,
     pub next: Next,
     pub slots: usize,
     pub frames: &'a [Frame],
     pub ref_start: usize,
+}
+
+/// What a task is in the middle of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stands {
+    /// It runs, or goes on where control is transferred.
+    Runs,
+    /// A contract call is to be answered.
+    Calls,
+    /// It has given up its turn, and may wait for something.
+    Parked,
 }
 
 /// How far the stacks reach.
@@ -30,6 +40,8 @@ pub(crate) struct Extent {
     pub refs: usize,
     /// Where the answer goes that is waited for.
     pub answer_at: (usize, usize),
+    /// The operation in front of the place, if that is what the task is in the middle of.
+    pub after: Option<Op>,
 }
 
 type Problem = &'static str;
@@ -59,14 +71,19 @@ pub(crate) fn check<W: Word>(
     let Some(entry) = lowered.functions.get(layout.function as usize) else {
         return Err("the module has no such function");
     };
-    // A call that waits for its answer is in front of the place, and may be the last but for what follows it.
     let current = function_at(lowered, place)?;
-    check_place(program, lowered, place, is_entry, layout.waits)?;
+    let after = check_place(program, lowered, place, is_entry, layout.stands)?;
     require(!layout.frames.is_empty(), "there are no frames")?;
     require(layout.frames.len() <= limits.call_depth as usize, "there are too many frames")?;
-    let mut extent = Extent { words: entry.words_out as usize, refs: 0, answer_at: (0, 0) };
+    let answer_at = match after {
+        Some((_, w, r)) => (layout.slots + w as usize, layout.ref_start + r as usize),
+        None => (0, 0),
+    };
+    let after_op = after.map(|(op, ..)| op);
+    let mut extent = Extent { words: entry.words_out as usize, refs: 0, answer_at, after: after_op };
     let mut ref_start = layout.ref_start;
-    let (mut function, mut at, mut slots) = (current, place, layout.slots);
+    // What is in the middle of an operation has the slots of that.
+    let (mut function, mut at, mut slots) = (current, place - usize::from(after.is_some()), layout.slots);
     for (depth, frame) in layout.frames.iter().enumerate().rev() {
         require(frame.window == u32::from(function.window), "a frame is of another function")?;
         check_slots(lowered, function, frame, at, slots)?;
@@ -111,39 +128,30 @@ pub(crate) fn check<W: Word>(
         ref_start = frame.caller_refs as usize;
         (function, at, slots) = (caller, frame.return_to as usize, frame.caller_slots as usize);
     }
-    if layout.waits
-        && let Inst::Ext { w, r, .. } = lowered.code[place - 1]
-    {
-        extent.answer_at = (layout.slots + w as usize, layout.ref_start + r as usize);
-    }
     Ok(extent)
 }
 
-/// Whether the engine stops at this place.
+/// Whether the engine stops at this place; the operation in front of it that a task is in the middle of, with its slots.
 fn check_place<W: Word>(
     program: &Program,
     lowered: &Lowered<W>,
     place: usize,
     is_entry: bool,
-    waits: bool,
-) -> Result<(), Problem> {
+    stands: Stands,
+) -> Result<Option<(Op, u16, u16)>, Problem> {
+    const PROBLEM: Problem = "the engine does not stop at this place";
     if is_entry {
-        require(!waits, "nothing is called where control is transferred")?;
+        require(stands != Stands::Calls, "nothing is called where control is transferred")?;
         let function = lowered.function_at(place);
         let body = program.verified().body(function as u32);
         let trace = lower::trace(program.verified(), lowered, function as u32, &body);
         let at = (place - lowered.functions[function].entry as usize) as u32;
         let is_one = trace.entries.binary_search_by_key(&at, |entry| entry.0).is_ok();
-        return require(is_one, "the engine does not stop at this place");
+        return require(is_one, PROBLEM).map(|()| None);
     }
-    let is_one = match (waits, lowered.code[if waits { place - 1 } else { place }]) {
-        (true, Inst::Ext { x, .. }) => {
-            lowered.operations[x as usize].op == Op::Xcall
-                && lowered.function_at(place) == lowered.function_at(place - 1)
-        }
-        (true, _) => false,
-        (false, inst) => matches!(
-            inst,
+    if stands == Stands::Runs {
+        let is_one = matches!(
+            lowered.code[place],
             Inst::Ext { .. }
                 | Inst::Int { .. }
                 | Inst::Narrow { .. }
@@ -152,9 +160,20 @@ fn check_place<W: Word>(
                 | Inst::RefEq { .. }
                 | Inst::AxisOf { .. }
                 | Inst::CallIndirect { .. }
-        ),
+        );
+        return require(is_one, PROBLEM).map(|()| None);
+    }
+    let before = place.checked_sub(1).ok_or(PROBLEM)?;
+    let Inst::Ext { w, r, x } = lowered.code[before] else { return Err(PROBLEM) };
+    let op = lowered.operations[x as usize].op;
+    let is_one = match stands {
+        Stands::Calls => op == Op::Xcall,
+        _ => matches!(op, Op::Yield | Op::Join | Op::Recv | Op::AWait),
     };
-    require(is_one, "the engine does not stop at this place")
+    let first = lowered.functions.first().map_or(usize::MAX, |function| function.entry as usize);
+    let is_same = before >= first && lowered.function_at(place) == lowered.function_at(before);
+    require(is_one && is_same, PROBLEM)?;
+    Ok(Some((op, w, r)))
 }
 
 /// Whether a frame's slot 0 can be there when its function goes on at a place.

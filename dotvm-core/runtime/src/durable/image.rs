@@ -15,7 +15,7 @@ use dotvm_codec::{Damage, Reader, Writer};
 use crate::error::RuntimeError;
 
 /// Format of what is written, and the only one read.
-pub const CHECKPOINT_FORMAT: u32 = 1;
+pub const CHECKPOINT_FORMAT: u32 = 2;
 /// Bytes of a piece: a page of linear memory.
 pub(crate) const CHUNK: usize = 1 << 16;
 
@@ -28,24 +28,24 @@ type Hash = [u8; 32];
 /// The parts of a machine.
 pub(crate) mod part {
     /// What the run began with.
-    pub const START: u32 = 0;
+    pub const START: u64 = 0;
     /// The host and everything of the instances that is not below.
-    pub const CONTROL: u32 = 1;
+    pub const CONTROL: u64 = 1;
     /// The pending transaction.
-    pub const TRANSACTION: u32 = 2;
+    pub const TRANSACTION: u64 = 2;
     /// Events recorded so far.
-    pub const EVENTS: u32 = 3;
+    pub const EVENTS: u64 = 3;
     /// What the outside was and has answered.
-    pub const OUTSIDE: u32 = 4;
+    pub const OUTSIDE: u64 = 4;
     /// How the run ended.
-    pub const RESULT: u32 = 5;
+    pub const RESULT: u64 = 5;
     /// The managed heap of an instance; those of contracts that were called follow.
-    pub const fn heap(instance: usize) -> u32 {
-        8 + 2 * instance as u32
+    pub const fn heap(instance: usize) -> u64 {
+        8 + 2 * instance as u64
     }
-    /// The linear memory of an instance.
-    pub const fn memory(instance: usize) -> u32 {
-        9 + 2 * instance as u32
+    /// The linear memory of a process of an instance.
+    pub const fn memory(instance: usize, process: u32) -> u64 {
+        (process as u64) << 32 | (9 + 2 * instance as u64)
     }
 }
 
@@ -108,7 +108,7 @@ pub struct MachineHead {
 /// The parts of a machine with the hashes of their pieces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Table {
-    parts: BTreeMap<u32, PartTable>,
+    parts: BTreeMap<u64, PartTable>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -191,7 +191,7 @@ impl MachineHead {
             table: Table::default(),
         };
         for _ in 0..from.count(2)? {
-            let part = from.small()?;
+            let part = from.number()?;
             let len = from.number()?;
             let chunks = len.div_ceil(CHUNK as u64);
             from.require(chunks <= from.rest() as u64 / 32, "a part is longer than its pieces")?;
@@ -207,7 +207,7 @@ impl MachineHead {
 
 impl Table {
     /// The parts as they are to be written where those of `self` are: the new table, and the rows that change.
-    pub(crate) fn replaced_by(&self, id: MachineId, parts: &[(u32, Cow<'_, [u8]>)]) -> (Table, Rows) {
+    pub(crate) fn replaced_by(&self, id: MachineId, parts: &[(u64, Cow<'_, [u8]>)]) -> (Table, Rows) {
         let mut table = Table::default();
         let mut rows = Rows::new();
         for (part, bytes) in parts {
@@ -235,7 +235,7 @@ impl Table {
     }
 
     /// Length of a part, if the machine has it.
-    pub(crate) fn len(&self, part: u32) -> Option<u64> {
+    pub(crate) fn len(&self, part: u64) -> Option<u64> {
         self.parts.get(&part).map(|part| part.len)
     }
 
@@ -244,7 +244,7 @@ impl Table {
         &self,
         database: &Database,
         id: MachineId,
-        part: u32,
+        part: u64,
         range: Range<u64>,
     ) -> Result<Vec<u8>, RuntimeError> {
         let damaged = |problem: &str| RuntimeError::Machine { id: id.0, problem: problem.to_owned() };
@@ -278,7 +278,7 @@ impl Table {
         &self,
         database: &Database,
         id: MachineId,
-        part: u32,
+        part: u64,
     ) -> Result<Vec<u8>, RuntimeError> {
         self.read(database, id, part, 0..self.len(part).unwrap_or(0))
     }

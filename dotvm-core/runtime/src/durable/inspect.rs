@@ -3,10 +3,8 @@
 use std::ops::Range;
 
 use dotdb::MachineId;
-use dotvm_arch::W512;
 use dotvm_codec::Reader;
-use dotvm_core::outcome::Ref;
-use dotvm_engine::FrameView;
+use dotvm_engine::{ProcessView, TaskView};
 
 use super::image::part;
 use super::{Machine, MachineStatus};
@@ -28,14 +26,10 @@ pub struct InstanceView {
     pub gas_left: u64,
     /// Guest gas that it has left.
     pub guest_gas_left: u64,
-    /// Its frames, the first called first.
-    pub frames: Vec<FrameView>,
-    /// Word globals, zero-extended.
-    pub word_globals: Vec<W512>,
-    /// Reference globals.
-    pub ref_globals: Vec<Ref>,
-    /// Bytes of linear memory.
-    pub memory_size: u64,
+    /// Its tasks by number: one, unless it has spawned others.
+    pub tasks: Vec<TaskView>,
+    /// The processes that they are in, by number.
+    pub processes: Vec<ProcessView>,
 }
 
 impl Runtime {
@@ -52,24 +46,19 @@ impl Runtime {
         let control = machine.part(database, part::CONTROL)?;
         let from = &mut Reader::new(&control);
         let programs = self.programs_of(machine, from)?;
-        let kept = self.restore_with(machine, |len| Ok(vec![0; len]))?;
+        let kept = self.restore_with(machine, |_, len| Ok(vec![0; len]))?;
         from.require(kept.stack.len() == programs.len(), "it has other instances").map_err(damaged)?;
-        let instances = kept.stack.into_iter().map(|running| {
-            let (word_globals, ref_globals) = running.instance.globals();
-            InstanceView {
-                gas_left: running.instance.gas_left(),
-                guest_gas_left: running.instance.guest_gas_left(),
-                frames: running.instance.frames(),
-                word_globals,
-                ref_globals,
-                memory_size: running.instance.memory_size(),
-                program: running.program,
-            }
+        let instances = kept.stack.into_iter().map(|running| InstanceView {
+            gas_left: running.instance.gas_left(),
+            guest_gas_left: running.instance.guest_gas_left(),
+            tasks: running.instance.tasks(),
+            processes: running.instance.processes(),
+            program: running.program,
         });
         Ok(MachineView { instances: instances.collect() })
     }
 
-    /// Bytes of an instance's linear memory: reads only the pieces that they lie in. What is behind the last byte that
+    /// Bytes of the linear memory of a process of an instance: reads only the pieces that they lie in. What is behind the last byte that
     /// was ever touched is zero.
     ///
     /// # Errors
@@ -78,11 +67,12 @@ impl Runtime {
         &self,
         machine: &Machine,
         instance: usize,
+        process: u32,
         range: Range<u64>,
     ) -> Result<Vec<u8>, RuntimeError> {
-        let part = part::memory(instance);
+        let part = part::memory(instance, process);
         let Some(there) = machine.head.table.len(part) else {
-            return Err(machine.refused(format!("it has no instance {instance} with a memory")));
+            return Err(machine.refused(format!("it has no instance {instance} with a process {process}")));
         };
         let (start, end) = (range.start.min(there), range.end.min(there));
         let mut bytes = machine.head.table.read(self.database(), machine.id, part, start..end.max(start))?;

@@ -224,7 +224,7 @@ impl<'a> Saver<'a> {
         }
         let mut outside = Writer::new();
         self.options.outside.lock().save(&mut outside);
-        let mut parts: Vec<(u32, Cow<'_, [u8]>)> = vec![
+        let mut parts: Vec<(u64, Cow<'_, [u8]>)> = vec![
             (part::START, Cow::Borrowed(&self.start)),
             (part::CONTROL, Cow::Owned(control.into_bytes())),
             (part::TRANSACTION, Cow::Owned(saved.transaction.into_bytes())),
@@ -233,7 +233,9 @@ impl<'a> Saver<'a> {
         ];
         for (index, (heap, running)) in heaps.into_iter().zip(stack.iter()).enumerate() {
             parts.push((part::heap(index), Cow::Owned(heap)));
-            parts.push((part::memory(index), Cow::Borrowed(running.instance.memory())));
+            for (process, bytes) in running.instance.memories() {
+                parts.push((part::memory(index, process), Cow::Borrowed(bytes)));
+            }
         }
         let (table, rows) = self.head.table.replaced_by(self.id, &parts);
         let head = MachineHead {
