@@ -48,6 +48,7 @@ With `--json` standard output is exactly one object, errors before a run include
 | `trap` | null, or `kind`, `function`, `offset`, `file`, `line`, `detail`, `sentence` |
 | `machine` | the machine that `resume` goes on with; only where the run is kept and out of gas |
 | `error` | null, or one sentence; `diagnostics` then lists the errors of a source text one by one |
+| `deterministic`, `limit` | only where a run of Nock has no product: whether it has none wherever it runs, and the limit that was reached, or null |
 
 The other commands answer `status` `ok` and fields of their own, or `status` `error` and `error`; `db check` answers
 `status` `damaged` if it found something. Three of them answer in several lines, an object each, as they come: `db watch`

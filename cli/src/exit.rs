@@ -36,6 +36,7 @@ exits! {
     5 Output "the output cannot be written";
     6 Conflict "other transactions were in the way each time: it may succeed if tried again";
     7 Outside "what the program read or wrote outside failed, or a replay came apart from what was recorded";
+    8 Limit "a run of Nock reached a limit, its own or the machine's: with more of it, it may come to an end";
 }
 
 impl From<Exit> for ExitCode {

@@ -24,8 +24,19 @@ pub struct Failure {
     pub rendered: Option<String>,
     /// The errors of a source text one by one.
     pub diagnostics: Vec<SourceError>,
+    /// Of a run of Nock: whether it would fail everywhere.
+    pub cause: Option<Cause>,
     /// Whether the JSON answer has it already.
     pub told: bool,
+}
+
+/// Why a run of Nock has no product.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Cause {
+    /// Whether it has none wherever it runs, within whatever limits.
+    pub deterministic: bool,
+    /// The limit that was reached, if one was.
+    pub limit: Option<&'static str>,
 }
 
 /// An error in a source text.
@@ -44,7 +55,14 @@ pub struct SourceError {
 impl Failure {
     /// A failure with this sentence.
     pub fn new(exit: Exit, sentence: impl Display) -> Failure {
-        Failure { exit, sentence: sentence.to_string(), rendered: None, diagnostics: Vec::new(), told: false }
+        Failure {
+            exit,
+            sentence: sentence.to_string(),
+            rendered: None,
+            diagnostics: Vec::new(),
+            cause: None,
+            told: false,
+        }
     }
 
     /// An input file that cannot be read.
@@ -98,6 +116,7 @@ impl From<AssembleError> for Failure {
                     hint: diagnostic.hint,
                 })
                 .collect(),
+            cause: None,
             told: false,
         }
     }

@@ -8,7 +8,7 @@ use dotvm_runtime::{Event, Execution, show};
 use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::failure::{Failure, SourceError};
+use crate::failure::{Cause, Failure, SourceError};
 use crate::input::{exit_of, explain_trap, trap_sentence};
 use crate::output::Output;
 
@@ -178,6 +178,8 @@ pub struct ErrorReport<'a> {
     error: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     diagnostics: &'a [SourceError],
+    #[serde(flatten)]
+    cause: Option<Cause>,
 }
 
 impl ErrorReport<'_> {
@@ -192,6 +194,7 @@ impl ErrorReport<'_> {
             trap: None,
             error: &failure.sentence,
             diagnostics: &failure.diagnostics,
+            cause: failure.cause,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `dotvm nock`.
 
+mod kernels;
+
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -11,7 +13,7 @@ use dotvm_runtime::args::parse_hex;
 use serde_json::{Map, Value};
 
 use crate::exit::Exit;
-use crate::failure::{Failure, SourceError};
+use crate::failure::{Cause, Failure, SourceError};
 use crate::input::read_file;
 use crate::output::Output;
 
@@ -99,15 +101,23 @@ enum Action {
         /// The noun
         noun: String,
     },
+    #[command(flatten)]
+    Kernel(kernels::Action),
 }
 
 impl From<NockFailure> for Failure {
     fn from(failure: NockFailure) -> Failure {
+        let limit = match failure {
+            NockFailure::Limit(limit) => Some(limit),
+            _ => None,
+        };
         let exit = match failure {
             NockFailure::Input(_) => Exit::Input,
-            _ => Exit::Program,
+            NockFailure::Crash => Exit::Program,
+            NockFailure::Limit(_) | NockFailure::Machine(_) => Exit::Limit,
         };
-        Failure::new(exit, failure)
+        let cause = Some(Cause { deterministic: failure.is_deterministic(), limit });
+        Failure { cause, ..Failure::new(exit, failure) }
     }
 }
 
@@ -246,6 +256,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
             let mug = mug(&noun(argument, &bounds)?, bounds.max_memory)?;
             answer("mug", format!("0x{mug:08x}"))
         }
+        Action::Kernel(action) => kernels::run(action, &bounds, args.json, output),
         Action::Pretty { noun: argument } => answer("text", show(&noun(argument, &bounds)?, Style::PRETTY)),
     }
 }

@@ -120,7 +120,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
 
 /// The store to read, and which version of it.
 #[derive(clap::Args)]
-struct ReadOptions {
+pub(super) struct ReadOptions {
     /// Read the state as it was at a version: its number, or a name that `db snapshot` gave it
     #[arg(long, value_name = "VERSION")]
     at: Option<String>,
@@ -131,7 +131,7 @@ struct ReadOptions {
 
 impl ReadOptions {
     /// Opens the database and begins to read it.
-    fn begin(&self) -> Result<(Database, Tx), Failure> {
+    pub(super) fn begin(&self) -> Result<(Database, Tx), Failure> {
         let database = self.store.open(Access::Read)?;
         let tx = match &self.at {
             None => database.begin(Mode::ReadOnly)?,
