@@ -389,7 +389,8 @@ pub const fn immediate_max(imm: Imm) -> u64 {
         Imm::Lane => 5,
         Imm::LaneNarrowing => 2,
         Imm::Widening => 3,
-        Imm::ScanFlags | Imm::TxFlags | Imm::StringKind | Imm::TaskKind => 1,
+        Imm::ScanFlags | Imm::TxFlags | Imm::StringKind => 1,
+        Imm::TaskKind => 2,
         Imm::CallFlags => 3,
         _ => 65_535,
     }

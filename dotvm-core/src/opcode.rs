@@ -519,7 +519,7 @@ macro_rules! for_each_op {
 
             // 0xE0–0xEF System, processes, contracts
             0xE0 Sys "SYS" (HostCall) "per call" (Cap Kind Range Index Size Overflow OutOfMemory ReadOnly Tx Db) X Next (by_imm) "host call of the module's table, see Host calls";
-            0xE1 Spawn "SPAWN" (TaskKind Func) "[args caps]{args} → [pid]" () Task Next (by_imm) "begin a function as a task: kind 0 is a process with memory and globals of its own, 1 a thread of this process; it holds those of the capabilities of the task that spawns it whose bits are set in caps; its number, or 0 if the limits have no room for it";
+            0xE1 Spawn "SPAWN" (TaskKind Func) "[args caps]{args} → [pid]" () Task Next (by_imm) "begin a function as a task: kind 0 is a process with memory and globals of its own, 1 a thread of this process, 2 a ParaDot: a thread that nobody interrupts and that never waits; it holds those of the capabilities of the task that spawns it whose bits are set in caps; its number, or 0 if the limits have no room for it";
             0xE2 Yield "YIELD" () "[] → []" () P Next () "end this turn";
             0xE3 Join "JOIN" () "[pid] → [status value]{result}" (Index Deadlock) P Next () "wait for the end of a task that this process has spawned, and take its result; status 0 = returned, 1 = halted, 2 = threw, 3 = trapped, 4 = killed; value and result are what it returned, the code and result of HALT, the exception's code and payload, the trap's number, or the code of KILL";
             0xE4 Selfid "SELF" () "[] → [pid]" () B Next () "the number of this task, 0 for the first";

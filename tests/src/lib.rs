@@ -3,6 +3,7 @@
 pub mod call_model;
 pub mod damaged_machine;
 pub mod differential;
+pub mod dot_model;
 pub mod dotdb_model;
 pub mod generate;
 pub mod heap_model;

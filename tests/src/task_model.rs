@@ -35,7 +35,10 @@ const ACTOR: &str = r#"
 process:
       LGET with RLGET script LGET at CALL part SPAWN process main JMP spawned
 thread:
-      LGET with RLGET script LGET at CALL part SPAWN thread main
+      LGET with RLGET script LGET at CALL part LGET with PUSH 1 AND JNZ paradot
+      SPAWN thread main JMP spawned
+paradot:
+      SPAWN paradot main
 spawned:
       LGET sum CALL mix LSET sum
       LGET at LGET with PUSH 30 AND ADD LSET at JMP nothing

@@ -56,8 +56,14 @@ impl<W: Word> Machine<'_, W> {
             }
             Op::Meter => self.meter(Some(a))?,
             Op::Meterd => self.meter(self.words[w].try_u64())?,
-            Op::Meterq => self.words[w] = saturating_word(self.guest_gas),
-            Op::Gas => self.words[w] = saturating_word(self.gas.left()),
+            Op::Meterq => {
+                self.check_in_turn()?;
+                self.words[w] = saturating_word(self.guest_gas);
+            }
+            Op::Gas => {
+                self.check_in_turn()?;
+                self.words[w] = saturating_word(self.gas.left());
+            }
 
             // Memory
             Op::Load8 => self.words[w] = W::from_u64(self.memory.load::<W, 1>(self.words[w], a)?[0] as u64),
@@ -397,6 +403,7 @@ impl<W: Word> Machine<'_, W> {
     }
 
     fn meter(&mut self, amount: Option<u64>) -> Result<(), Stop> {
+        self.check_in_turn()?;
         let left = amount.and_then(|amount| self.guest_gas.checked_sub(amount));
         self.guest_gas = left.ok_or_else(|| Stop::trap(TrapKind::Meter))?;
         Ok(())

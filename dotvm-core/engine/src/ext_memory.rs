@@ -19,6 +19,7 @@ impl<W: Word> Machine<'_, W> {
         let number = |machine: &Self, at: usize| machine.words[w + at].try_u64();
         match op {
             Op::MProtect => {
+                self.check_in_turn()?;
                 let is_aligned = self.words[w].low_u64().is_multiple_of(PAGE_BYTES);
                 let permission = number(self, 2).and_then(Permission::from_flags).filter(|_| is_aligned);
                 let permission = permission.ok_or_else(|| Stop::trap(TrapKind::Range))?;
@@ -46,7 +47,10 @@ impl<W: Word> Machine<'_, W> {
                 self.gas.charge(gas::copy(from.len() as u64))?;
                 self.memory.bytes_mut()[to].copy_from_slice(from);
             }
-            Op::MDrop => self.memory.drop_data(a as usize),
+            Op::MDrop => {
+                self.check_in_turn()?;
+                self.memory.drop_data(a as usize);
+            }
             Op::MCmp => {
                 let len = self.words[w + 2];
                 let first = self.memory.range(self.words[w], len, 0)?;

@@ -152,6 +152,11 @@ impl Instance {
         Ok(())
     }
 
+    /// ParaDots so far whose turns were taken over from trials. A figure for measurements: it depends on the machine.
+    pub fn tried_ahead(&self) -> u64 {
+        self.running.tried_ahead()
+    }
+
     /// What is left in the instance.
     pub fn into_final_state(self) -> FinalState {
         self.running.into_final_state()
@@ -173,6 +178,7 @@ pub(crate) trait Running: Send {
     fn process_views(&self) -> Vec<ProcessView>;
     fn memory_size(&self) -> u64;
     fn grows(&self) -> bool;
+    fn tried_ahead(&self) -> u64;
     fn grow(&mut self);
     fn wanted(&mut self, program: &Program) -> Option<Wanted<'_>>;
     fn add_globals(&mut self, globals: Vec<Reference>, are_wanted: bool);
@@ -284,6 +290,10 @@ impl<W: Wrap> Running for Run<W> {
 
     fn process_views(&self) -> Vec<ProcessView> {
         self.views_of_processes()
+    }
+
+    fn tried_ahead(&self) -> u64 {
+        self.state().scheduler.as_ref().map_or(0, |scheduler| scheduler.outlook.taken)
     }
 
     fn memory_size(&self) -> u64 {

@@ -103,10 +103,12 @@ pub(crate) fn drive<W: Word>(
         let used = before - m.gas.left();
         quantum = quantum.saturating_sub(used);
         is_first = false;
-        match m.reschedule(stopped, used) {
+        let before = m.gas.left();
+        match m.reschedule(stopped, used, quantum) {
             Ok(trap) => refusal = trap,
             Err(stopped) => return stopped,
         }
+        quantum = quantum.saturating_sub(before - m.gas.left());
     }
 }
 
@@ -472,8 +474,20 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, inst: usize) -> (Option<Stop>, Place
                     regs.set(d, regs.get(b));
                 }
             }
-            Inst::GlobalGet { d, g } => regs.set(d, m.word_globals[g as usize]),
-            Inst::GlobalSet { g, a } => m.word_globals[g as usize] = regs.get(a),
+            Inst::GlobalGet { d, g } => {
+                let value = match m.word_globals.get(g as usize) {
+                    Some(&value) => value,
+                    None => *m.first_word_global(g as usize),
+                };
+                regs.set(d, value);
+            }
+            Inst::GlobalSet { g, a } => {
+                let value = regs.get(a);
+                match m.word_globals.get_mut(g as usize) {
+                    Some(place) => *place = value,
+                    None => *m.first_word_global(g as usize) = value,
+                }
+            }
 
             Inst::AddR { d, a, b } => binary!(add, d, a, b),
             Inst::AddI { d, a, imm } => with_imm!(add, d, a, imm),
@@ -695,7 +709,10 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, inst: usize) -> (Option<Stop>, Place
             }
             Inst::RefDrop { a } => m.heap.clear(&mut m.refs[m.ref_start + a as usize]),
             Inst::RefGlobal { d, g } => {
-                let copy = m.heap.share(&m.ref_globals[g as usize]);
+                let copy = match m.ref_globals.get(g as usize) {
+                    Some(global) => m.heap.share(global),
+                    None => check!(m.first_ref_global(g as usize)),
+                };
                 m.refs[m.ref_start + d as usize] = copy;
             }
             Inst::RefNull { d } => m.refs[m.ref_start + d as usize] = Reference::NULL,

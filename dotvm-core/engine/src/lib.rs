@@ -4,7 +4,8 @@
 //! Module --compile--> Program --run(invocation, limits, host)--> Outcome
 //! ```
 //!
-//! The engine knows no storage, no file, no clock and no thread: everything outside an instance's own memory goes
+//! The engine knows no storage, no file and no clock, and threads only to do at once what comes to the same one after the
+//! other (`ahead`, the kernels): everything outside an instance's own memory goes
 //! through [`dotvm_core::host::Host`].
 
 #![allow(
@@ -12,7 +13,9 @@
     reason = "a `Stop` that is made before it is needed is dropped on the way where nothing stops: 1.9 times as long in the sieve"
 )]
 
+mod ahead;
 mod arrays;
+mod bystander;
 mod cells;
 mod ext;
 mod ext_bytes;

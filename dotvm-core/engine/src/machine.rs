@@ -12,6 +12,7 @@ use dotvm_core::trap::{Trap, TrapKind};
 use dotvm_core::verify::Verified;
 use dotvm_heap::{Heap, Reference};
 
+use crate::ahead::Trial;
 use crate::formulas::Formulas;
 use crate::inst::Inst;
 use crate::lower::{self, word_from};
@@ -31,10 +32,10 @@ pub(crate) enum Stop {
     Quantum,
     /// Another contract is to be called; its answer goes where the machine's `answer_at` says.
     Call(Box<CallRequest>),
-    /// SPAWN of a function, as a process or a thread; its operands lie where `answer_at` says.
+    /// SPAWN of a function as a task of a kind; its operands lie where `answer_at` says.
     Spawn {
         function: u32,
-        is_thread: bool,
+        kind: u8,
     },
     /// The task gives up its turn or waits; if it is ready, it goes on with the next instruction.
     Switch,
@@ -214,6 +215,8 @@ state! {
         scheduler: Option<Box<Scheduler<W>>>,
         /// The functions of formulas, if somebody makes them.
         formulas: Option<Box<Formulas>>,
+        /// What there is instead of the machine, if a ParaDot is tried ahead of its turn.
+        trial: Option<Box<Trial<W>>>,
     }
 }
 
@@ -269,6 +272,7 @@ impl<W: Word> State<W> {
             has_ended: false,
             scheduler: None,
             formulas: None,
+            trial: None,
         })
     }
 

@@ -1,5 +1,6 @@
 //! Linear memory of an instance.
 
+mod aside;
 mod saved;
 
 use std::ops::Range;
@@ -11,8 +12,12 @@ use dotvm_core::limits::PAGE_BYTES;
 use dotvm_core::module::Module;
 use dotvm_core::trap::TrapKind;
 
+use aside::Use;
+
 use crate::guard::{self, Access, Guard, Permission};
 use crate::machine::Stop;
+
+pub(crate) use aside::{Aside, Written};
 
 /// Linear memory: read-only data, then writable data, then the heap. Only the part up to the last byte touched is
 /// there; what is behind it, up to the size, is zero.
@@ -24,6 +29,8 @@ use crate::machine::Stop;
 pub(crate) struct Memory {
     open: Vec<u8>,
     guarded: Option<Box<Guarded>>,
+    /// The bytes in a trial; `open` stays empty there too.
+    aside: Option<Box<Aside>>,
     size: u64,
     /// End of the read-only data; writes below it trap.
     read_only_end: u64,
@@ -78,6 +85,7 @@ impl Memory {
         Ok(Memory {
             open: bytes,
             guarded: None,
+            aside: None,
             size,
             read_only_end,
             max_pages,
@@ -89,12 +97,20 @@ impl Memory {
 
     /// The bytes that are there: those of ranges that [`Memory::range`] gave, and others.
     pub fn bytes(&self) -> &[u8] {
-        self.guarded.as_ref().map_or(&self.open, |guarded| &guarded.bytes)
+        match (&self.guarded, &self.aside) {
+            (Some(guarded), _) => &guarded.bytes,
+            (None, Some(aside)) => aside.bytes(),
+            (None, None) => &self.open,
+        }
     }
 
     /// The same for a write, into ranges that [`Memory::writable_range`] gave.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        self.guarded.as_mut().map_or(&mut self.open, |guarded| &mut guarded.bytes)
+        match (&mut self.guarded, &mut self.aside) {
+            (Some(guarded), _) => &mut guarded.bytes,
+            (None, Some(aside)) => aside.bytes_mut(),
+            (None, None) => &mut self.open,
+        }
     }
 
     /// The `N` bytes at an address plus an offset.
@@ -143,15 +159,22 @@ impl Memory {
         self.open.get_mut(start as usize..end as usize).ok_or_else(|| BOUNDS)
     }
 
-    /// The bytes of an access, if it is within the size and allowed; all of them are there then.
+    /// The bytes of an access that reads or overwrites all of them, if it is within the size and allowed; they are there then.
     #[cold]
     #[inline(never)]
     fn reach(&mut self, start: u64, end: u64, access: Access) -> Result<&mut [u8], Stop> {
+        self.reach_for(start, end, access, access.into())
+    }
+
+    fn reach_for(&mut self, start: u64, end: u64, access: Access, usage: Use) -> Result<&mut [u8], Stop> {
         if end > self.size {
             return Err(BOUNDS);
         }
         if access == Access::Write && start < self.read_only_end && start < end {
             return Err(PROTECT);
+        }
+        if let Some(aside) = &mut self.aside {
+            return aside.reach(start, end, usage, self.size);
         }
         let bytes = match &mut self.guarded {
             None => &mut self.open,
@@ -162,6 +185,12 @@ impl Memory {
             touch(bytes, end, self.size)?;
         }
         Ok(&mut bytes[start as usize..end as usize])
+    }
+
+    /// The same for a range of which anything may be read, and written if it is to be.
+    fn reach_range(&mut self, start: u64, end: u64, access: Access) -> Result<(), Stop> {
+        let usage = if access == Access::Read { Use::Read } else { Use::Change };
+        self.reach_for(start, end, access, usage).map(|_| ())
     }
 
     /// A range of memory for reading.
@@ -183,7 +212,7 @@ impl Memory {
     ) -> Result<Range<usize>, Stop> {
         let len = len.try_u64().and_then(|len| usize::try_from(len).ok()).ok_or_else(|| BOUNDS)?;
         let (start, end) = span(address, offset, len)?;
-        self.reach(start, end, access)?;
+        self.reach_range(start, end, access)?;
         Ok(start as usize..end as usize)
     }
 
@@ -191,7 +220,7 @@ impl Memory {
     pub fn array<W: Word>(&mut self, address: W, len: u64, access: Access) -> Result<Range<usize>, Stop> {
         let len = usize::try_from(len).map_err(|_| BOUNDS)?;
         let (start, end) = span(address, 0, len)?;
-        self.reach(start, end, access)?;
+        self.reach_range(start, end, access)?;
         Ok(start as usize..end as usize)
     }
 
@@ -207,6 +236,7 @@ impl Memory {
 
     /// Grows by `pages`; the old size, or `None` beyond the limit.
     pub fn grow(&mut self, pages: Option<u64>, gas: &mut Gas) -> Result<Option<u64>, Stop> {
+        self.check_in_turn()?;
         let old = self.pages();
         let Some(new) = pages.and_then(|pages| old.checked_add(pages)).filter(|&new| new <= self.max_pages)
         else {
@@ -228,6 +258,7 @@ impl Memory {
 
     /// Gives out a zeroed block of at least `len` bytes.
     pub fn alloc(&mut self, len: Option<u64>, gas: &mut Gas) -> Result<u64, Stop> {
+        self.check_in_turn()?;
         let (len, placement) = self.place(len)?;
         gas.charge(gas::grow(len))?;
         self.size = self.size.max(placement.end.div_ceil(PAGE_BYTES) * PAGE_BYTES);
@@ -257,6 +288,7 @@ impl Memory {
 
     /// Takes a block back.
     pub fn free(&mut self, address: Option<u64>) -> Result<(), Stop> {
+        self.check_in_turn()?;
         let address = address.ok_or(BAD_FREE)?;
         let len = self.heap.usable(address).ok_or(BAD_FREE)?;
         self.heap.free(address);
@@ -268,11 +300,13 @@ impl Memory {
 
     /// Bytes of a live block.
     pub fn usable(&self, address: Option<u64>) -> Result<u64, Stop> {
+        self.check_in_turn()?;
         address.and_then(|address| self.heap.usable(address)).ok_or(BAD_FREE)
     }
 
     /// Makes a live block hold `len` bytes, where it lies or elsewhere; answers where.
     pub fn realloc(&mut self, address: Option<u64>, len: Option<u64>, gas: &mut Gas) -> Result<u64, Stop> {
+        self.check_in_turn()?;
         let old_len = self.usable(address)?;
         let old = address.ok_or(BAD_FREE)?;
         if let Some(len) = len.filter(|&len| Heap::rounded(len) == Some(old_len)) {
@@ -308,6 +342,7 @@ impl Memory {
         len: Option<u64>,
         gas: &mut Gas,
     ) -> Result<u64, Stop> {
+        self.check_in_turn()?;
         if len == Some(0) {
             return Ok(self.touched);
         }

@@ -89,6 +89,7 @@ impl<W: Word> Machine<'_, W> {
             Op::Rconst => self.refs[r] = self.constant(a)?,
             Op::Rswap => self.refs.swap(r, r + a),
             Op::Rgset => {
+                self.check_in_turn()?;
                 let old = std::mem::replace(&mut self.ref_globals[a], std::mem::take(&mut self.refs[r]));
                 self.heap.release(old);
             }

@@ -332,6 +332,7 @@ fn restore<W: Wrap>(
         has_ended: false,
         scheduler,
         formulas: None,
+        trial: None,
     };
     Ok(Run { state: Some(state), function, begin: None, reply: None, waits })
 }

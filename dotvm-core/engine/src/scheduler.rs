@@ -10,9 +10,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use dotvm_arch::Word;
 use dotvm_core::limits::{Limits, TURN_GAS};
+use dotvm_core::trap::TrapKind;
 use dotvm_heap::{Heap, Reference};
 
-use crate::machine::{Execution, Machine, Next, Process};
+use crate::ahead::Outlook;
+use crate::machine::{Execution, Machine, Next, Process, Stop};
 
 /// Number of the task that a machine begins with, and of its process.
 pub(crate) const FIRST: u32 = 0;
@@ -101,6 +103,8 @@ pub(crate) struct Task<W> {
     pub owner: u32,
     /// The function that it began with.
     pub function: u32,
+    /// Nobody interrupts it, and it never waits.
+    pub is_paradot: bool,
     /// Who sent what, the oldest first.
     pub mailbox: VecDeque<(u32, Reference)>,
     /// Tasks that wait for its end, in the order in which they began to.
@@ -110,13 +114,14 @@ pub(crate) struct Task<W> {
 }
 
 impl<W: Word> Task<W> {
-    pub fn new(process: u32, owner: u32, function: u32) -> Task<W> {
+    pub fn new(process: u32, owner: u32, function: u32, is_paradot: bool) -> Task<W> {
         Task {
             execution: Execution::new(),
             usage: Usage::default(),
             process,
             owner,
             function,
+            is_paradot,
             mailbox: VecDeque::new(),
             waiters: Vec::new(),
             waiting: None,
@@ -162,6 +167,8 @@ pub(crate) struct Scheduler<W> {
     other_pages: u64,
     /// The limits of the machine.
     pub limits: Limits,
+    /// Whether ParaDots are worth being tried ahead of their turns.
+    pub outlook: Outlook,
 }
 
 impl<W: Word> Scheduler<W> {
@@ -170,7 +177,7 @@ impl<W: Word> Scheduler<W> {
         Scheduler {
             current: FIRST,
             process: FIRST,
-            tasks: BTreeMap::from([(FIRST, Task::new(FIRST, FIRST, 0))]),
+            tasks: BTreeMap::from([(FIRST, Task::new(FIRST, FIRST, 0, false))]),
             processes: BTreeMap::new(),
             belonging: BTreeSet::new(),
             last: FIRST,
@@ -182,6 +189,7 @@ impl<W: Word> Scheduler<W> {
             others: Usage::default(),
             other_pages: 0,
             limits: *limits,
+            outlook: Outlook::default(),
         }
     }
 
@@ -200,9 +208,11 @@ impl<W: Word> Scheduler<W> {
         self.turn_left = self.turn_left.saturating_sub(gas);
     }
 
-    /// Begins to count the gas of a turn; there is something to count only if there are others.
+    /// Begins to count the gas of a turn; there is something to count only if there are others and the turn does not last
+    /// as long as its task.
     pub fn begin_turn(&mut self, entry_cost: u64) {
-        self.turn_left = if self.tasks.len() > 1 { TURN_GAS.max(entry_cost) } else { u64::MAX };
+        let is_counted = self.tasks.len() > 1 && !self.runs_paradot();
+        self.turn_left = if is_counted { TURN_GAS.max(entry_cost) } else { u64::MAX };
     }
 
     /// The process that the machine began with, unless its task runs.
@@ -220,6 +230,17 @@ impl<W: Word> Scheduler<W> {
         self.tasks.get_mut(&self.current).expect("the task that runs is one")
     }
 
+    /// Whether the task that runs is a ParaDot.
+    pub fn runs_paradot(&self) -> bool {
+        self.tasks.get(&self.current).is_some_and(|task| task.is_paradot)
+    }
+
+    /// The ParaDots of the running task's process that have their turns next, if the running task is at its end.
+    pub fn next_paradots(&self) -> impl Iterator<Item = (u32, &Task<W>)> {
+        let tasks = self.ready.iter().filter_map(|&pid| Some((pid, self.tasks.get(&pid)?)));
+        tasks.take_while(|(_, task)| task.is_paradot && task.process == self.process)
+    }
+
     /// A task is there from now on, and ready.
     pub fn add(&mut self, pid: u32, task: Task<W>, process: Option<Process<W>>) {
         self.others.add(task.usage);
@@ -233,8 +254,11 @@ impl<W: Word> Scheduler<W> {
         self.ready.push_back(pid);
     }
 
-    /// Lets the task that runs wait, for at most `ticks` turns or, if all bits are set, for ever.
-    pub fn wait(&mut self, wait: Wait, ticks: W) {
+    /// Lets the task that runs wait, for at most `ticks` turns or, if all bits are set, for ever; a ParaDot does not.
+    pub fn wait(&mut self, wait: Wait, ticks: W) -> Stop {
+        if self.runs_paradot() {
+            return Stop::trap(TrapKind::Deadlock);
+        }
         let deadline =
             (!ticks.eq(W::MAX)).then(|| self.clock.saturating_add(ticks.try_u64().unwrap_or(u64::MAX)));
         let pid = self.current;
@@ -253,6 +277,7 @@ impl<W: Word> Scheduler<W> {
             }
         }
         self.running().waiting = Some(Waiting { wait, deadline, cause: None });
+        Stop::Switch
     }
 
     /// Takes a task off all lists of those that wait.

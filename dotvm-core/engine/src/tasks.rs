@@ -8,11 +8,17 @@ use dotvm_core::opcode::Op;
 use dotvm_core::trap::TrapKind;
 use dotvm_heap::Reference;
 
+use crate::ahead::VOID;
 use crate::lower::word_from;
 use crate::machine::{Frame, Machine, Next, Place, Process, Stop};
 use crate::scheduler::{Cause, Ended, FIRST, Scheduler, Task, Usage, Wait};
 
 const _: () = assert!(Capability::ALL.len() <= 32, "SPAWN names capabilities by the bits of any word");
+
+/// The kind of task that has a memory of its own.
+const PROCESS: u8 = 0;
+/// The kind that nobody interrupts and that never waits.
+const PARADOT: u8 = 2;
 
 /// How A.WAIT ends.
 mod waited {
@@ -49,6 +55,16 @@ impl<W: Word> Machine<'_, W> {
     #[inline(never)]
     pub fn task_op(&mut self, op: Op, w: usize, r: usize, imms: [u64; 2]) -> Result<(), Stop> {
         let [a, b] = imms;
+        if let Some(trial) = &self.trial {
+            return match op {
+                Op::Yield => Ok(()),
+                Op::Selfid => {
+                    self.words[w] = W::from_u64(trial.pid().into());
+                    Ok(())
+                }
+                _ => Err(VOID),
+            };
+        }
         match op {
             Op::Spawn => {
                 let callee = &self.verified.module().functions[b as usize];
@@ -56,9 +72,11 @@ impl<W: Word> Machine<'_, W> {
                 let process = (a == 0).then(|| (module.data_end(), module.globals()));
                 self.gas.charge(gas::task(callee.word_locals.into(), process))?;
                 self.answer_at = (w, r);
-                return Err(Stop::Spawn { function: b as u32, is_thread: a == 1 });
+                return Err(Stop::Spawn { function: b as u32, kind: a as u8 });
             }
-            Op::Yield if self.scheduler.is_some() => return Err(Stop::Switch),
+            Op::Yield if self.scheduler.as_ref().is_some_and(|scheduler| !scheduler.runs_paradot()) => {
+                return Err(Stop::Switch);
+            }
             Op::Yield => {}
             Op::Join => return self.join(w, r),
             Op::Selfid => {
@@ -97,8 +115,7 @@ impl<W: Word> Machine<'_, W> {
         self.with_scheduler(|scheduler, m| {
             if scheduler.living(pid).is_some() {
                 m.answer_at = (w, r);
-                scheduler.wait(Wait::End(pid), W::MAX);
-                return Err(Stop::Switch);
+                return Err(scheduler.wait(Wait::End(pid), W::MAX));
             }
             m.take_result(scheduler, pid, w, r)
         })
@@ -153,8 +170,7 @@ impl<W: Word> Machine<'_, W> {
                 return Ok(());
             }
             m.answer_at = (w, r);
-            scheduler.wait(Wait::Message, m.words[w]);
-            Err(Stop::Switch)
+            Err(scheduler.wait(Wait::Message, m.words[w]))
         })
     }
 
@@ -193,60 +209,79 @@ impl<W: Word> Machine<'_, W> {
             return Ok(());
         }
         self.answer_at = (w, r);
-        self.with_scheduler(|scheduler, _| scheduler.wait(Wait::Address(address), ticks));
-        Err(Stop::Switch)
+        Err(self.with_scheduler(|scheduler, _| scheduler.wait(Wait::Address(address), ticks)))
     }
 
     /// Goes on to another task where one has stopped, having used so much gas. A trap is how what it waited for ended, for
-    /// the task that goes on.
+    /// the task that goes on. ParaDots on the way use no more than `quantum`.
     ///
     /// Errors: it was the first task that ended, or the machine is to stop.
     pub fn reschedule(
         &mut self,
         stopped: (Option<Stop>, Place),
         used: u64,
+        quantum: u64,
     ) -> Result<Option<Stop>, (Option<Stop>, Place)> {
         let (stop, place) = stopped;
         let is_first = self.scheduler.as_ref().is_none_or(|scheduler| scheduler.current == FIRST);
         let ended = match (stop, place) {
-            (Some(Stop::Spawn { function, is_thread }), Place::Inst(_)) => {
+            (Some(Stop::Spawn { function, kind }), Place::Inst(_)) => {
                 let spawned = self.with_scheduler(|scheduler, m| {
                     scheduler.use_turn(used);
-                    m.spawn(scheduler, function, is_thread)
+                    m.spawn(scheduler, function, kind)
                 });
                 return spawned.map(|()| None).map_err(|stop| (Some(stop), place));
             }
             (Some(Stop::Switch), _) => {
-                return Ok(self.with_scheduler(|scheduler, m| m.turn_over(scheduler, true)));
+                return Ok(self.with_scheduler(|scheduler, m| m.turn_over(scheduler, true, quantum)));
             }
-            (None, _) if !is_first => self.returned(),
-            (Some(Stop::Halt(halt)), _) if !is_first => {
-                let (code, result) = *halt;
-                Ended { status: status::HALTED, value: word_from(code), result }
-            }
-            (Some(Stop::Throw(exception)), _) if !is_first => {
-                let (code, payload) = *exception;
-                Ended { status: status::THREW, value: word_from(code), result: payload }
-            }
-            (Some(Stop::Trap(kind, _)), _) if !is_first && kind != TrapKind::Gas => {
-                Ended { status: status::TRAPPED, value: W::from_u64(kind as u64), result: Reference::NULL }
-            }
+            (stop, place) if is_first => return Err(self.stopped_in_turn((stop, place), used)),
             (stop, place) => {
-                if let Some(scheduler) = &mut self.scheduler {
-                    scheduler.use_turn(used);
+                let function =
+                    self.scheduler.as_mut().map_or(FIRST, |scheduler| scheduler.running().function);
+                match self.ended_with(stop, function) {
+                    Ok(ended) => ended,
+                    Err(stop) => return Err(self.stopped_in_turn((Some(stop), place), used)),
                 }
-                return Err((stop, place));
             }
         };
         Ok(self.with_scheduler(|scheduler, m| {
             scheduler.end(m, scheduler.current, ended);
-            m.turn_over(scheduler, false)
+            m.turn_over(scheduler, false, quantum)
         }))
     }
 
-    /// What the function returned that the task began with.
-    fn returned(&mut self) -> Ended<W> {
-        let function = self.scheduler.as_mut().map_or(0, |scheduler| scheduler.running().function);
+    /// The machine stops in a turn.
+    fn stopped_in_turn(&mut self, stopped: (Option<Stop>, Place), used: u64) -> (Option<Stop>, Place) {
+        if let Some(scheduler) = &mut self.scheduler {
+            scheduler.use_turn(used);
+        }
+        stopped
+    }
+
+    /// How a task has ended that began with this function and stopped like this.
+    ///
+    /// Errors: it has not ended, the machine stops.
+    pub(crate) fn ended_with(&mut self, stop: Option<Stop>, function: u32) -> Result<Ended<W>, Stop> {
+        Ok(match stop {
+            None => self.returned(function),
+            Some(Stop::Halt(halt)) => {
+                let (code, result) = *halt;
+                Ended { status: status::HALTED, value: word_from(code), result }
+            }
+            Some(Stop::Throw(exception)) => {
+                let (code, payload) = *exception;
+                Ended { status: status::THREW, value: word_from(code), result: payload }
+            }
+            Some(Stop::Trap(kind, _)) if kind != TrapKind::Gas => {
+                Ended { status: status::TRAPPED, value: W::from_u64(kind as u64), result: Reference::NULL }
+            }
+            Some(stop) => return Err(stop),
+        })
+    }
+
+    /// What the function returned that a task began with.
+    fn returned(&mut self, function: u32) -> Ended<W> {
         let function = &self.lowered.functions[function as usize];
         let value = if function.words_out > 0 { self.words[0] } else { W::ZERO };
         let result = if function.refs_out > 0 { std::mem::take(&mut self.refs[0]) } else { Reference::NULL };
@@ -254,8 +289,10 @@ impl<W: Word> Machine<'_, W> {
     }
 
     /// Begins the next turn. What the task waited for comes to it, or a trap.
-    fn turn_over(&mut self, scheduler: &mut Scheduler<W>, goes_on: bool) -> Option<Stop> {
-        let waited = scheduler.next_turn(self, goes_on)?;
+    fn turn_over(&mut self, scheduler: &mut Scheduler<W>, goes_on: bool, quantum: u64) -> Option<Stop> {
+        let waited = scheduler.next_turn(self, goes_on);
+        let waited = if scheduler.runs_paradot() { self.run_ahead(scheduler, quantum) } else { waited };
+        let waited = waited?;
         let (w, r) = self.answer_at;
         match waited {
             (_, Cause::Deadlock) => return Some(Stop::trap(TrapKind::Deadlock)),
@@ -268,7 +305,8 @@ impl<W: Word> Machine<'_, W> {
     }
 
     /// SPAWN.
-    fn spawn(&mut self, scheduler: &mut Scheduler<W>, function: u32, is_thread: bool) -> Result<(), Stop> {
+    fn spawn(&mut self, scheduler: &mut Scheduler<W>, function: u32, kind: u8) -> Result<(), Stop> {
+        let is_thread = kind != PROCESS;
         let (w, r) = self.answer_at;
         let callee = &self.lowered.functions[function as usize];
         let (words_in, refs_in) = (callee.words_in as usize, callee.refs_in as usize);
@@ -307,8 +345,8 @@ impl<W: Word> Machine<'_, W> {
         let taken: CapabilitySet = taken
             .filter(|&capability| kept >> capability as u8 & 1 == 0 || self.dropped.contains(capability))
             .collect();
-        let mut task =
-            Task::new(if is_thread { scheduler.process } else { pid }, scheduler.process, function);
+        let process_of_task = if is_thread { scheduler.process } else { pid };
+        let mut task = Task::new(process_of_task, scheduler.process, function, kind == PARADOT);
         task.usage = usage;
         let execution = &mut task.execution;
         execution.words.extend_from_slice(&self.words[w..w + words_in]);

@@ -106,6 +106,10 @@ pub struct Heap {
     /// What is counted against the limit: of all that is reachable, and of what is dead but not yet given back.
     pub(crate) used: u64,
     pub(crate) limit: u64,
+    /// What the limit may rise to.
+    pub(crate) most: u64,
+    /// Something did not fit.
+    pub(crate) was_full: bool,
     pub(crate) live_cells: u64,
     pub(crate) live_objects: u64,
     /// Working memory of operations on structures, by number of cell; zeros between them.
@@ -123,6 +127,8 @@ impl Heap {
             free_object: NONE,
             used: 0,
             limit: limit.min(size::BYTES),
+            most: limit.min(size::BYTES),
+            was_full: false,
             live_cells: 0,
             live_objects: 0,
             marks: Vec::new(),
@@ -261,7 +267,15 @@ impl Heap {
     #[inline(never)]
     fn make_room(&mut self, bytes: u64) -> Result<(), Failure> {
         self.settle();
-        if bytes <= self.limit - self.used { Ok(()) } else { Err(Failure::Full) }
+        if bytes <= self.limit - self.used {
+            return Ok(());
+        }
+        let Some(needed) = self.used.checked_add(bytes).filter(|&needed| needed <= self.most) else {
+            self.was_full = true;
+            return Err(Failure::Full);
+        };
+        self.limit = needed.max(2 * self.limit).min(self.most);
+        Ok(())
     }
 
     // Cells

@@ -10,12 +10,14 @@ mod compare;
 mod edge;
 mod heap;
 mod jam;
+mod loose;
 mod mug;
 mod reference;
 mod saved;
 mod tree;
 
 pub use heap::{Failure, Heap};
+pub use loose::Loose;
 pub use mug::{NounError, mug_of_bytes, mug_of_cell};
 pub use reference::{Integer, Kind, Reference};
 pub use saved::Restored;

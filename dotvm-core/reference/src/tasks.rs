@@ -59,6 +59,8 @@ pub struct Task {
     process: u64,
     /// The process that spawned it.
     owner: u64,
+    /// Nobody interrupts it, and it never waits.
+    is_paradot: bool,
     /// Empty while it runs.
     frames: Vec<Frame>,
     /// The most words and references that its stacks have reached, while it does not run.
@@ -74,6 +76,7 @@ impl Task {
         Task {
             process: 0,
             owner: 0,
+            is_paradot: false,
             frames: Vec::new(),
             reached: [0; 2],
             held: Vec::new(),
@@ -204,7 +207,12 @@ impl Machine<'_> {
     /// Whether something of this cost does not fit into what is left of the turn.
     pub fn exceeds_turn(&self, cost: u64) -> bool {
         let left = |tasks: &Tasks| tasks.turn.saturating_sub(tasks.turn_began_with - self.gas.left());
-        self.tasks.all.len() > 1 && cost > left(&self.tasks)
+        self.tasks.all.len() > 1 && !self.runs_paradot() && cost > left(&self.tasks)
+    }
+
+    /// Whether the task that runs is a ParaDot.
+    fn runs_paradot(&self) -> bool {
+        self.tasks.all[&self.tasks.current].is_paradot
     }
 
     /// Lets the pages of other processes count against the limit.
@@ -217,9 +225,9 @@ impl Machine<'_> {
     /// Does an operation on tasks.
     pub fn task_op(&mut self, inst: &Inst) -> Result<(), Fault> {
         match inst.op {
-            Op::Spawn => self.spawn(inst.a == 1, inst.b),
+            Op::Spawn => self.spawn(inst.a, inst.b),
             Op::Yield => {
-                self.tasks.is_turn_over = true;
+                self.tasks.is_turn_over = !self.runs_paradot();
                 Ok(())
             }
             Op::Selfid => {
@@ -229,8 +237,7 @@ impl Machine<'_> {
             Op::Join => {
                 let pid = self.pop_own_task()?;
                 if self.tasks.is_alive(pid) {
-                    self.wait(Wish::EndOf(pid), None);
-                    return Ok(());
+                    return self.wait(Wish::EndOf(pid), None);
                 }
                 self.take_result(pid)
             }
@@ -266,10 +273,10 @@ impl Machine<'_> {
                 let ticks = self.pop();
                 if ticks.is_zero() || !self.tasks.running().mailbox.is_empty() {
                     self.take_message();
+                    Ok(())
                 } else {
-                    self.wait(Wish::Message, Some(ticks));
+                    self.wait(Wish::Message, Some(ticks))
                 }
-                Ok(())
             }
             Op::AWait => {
                 let (ticks, expected, address) = (self.pop(), self.pop(), self.pop());
@@ -285,7 +292,7 @@ impl Machine<'_> {
                 } else if ticks.is_zero() {
                     self.push(2u32);
                 } else {
-                    self.wait(Wish::Notice(start), Some(ticks));
+                    self.wait(Wish::Notice(start), Some(ticks))?;
                 }
                 Ok(())
             }
@@ -318,8 +325,11 @@ impl Machine<'_> {
         }
     }
 
-    /// The task that runs waits, for so many turns; for ever if all bits are ones or nothing is said.
-    fn wait(&mut self, wish: Wish, ticks: Option<BigUint>) {
+    /// The task that runs waits, for so many turns; for ever if all bits are ones or nothing is said. A ParaDot does not.
+    fn wait(&mut self, wish: Wish, ticks: Option<BigUint>) -> Result<(), Fault> {
+        if self.runs_paradot() {
+            return Err(TrapKind::Deadlock.into());
+        }
         let forever = (BigUint::from(1u32) << self.bits) - 1u32;
         let until = ticks
             .filter(|ticks| *ticks != forever)
@@ -327,6 +337,7 @@ impl Machine<'_> {
         let since = self.tasks.tick();
         self.tasks.running().status = Status::Waits { since, wish, until };
         self.tasks.is_turn_over = true;
+        Ok(())
     }
 
     fn take_message(&mut self) {
@@ -353,7 +364,8 @@ impl Machine<'_> {
         }
     }
 
-    fn spawn(&mut self, is_thread: bool, function: u32) -> Result<(), Fault> {
+    fn spawn(&mut self, kind: u64, function: u32) -> Result<(), Fault> {
+        let is_thread = kind > 0;
         let mask = self.pop();
         let (words, refs) = self.arguments(function);
         let module = self.verified.module();
@@ -392,6 +404,7 @@ impl Machine<'_> {
         let task = Task {
             process: if is_thread { process } else { pid },
             owner: process,
+            is_paradot: kind == 2,
             frames: vec![self.frame_of(function, words, refs)],
             reached: [new[1], new[2]],
             held: self.held.iter().copied().filter(is_kept).collect(),

@@ -283,7 +283,8 @@ impl FunctionGenerator<'_> {
                 return fitting.get(self.rng.usize(..fitting.len().max(1))).copied();
             }
             Imm::Hash => dotvm_core::hash::HashAlg::ALL.len() as u64,
-            Imm::ScanFlags | Imm::StringKind | Imm::TaskKind => 2,
+            Imm::ScanFlags | Imm::StringKind => 2,
+            Imm::TaskKind => 3,
             Imm::CallFlags => 4,
             // As few as the word has, or as many as any word has; seldom too few.
             // Statements of their own.

@@ -116,7 +116,7 @@ impl FunctionGenerator<'_> {
         } else {
             self.push(-1)
         }
-        let kind = u64::from(!self.one_in(3));
+        let kind = self.rng.u64(..3);
         let effect = Effect {
             words_in: u32::from(signature.words_in) + 1,
             words_out: 1,

@@ -47,7 +47,7 @@ pub(crate) fn keywords(imm: Imm) -> Vec<(String, u64)> {
         Imm::LaneNarrowing => names(["wrap", "signed", "unsigned"]),
         Imm::Widening => names(["low_u", "high_u", "low_s", "high_s"]),
         Imm::StringKind => names(["text", "bytes"]),
-        Imm::TaskKind => names(["process", "thread"]),
+        Imm::TaskKind => names(["process", "thread", "paradot"]),
         _ => Vec::new(),
     }
 }

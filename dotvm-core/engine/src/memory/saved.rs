@@ -93,7 +93,7 @@ impl Memory {
             Some(guard) => (Vec::new(), Some(Box::new(Guarded { bytes, guard }))),
             None => (bytes, None),
         };
-        Ok(Memory { open, guarded, size, read_only_end, max_pages, heap, touched, dropped })
+        Ok(Memory { open, guarded, aside: None, size, read_only_end, max_pages, heap, touched, dropped })
     }
 }
 

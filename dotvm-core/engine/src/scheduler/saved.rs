@@ -20,6 +20,10 @@ use crate::saved::{
     Memories, restore_execution, restore_process, restore_words, save_execution, save_process, save_words,
 };
 
+const PROCESS: u8 = 0;
+const THREAD: u8 = 1;
+const PARADOT: u8 = 2;
+
 const ENDED: u8 = 0;
 const RUNS: u8 = 1;
 const PARKED: u8 = 2;
@@ -50,7 +54,11 @@ impl<W: Word> Scheduler<W> {
         for (&pid, task) in &self.tasks {
             to.number(pid);
             to.number(task.owner);
-            to.flag(task.process == pid);
+            to.byte(match task.process == pid {
+                true => PROCESS,
+                false if task.is_paradot => PARADOT,
+                false => THREAD,
+            });
             to.number(if pid == FIRST { first } else { task.function });
             to.count(task.mailbox.len());
             for (sender, message) in &task.mailbox {
@@ -269,7 +277,9 @@ fn restore_task<W: Word>(
     scheduler: &Scheduler<W>,
 ) -> Result<Task<W>, Damage> {
     let owner: u32 = from.small()?;
-    let process = if from.flag()? { pid } else { owner };
+    let kind = from.byte()?;
+    from.require(kind <= PARADOT, "there is no such kind of task")?;
+    let process = if kind == PROCESS { pid } else { owner };
     // Whom a task belongs to was there before it, and is there as long as it.
     let has_owner = match pid {
         FIRST => owner == FIRST && process == FIRST,
@@ -278,7 +288,7 @@ fn restore_task<W: Word>(
     from.require(has_owner, "a task belongs to no process")?;
     let function: u32 = from.small()?;
     from.require((function as usize) < lowered.functions.len(), "the module has no such function")?;
-    let mut task = Task::new(process, owner, function);
+    let mut task = Task::new(process, owner, function, kind == PARADOT);
     let messages = from.count(9)?;
     from.require(messages <= limits.mailbox as usize, "a mailbox holds too many messages")?;
     let mut mailbox = VecDeque::with_capacity(messages);
@@ -299,6 +309,7 @@ fn restore_task<W: Word>(
         PARKED => {
             from.require(pid != scheduler.current, "the task that runs does not")?;
             task.waiting = restore_waiting(from)?;
+            from.require(!(task.is_paradot && task.waiting.is_some()), "a ParaDot waits")?;
             let (execution, after) =
                 restore_execution(program, lowered, function, Stands::Parked, limits, heap, from)?;
             let is_one = match task.waiting.map(|waiting| waiting.wait) {
