@@ -14,6 +14,13 @@ struct Place {
     jumps: u32,
 }
 
+/// The targets of tables that are appended before all of them are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Targets(u32);
+
+/// In place of the number of targets of a table whose targets are [`Targets`].
+const OPEN: u32 = u32::MAX;
+
 const UNBOUND: Place = Place { bytes: u32::MAX, jumps: u32::MAX };
 
 /// A jump, or a table of them.
@@ -32,6 +39,8 @@ pub struct CodeBuilder {
     bytes: Vec<u8>,
     jumps: Vec<Jump>,
     targets: Vec<Label>,
+    /// Targets that tables share and that are set later.
+    shared: Vec<Vec<Label>>,
     /// Where each label is bound.
     labels: Vec<Place>,
     /// Where the line changes.
@@ -148,6 +157,35 @@ impl CodeBuilder {
         self.push_jump(Op::Jtab, targets);
     }
 
+    /// Targets that are set later, for any number of tables.
+    pub fn targets(&mut self) -> Targets {
+        self.shared.push(Vec::new());
+        Targets(self.shared.len() as u32 - 1)
+    }
+
+    /// Appends JTAB with targets that are set before the function is finished.
+    pub fn table_of(&mut self, targets: Targets) {
+        self.note_line();
+        let place = self.here();
+        self.jumps.push(Jump { place, op: Op::Jtab, first: targets.0, count: OPEN });
+    }
+
+    /// Sets the targets of tables; the last one is the default.
+    pub fn set_targets(&mut self, targets: Targets, labels: &[Label]) {
+        assert!(!labels.is_empty(), "JTAB has at least its default target");
+        self.shared[targets.0 as usize] = labels.to_vec();
+    }
+
+    /// Gives each table that shares targets its own.
+    fn close_tables(&mut self) {
+        for jump in self.jumps.iter_mut().filter(|jump| jump.count == OPEN) {
+            let shared = &self.shared[jump.first as usize];
+            assert!(!shared.is_empty(), "the targets of a table were never set");
+            (jump.first, jump.count) = (self.targets.len() as u32, shared.len() as u32);
+            self.targets.extend_from_slice(shared);
+        }
+    }
+
     /// Whether every label that a jump uses is bound, as [`CodeBuilder::finish`] needs it.
     pub fn is_complete(&self) -> bool {
         self.targets.iter().all(|target| self.labels[target.0 as usize] != UNBOUND)
@@ -156,8 +194,9 @@ impl CodeBuilder {
     /// Encodes the function with the shortest form of each jump.
     ///
     /// # Panics
-    /// If a label that is used was never bound.
-    pub fn finish(self) -> Code {
+    /// If a label that is used was never bound, or targets that a table uses were never set.
+    pub fn finish(mut self) -> Code {
+        self.close_tables();
         // Jumps start short and grow until all distances fit: a distance never shrinks while others grow, so the
         // lengths found are minimal, as the decoder demands.
         let mut lens = vec![1u8; self.targets.len()];
@@ -237,6 +276,30 @@ impl Jump {
 mod tests {
     use super::*;
     use crate::decode::{Scratch, decode};
+
+    #[test]
+    fn tables_may_share_targets_that_are_set_later() {
+        let mut builder = CodeBuilder::new();
+        let targets = builder.targets();
+        let (near, far) = (builder.label(), builder.label());
+        for _ in 0..2 {
+            builder.op(Op::Push, &[0]);
+            builder.table_of(targets);
+        }
+        builder.bind(near);
+        for _ in 0..100 {
+            builder.op(Op::Nop, &[]);
+        }
+        builder.bind(far);
+        builder.op(Op::Trap, &[]);
+        builder.set_targets(targets, &[far, near]);
+        let code = builder.finish();
+        let decoded = decode(&code.bytes, 64, &mut Scratch::default()).unwrap();
+        assert_eq!(decoded.insts.len(), 105);
+        for table in [1, 3] {
+            assert_eq!(decoded.table(&decoded.insts[table]), [104, 4]);
+        }
+    }
 
     #[test]
     fn a_jump_takes_the_bytes_its_distance_needs() {

@@ -9,16 +9,27 @@ pub fn cpu_seconds(start: Instant) -> f64 {
     nanoseconds.map_or_else(|| start.elapsed().as_secs_f64(), |nanoseconds| nanoseconds as f64 / 1e9)
 }
 
-/// The least time of several runs, seconds.
-pub fn measure(runs: usize, mut run: impl FnMut()) -> f64 {
+/// What is measured at once takes at least this many seconds: the system counts CPU time in steps of milliseconds.
+const LEAST_SECONDS: f64 = 0.1;
+
+/// The least time of several measurements, seconds for one run.
+pub fn measure(measurements: usize, mut run: impl FnMut()) -> f64 {
     let start = Instant::now();
-    (0..runs)
-        .map(|_| {
-            let before = cpu_seconds(start);
-            run();
-            cpu_seconds(start) - before
-        })
-        .fold(f64::INFINITY, f64::min)
+    let mut runs = 1;
+    let mut least = f64::INFINITY;
+    let mut done = 0;
+    while done < measurements {
+        let before = cpu_seconds(start);
+        (0..runs).for_each(|_| run());
+        let seconds = cpu_seconds(start) - before;
+        if seconds < LEAST_SECONDS {
+            runs *= 2;
+            continue;
+        }
+        least = least.min(seconds / f64::from(runs));
+        done += 1;
+    }
+    least
 }
 
 /// The head of a table of programs.

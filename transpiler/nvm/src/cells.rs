@@ -6,7 +6,14 @@ use crate::direct::{Direct, State, TEMPORARIES, Then, offset};
 use crate::opcode::{Instruction, Op};
 use crate::runtime::Local;
 use crate::shape::Frame;
-use crate::values::{Simple, Value};
+use crate::values::{Cell, Simple, Value};
+
+/// A cell that is passed: its distance from the callee's entry, and from the base.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passing {
+    pub cell: i32,
+    pub at: i32,
+}
 
 /// Most cells that wait to be stored.
 const WAITING: usize = 16;
@@ -19,8 +26,8 @@ impl Direct<'_> {
         }
         // Nothing waits any more, and nothing is known: memory holds it all.
         self.store_all(state);
-        state.cells.clear();
-        state.frame_cells.clear();
+        state.cells.forget_stored();
+        state.frame_cells.forget_stored();
         match self.free(state, at_hand) {
             Some(free) => free,
             None => unreachable!("frames that a tree enters and operands are fewer than temporaries"),
@@ -44,6 +51,8 @@ impl Direct<'_> {
                     mark(a);
                     mark(b);
                 }
+                Value::Sum(local, _) => mark(Simple::Local(local)),
+                Value::Return(_) | Value::Saved(_) => {}
             }
         };
         let cells = state.cells.iter().chain(state.frame_cells.iter()).map(|cell| cell.value);
@@ -59,7 +68,7 @@ impl Direct<'_> {
     pub(crate) fn settled(&mut self, state: &mut State, value: Value, at_hand: &[Value]) -> Simple {
         match value {
             Value::Simple(simple) => simple,
-            Value::Compare(..) => {
+            Value::Compare(..) | Value::Sum(..) | Value::Return(_) | Value::Saved(_) => {
                 let held: Vec<Value> = at_hand.iter().copied().chain([value]).collect();
                 let temporary = self.temporary(state, &held);
                 self.value(value);
@@ -104,11 +113,13 @@ impl Direct<'_> {
 
     /// Stores what waits if that is much: leaving a tree is not to cost more than the tree.
     pub(crate) fn store_if_many(&mut self, state: &mut State) {
-        let waiting = state.cells.iter().chain(state.frame_cells.iter()).filter(|cell| cell.dirty).count();
+        let waits = |cell: &&Cell| cell.dirty && cell.value.is_stored();
+        let waiting = state.cells.iter().chain(state.frame_cells.iter()).filter(waits).count();
         if waiting > WAITING {
             self.store_all(state);
             let State { cells, frame_cells, .. } = state;
-            cells.iter_mut().chain(frame_cells.iter_mut()).for_each(|cell| cell.dirty = false);
+            let stored = cells.iter_mut().chain(frame_cells.iter_mut()).filter(|cell| cell.value.is_stored());
+            stored.for_each(|cell| cell.dirty = false);
         }
     }
 
@@ -121,7 +132,12 @@ impl Direct<'_> {
         push: impl FnOnce(&mut Self),
     ) -> Then {
         let to = match self.stored_next(state, instruction.next()) {
-            Some(register) => register,
+            Some((register, count)) => {
+                if let Some(inside) = &mut state.inside {
+                    inside.bound = count;
+                }
+                register
+            }
             None => self.temporary(state, at_hand),
         };
         push(self);
@@ -131,20 +147,47 @@ impl Direct<'_> {
     }
 
     /// The register that the next instruction, or DUP and the next, stores the top to, if no cell uses it: the result can be
-    /// computed there.
-    pub(crate) fn stored_next(&self, state: &State, next: u32) -> Option<Local> {
+    /// computed there. Also how many instructions that are.
+    pub(crate) fn stored_next(&self, state: &State, next: u32) -> Option<(Local, u8)> {
         let within = |at: u32| {
-            if self.trees.at(at).is_some() { None } else { Instruction::decode(self.image, at).ok() }
+            if self.is_apart(state, at) { None } else { Instruction::decode(self.image, at).ok() }
         };
         let mut instruction = within(next)?;
+        let mut count = 1;
         if instruction.op == Op::Dup {
             instruction = within(instruction.next())?;
+            count = 2;
         }
-        if instruction.op != Op::Store {
-            return None;
+        let register = match instruction.op {
+            Op::Store => {
+                let register = self.locals.registers[instruction.operand as usize & 255]?;
+                state.value_of(register).is_none().then_some(register)
+            }
+            Op::StoreArg | Op::StoreRel if count == 1 => self.passed_back(state, &instruction),
+            _ => None,
+        };
+        register.map(|register| (register, count))
+    }
+
+    /// Brings cells to the word locals in which they are passed.
+    pub(crate) fn move_to_passed(&mut self, state: &State, moves: &[Passing]) {
+        let value = |at: i32| state.cells.get(at);
+        let is_there = |moved: &&Passing| {
+            value(moved.at) == Some(Value::Simple(Simple::Local(self.locals.passed(moved.cell))))
+        };
+        let moves: Vec<&Passing> = moves.iter().filter(|moved| !is_there(moved)).collect();
+        for moved in &moves {
+            match value(moved.at) {
+                Some(value) => self.value(value),
+                None => {
+                    self.get(self.base(state.shape.base));
+                    self.code.op(Code::Load32, &[offset(moved.at)]);
+                }
+            }
         }
-        let register = self.locals.registers[instruction.operand as usize & 255]?;
-        if state.value_of(register).is_some() { None } else { Some(register) }
+        for moved in moves.iter().rev() {
+            self.set(self.locals.passed(moved.cell));
+        }
     }
 
     /// Before a register changes: cells that are computed from it are computed now.

@@ -10,6 +10,7 @@
 use dotvm_core::builder::{CodeBuilder, Label};
 use dotvm_core::opcode::Op as Code;
 
+use crate::inside::{Inside, Making};
 use crate::machine::{STACK_AT, STACK_CELLS};
 use crate::opcode::Instruction;
 use crate::runtime::Local;
@@ -38,11 +39,23 @@ pub(crate) struct Locals {
     pub heap_limit: Local,
     /// First of the temporaries.
     pub temporaries: Local,
+    /// Used when code inside of routines is left: the height that a routine was entered at, where its return address is, and
+    /// where a frame pointer is waited for.
+    pub walk: Local,
+    pub link: Local,
+    pub waits: Local,
+    /// The first cells below a routine's entry, while they are passed.
+    pub first_passed: Local,
     /// The word local of each local that has one.
     pub registers: Vec<Option<Local>>,
 }
 
 impl Locals {
+    /// The word local that a cell below a routine's entry is passed in.
+    pub fn passed(&self, cell: i32) -> Local {
+        self.first_passed + i64::from(-1 - cell) as u64
+    }
+
     /// Chooses the locals that become word locals, from `first` on: those that are named most. Answers them, and how many
     /// word locals there are then.
     pub fn registers(trees: &Trees, first: Local) -> (Vec<Option<Local>>, Local) {
@@ -84,6 +97,8 @@ pub(crate) struct State {
     pub taken: Local,
     /// Instructions since `left` was counted down.
     pub count: u16,
+    /// Where it is inside of a routine.
+    pub inside: Option<Inside>,
 }
 
 impl State {
@@ -95,10 +110,10 @@ impl State {
 }
 
 /// A check that failed: back to before an instruction, in the general scheme.
-struct Exit {
-    label: Label,
-    state: State,
-    address: u32,
+pub(crate) struct Exit {
+    pub label: Label,
+    pub state: State,
+    pub address: u32,
 }
 
 /// Makes direct code.
@@ -114,11 +129,14 @@ pub(crate) struct Direct<'a> {
     pub(crate) return_targets: Vec<Label>,
     pub(crate) has_own_tables: bool,
     pub(crate) has_shared_returns: bool,
-    exits: Vec<Exit>,
+    pub(crate) exits: Vec<Exit>,
     /// Paths of the tree that are not made yet.
     pub(crate) pending: Vec<(Label, State, u32)>,
     /// Line of each instruction, or nothing where addresses are lines.
     lines: &'a [u32],
+    /// Code inside of routines, and how many instructions of it before it is made without repetitions.
+    pub(crate) making: Making,
+    pub(crate) most: u32,
 }
 
 /// What comes behind an instruction.
@@ -161,6 +179,8 @@ impl<'a> Direct<'a> {
             exits: Vec::new(),
             pending: Vec::new(),
             lines,
+            making: Making::default(),
+            most: 2 * image.len() as u32 + 20_000,
         }
     }
 
@@ -177,10 +197,11 @@ impl<'a> Direct<'a> {
             self.code.bind(self.roots[index]);
             self.tree(&tree);
         }
+        self.routine_code();
         self.code.line(0);
     }
 
-    fn line(&mut self, address: u32) {
+    pub(crate) fn line(&mut self, address: u32) {
         let line = self.lines.get(address as usize).copied().unwrap_or(address);
         self.code.line(line);
     }
@@ -218,6 +239,13 @@ impl<'a> Direct<'a> {
                 self.simple(b);
                 self.op(op);
             }
+            Value::Sum(local, number) => {
+                self.get(local);
+                self.code.op(Code::Addi, &[i64::from(number) as u64]);
+            }
+            Value::Return(address) => self.push(address.cast_signed().into()),
+            Value::Saved(Some(frame)) => self.frame_pointer(frame, self.locals.s),
+            Value::Saved(None) => unreachable!("nobody asks for a frame pointer that is not known"),
         }
     }
 
@@ -247,20 +275,25 @@ impl<'a> Direct<'a> {
             saved: Vec::new(),
             taken: 0,
             count: 0,
+            inside: None,
         };
         self.path(state, tree.start, true);
+        self.pending_and_exits();
+        self.line(tree.start);
+        self.code.bind(fail);
+        self.go_general(tree.start);
+    }
+
+    /// Makes the paths that wait, and what is behind checks that fail.
+    pub(crate) fn pending_and_exits(&mut self) {
         while let Some((label, state, address)) = self.pending.pop() {
             self.code.bind(label);
             self.path(state, address, false);
         }
         for exit in std::mem::take(&mut self.exits) {
             self.code.bind(exit.label);
-            self.leave(&exit.state);
-            self.go_general(exit.address);
+            self.abandon(&exit.state, exit.address);
         }
-        self.line(tree.start);
-        self.code.bind(fail);
-        self.go_general(tree.start);
     }
 
     /// Checks what the tree needs.
@@ -298,17 +331,20 @@ impl<'a> Direct<'a> {
     }
 
     /// Makes a path to its end.
-    fn path(&mut self, mut state: State, from: u32, is_root: bool) {
+    pub(crate) fn path(&mut self, mut state: State, from: u32, is_root: bool) {
         let mut at = from;
         let mut is_first = is_root;
         loop {
-            if self.trees.at(at).is_some() && !is_first {
+            if state.inside.is_some() {
+                if self.ends_before(&state, at, is_first) {
+                    return;
+                }
+            } else if self.trees.at(at).is_some() && !is_first {
                 return self.go(&state, at);
             }
             is_first = false;
             let Ok(instruction) = Instruction::decode(self.image, at) else {
-                self.leave(&state);
-                return self.go_general(at);
+                return self.abandon(&state, at);
             };
             self.line(at);
             match self.instruction(&mut state, &instruction) {
@@ -348,13 +384,16 @@ impl<'a> Direct<'a> {
 
     /// Stores what waits.
     pub(crate) fn store_all(&mut self, state: &State) {
-        let base = self.base(state.shape.base);
-        for (cells, base) in [(&state.cells, base), (&state.frame_cells, self.locals.fa)] {
-            for cell in cells.iter().filter(|cell| cell.dirty) {
-                self.get(base);
-                self.value(cell.value);
-                self.code.op(Code::Store32, &[offset(cell.at)]);
-            }
+        self.store(&state.cells, self.base(state.shape.base));
+        self.store(&state.frame_cells, self.locals.fa);
+    }
+
+    /// Stores those of the cells that wait, which count from a local.
+    pub(crate) fn store(&mut self, cells: &Cells, base: Local) {
+        for cell in cells.iter().filter(|cell| cell.dirty && cell.value.is_stored()) {
+            self.get(base);
+            self.value(cell.value);
+            self.code.op(Code::Store32, &[offset(cell.at)]);
         }
     }
 
@@ -376,8 +415,7 @@ impl<'a> Direct<'a> {
 
     /// Leaves before an instruction that has no direct code here.
     pub(crate) fn give_up(&mut self, state: &State, instruction: &Instruction) -> Then {
-        self.leave(state);
-        self.go_general(instruction.address);
+        self.abandon(state, instruction.address);
         Then::Left
     }
 

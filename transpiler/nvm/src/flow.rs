@@ -33,7 +33,11 @@ impl Direct<'_> {
         state.shape.entered.push((at, state.shape.frame));
         state.shape.frame = Frame::At(at);
         self.put(state, saved);
-        let zeros = instruction.operand as i32;
+        self.zeros(state, instruction.operand as i32);
+    }
+
+    /// Puts zeros on top.
+    pub(crate) fn zeros(&mut self, state: &mut State, zeros: i32) {
         if zeros <= 8 {
             for _ in 0..zeros {
                 self.put(state, Value::Simple(Simple::Constant(0)));
@@ -101,7 +105,12 @@ impl Direct<'_> {
         }
         let label = if !is_target(self.image, target) {
             self.exit(&before, instruction)
-        } else if let Some(index) = self.trees.at(target)
+        } else if let Some(label) = self.loop_back(state, target) {
+            self.add_to(self.locals.left, -i64::from(state.count));
+            state.count = 0;
+            label
+        } else if state.inside.is_none()
+            && let Some(index) = self.trees.at(target)
             && target <= instruction.address
             && Self::is_unchanged(state)
         {

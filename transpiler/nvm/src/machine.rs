@@ -90,6 +90,8 @@ pub const FAULTS: [&str; 13] = [
 pub(crate) const LOCALS_AT: u64 = 0;
 /// Where its stack lies.
 pub(crate) const STACK_AT: u64 = 0x1000;
+/// Where the frame pointer goes when code inside of routines is left.
+pub(crate) const FRAME_WORD: u64 = 0x448;
 /// Where the image of the program lies; what is behind depends on its length.
 pub(crate) const IMAGE_AT: u64 = 0x1_0000;
 /// Bytes of the stack and the locals of a process that does not run.

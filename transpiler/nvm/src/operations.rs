@@ -12,11 +12,20 @@ use crate::values::{Simple, Value, negated};
 
 impl Direct<'_> {
     pub(crate) fn instruction(&mut self, state: &mut State, instruction: &Instruction) -> Then {
-        let (op, next) = (instruction.op, instruction.next());
+        let op = instruction.op;
+        if let Some(inside) = state.inside {
+            return self.inside(state, inside, instruction);
+        }
         // Whether it has direct code is asked on a copy of what it changes.
         if may_have_none(op) && state.shape.clone().step(instruction).is_err() {
             return self.give_up(state, instruction);
         }
+        self.plain(state, instruction)
+    }
+
+    /// An instruction that has direct code.
+    pub(crate) fn plain(&mut self, state: &mut State, instruction: &Instruction) -> Then {
+        let (op, next) = (instruction.op, instruction.next());
         let before_count = state.count;
         state.count += 1;
         match op {
@@ -105,11 +114,14 @@ impl Direct<'_> {
             Op::Leave => return self.leave_frame(state, instruction, before_count),
             Op::LoadArg | Op::LoadRel => {
                 let index = frame_index(instruction);
-                let value = match state.shape.frame {
-                    Frame::At(at) => self.cell(state, false, at + index, &[]),
-                    _ => self.cell(state, true, index, &[]),
+                let (of_frame, at) = match state.shape.frame {
+                    Frame::At(at) => (false, at + index),
+                    _ => (true, index),
                 };
+                let value = self.cell(state, of_frame, at, &[]);
                 let simple = Value::Simple(self.settled(state, value, &[]));
+                let cells = if of_frame { &mut state.frame_cells } else { &mut state.cells };
+                cells.restate(at, simple);
                 self.put(state, simple);
             }
             Op::StoreArg | Op::StoreRel => {
@@ -135,6 +147,10 @@ impl Direct<'_> {
                 if !is_target(self.image, instruction.operand) {
                     state.count = before_count;
                     return self.give_up(state, instruction);
+                }
+                if let Some(callee) = self.routine_of(instruction) {
+                    self.call_routine(state, callee, instruction);
+                    return Then::Left;
                 }
                 self.put(state, Value::Simple(Simple::Constant(next.cast_signed())));
                 self.go(state, instruction.operand);
@@ -170,6 +186,17 @@ impl Direct<'_> {
         match (instruction.op, count) {
             (Op::Add | Op::Sub, Some(number)) => {
                 let number = if instruction.op == Op::Add { number } else { number.wrapping_neg() };
+                if state.inside.is_some() && self.stored_next(state, instruction.next()).is_none() {
+                    let sum = match a {
+                        Value::Simple(Simple::Local(local)) => Some(Value::Sum(local, number)),
+                        Value::Sum(local, more) => Some(Value::Sum(local, number.wrapping_add(more))),
+                        _ => None,
+                    };
+                    if let Some(sum) = sum {
+                        self.put(state, sum);
+                        return Then::Go(instruction.next());
+                    }
+                }
                 self.result(state, instruction, &[a], |direct| {
                     direct.value(a);
                     direct.code.op(Code::Addi, &[i64::from(number) as u64]);

@@ -76,6 +76,10 @@ pub(crate) enum Why {
     FrameTaken,
     /// A frame that was entered in the same tree was changed.
     FrameChanged,
+    /// It takes, reads or writes over a return address otherwise than RET does.
+    ReturnAddress,
+    /// It reaches too many cells below or above where its routine was entered.
+    TooFar,
 }
 
 impl fmt::Display for Why {
@@ -88,6 +92,8 @@ impl fmt::Display for Why {
             Why::Fault(name) => write!(f, "always ends the process with {name}"),
             Why::FrameTaken => f.write_str("the frame pointer was taken from the stack just before"),
             Why::FrameChanged => f.write_str("the saved frame pointer was written over"),
+            Why::ReturnAddress => f.write_str("takes the return address for something else"),
+            Why::TooFar => f.write_str("reaches too far from its routine's cells"),
         }
     }
 }
@@ -137,6 +143,12 @@ impl Shape {
     pub fn push(&mut self, cells: i32) {
         self.height += cells;
         self.reach_up(self.height);
+    }
+
+    /// Behind a CALL of a routine that reaches so low from its entry, and whose callers' frame pointer it may save.
+    pub fn enters(&mut self, low: i32) {
+        self.reach_down(self.height + low.min(0));
+        self.needs.saves_frame |= self.frame == Frame::Entry;
     }
 
     /// What an instruction of a frame's cell reaches: `index` from the frame pointer.

@@ -8,6 +8,7 @@ use dotvm_core::module::{DataSegment, Debug, Export, Function, FunctionDebug, Me
 use dotvm_core::opcode::Op;
 
 use crate::direct::{Direct, Locals, Places, TEMPORARIES};
+use crate::inside;
 use crate::machine::{HEAP_BYTES, IMAGE_AT, LOCALS, LOGGED, Layout, MAX_CAPABILITIES};
 use crate::runtime::{self, Hooks, Labels, Local, local};
 use crate::text::TEXT;
@@ -218,6 +219,10 @@ fn machine_function(program: &Program<'_>, layout: &Layout) -> (Code, Vec<String
         hb: local("hb"),
         zero: temporaries + TEMPORARIES,
         heap_limit: temporaries + TEMPORARIES + 1,
+        walk: temporaries + TEMPORARIES + 2,
+        link: temporaries + TEMPORARIES + 3,
+        waits: temporaries + TEMPORARIES + 4,
+        first_passed: temporaries + TEMPORARIES + 5,
         temporaries,
         registers,
     };
@@ -229,6 +234,7 @@ fn machine_function(program: &Program<'_>, layout: &Layout) -> (Code, Vec<String
     }
     words.extend((0..TEMPORARIES).map(|number| format!("t{number}")));
     words.extend(["zero".to_owned(), "heap_limit".to_owned()]);
+    words.extend(inside::names());
 
     let places = Places {
         general: labels.get("general"),

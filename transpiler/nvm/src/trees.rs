@@ -1,6 +1,7 @@
 //! A program's trees: instructions with one way in, from where several ways meet to where they meet again.
 
 use crate::opcode::{Instruction, NoInstruction, Op};
+use crate::routines::Routines;
 use crate::shape::{Needs, Shape, Why};
 
 /// Most instructions of a tree.
@@ -33,6 +34,9 @@ pub(crate) struct Trees {
     pub left: Vec<Left>,
     /// One more than the tree that starts at an address, 0 for none.
     index: Vec<u32>,
+    /// Where calls and returns belong together.
+    pub routines: Routines,
+    marks: Vec<u8>,
     /// How often each local is named.
     pub locals: [u32; 256],
     /// Calls, and returns that go by a table.
@@ -45,6 +49,16 @@ impl Trees {
     pub fn at(&self, address: u32) -> Option<usize> {
         (*self.index.get(address as usize)? as usize).checked_sub(1)
     }
+
+    /// Whether a jump leads back to an address.
+    pub fn is_loop(&self, address: u32) -> bool {
+        self.marks.get(address as usize).is_some_and(|mark| mark & LOOP != 0)
+    }
+
+    /// Whether several ways lead to an address, or one from afar.
+    pub fn is_meeting(&self, address: u32) -> bool {
+        self.marks.get(address as usize).is_none_or(|mark| mark & (ROOT | MORE) != 0)
+    }
 }
 
 /// Marks of an address.
@@ -53,15 +67,21 @@ const ROOT: u8 = 2;
 /// One way in, and more than one.
 const ONE: u8 = 4;
 const MORE: u8 = 8;
+/// A jump from behind leads here.
+const LOOP: u8 = 16;
 
 /// Finds the trees of an image.
 pub(crate) fn find(image: &[u8]) -> Trees {
-    let mut walk = Walk { image, marks: vec![0; image.len() + 1], work: Vec::new() };
+    let mut walk = Walk { image, marks: vec![0; image.len() + 1], work: Vec::new(), calls: Vec::new() };
     walk.root(4);
     while let Some(start) = walk.work.pop() {
         walk.line(start);
     }
+    let Walk { marks, calls, .. } = walk;
+    let routines = Routines::find(image, &calls, |at| marks[at as usize] & LOOP != 0);
     let mut trees = Trees {
+        routines,
+        marks: Vec::new(),
         list: Vec::new(),
         left: Vec::new(),
         index: vec![0; image.len() + 1],
@@ -69,7 +89,6 @@ pub(crate) fn find(image: &[u8]) -> Trees {
         calls: 0,
         returns: 0,
     };
-    let marks = walk.marks;
     let mut plan = Plan { image, marks, roots: Vec::new(), trees: &mut trees };
     for address in 4..image.len() as u32 {
         if plan.is_root(address) && plan.marks[address as usize] & START != 0 {
@@ -81,6 +100,7 @@ pub(crate) fn find(image: &[u8]) -> Trees {
         plan.tree(start);
         next += 1;
     }
+    trees.marks = plan.marks;
     trees.list.sort_unstable_by_key(|tree| tree.start);
     for (index, tree) in trees.list.iter().enumerate() {
         trees.index[tree.start as usize] = index as u32 + 1;
@@ -97,6 +117,8 @@ struct Walk<'a> {
     image: &'a [u8],
     marks: Vec<u8>,
     work: Vec<u32>,
+    /// What CALLs lead to.
+    calls: Vec<u32>,
 }
 
 impl Walk<'_> {
@@ -137,6 +159,9 @@ impl Walk<'_> {
                 }
                 Op::Jz | Op::Jnz => self.jump(at, instruction.operand),
                 Op::Call => {
+                    if is_target(self.image, instruction.operand) {
+                        self.calls.push(instruction.operand);
+                    }
                     self.root(instruction.operand);
                     self.root(next);
                     return;
@@ -161,7 +186,13 @@ impl Walk<'_> {
     }
 
     fn jump(&mut self, from: u32, to: u32) {
-        if to <= from { self.root(to) } else { self.way(to) }
+        if to > from {
+            return self.way(to);
+        }
+        if is_target(self.image, to) {
+            self.marks[to as usize] |= LOOP;
+        }
+        self.root(to);
     }
 }
 
@@ -248,6 +279,12 @@ impl Plan<'_, '_> {
                     }
                 }
                 Op::Call => {
+                    let routines = &self.trees.routines;
+                    if is_target(self.image, next)
+                        && let Some(routine) = routines.called(instruction.operand)
+                    {
+                        shape.enters(routines.list[routine].reach.low);
+                    }
                     self.trees.calls += 1;
                     return shape.needs;
                 }

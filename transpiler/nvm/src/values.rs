@@ -18,6 +18,13 @@ pub(crate) enum Value {
     Simple(Simple),
     /// A comparison that is not made yet, 0 or 1.
     Compare(Op, Simple, Simple),
+    /// A sum that is not made yet.
+    Sum(Local, i32),
+    /// The return address of a call that is part of its caller's code: it is known, and not stored inside of routines.
+    Return(u32),
+    /// The frame pointer that ENTER saved inside of a routine, which is not stored there: the frame's cell, or `None` if the
+    /// frame is the outermost caller's.
+    Saved(Option<i32>),
 }
 
 impl Value {
@@ -27,7 +34,14 @@ impl Value {
         match self {
             Value::Simple(simple) => is(simple),
             Value::Compare(_, a, b) => is(a) || is(b),
+            Value::Sum(a, _) => a == local,
+            Value::Return(_) | Value::Saved(_) => false,
         }
+    }
+
+    /// Whether it is stored where cells are.
+    pub fn is_stored(self) -> bool {
+        !matches!(self, Value::Return(_) | Value::Saved(_))
     }
 
     pub fn constant(self) -> Option<i32> {
@@ -77,13 +91,25 @@ impl Cells {
         }
     }
 
+    /// Another form of the same value.
+    pub fn restate(&mut self, at: i32, value: Value) {
+        if let Some(cell) = self.0.iter_mut().find(|cell| cell.at == at) {
+            cell.value = value;
+        }
+    }
+
+    pub fn forget(&mut self, at: i32) {
+        self.0.retain(|cell| cell.at != at);
+    }
+
     /// Forgets the cells from a height on: the stack ends below.
     pub fn cut(&mut self, height: i32) {
         self.0.retain(|cell| cell.at < height);
     }
 
-    pub fn clear(&mut self) {
-        self.0.clear();
+    /// Forgets what is stored.
+    pub fn forget_stored(&mut self) {
+        self.0.retain(|cell| !cell.value.is_stored());
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Cell> {
