@@ -1,6 +1,5 @@
 //! Checksums of pairs: four bytes behind each value.
 
-use bytes::Bytes;
 use dotdb_store::StoreError;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -53,12 +52,6 @@ impl Checksum {
             Some((value, sum)) if *sum == self.of(key, value) => Ok(value),
             _ => Err(mismatch(key)),
         }
-    }
-
-    /// As [`verified`](Checksum::verified), the value copied.
-    #[inline]
-    pub(crate) fn verified_copy(self, key: &[u8], stored: &[u8]) -> Result<Bytes, StoreError> {
-        self.verified(key, stored).map(Bytes::copy_from_slice)
     }
 }
 

@@ -1,16 +1,19 @@
 //! The open redb database, every use of which is contained.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use dotdb_store::contain::contain;
 use dotdb_store::{Batch, Damage, Durability, StoreError};
+use redb::backends::FileBackend;
 use redb::{
     Builder, Database, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTableMetadata, Table,
     TableError, WriteTransaction,
 };
 
+use crate::blocks::{Blocks, Summed};
 use crate::checksum::Checksum;
 use crate::log::{BesideStore, Log, Way};
 use crate::{CACHE_BYTES, DATA, Data, FORMAT_VERSION, META, META_FORMAT, META_SALT, checksum, error, verify};
@@ -28,22 +31,37 @@ pub(crate) struct Engine {
     /// Whether a panic was caught, after which nothing inside can be relied on.
     broken: AtomicBool,
     sums: Checksum,
+    /// `None` in a store that is only read.
+    blocks: Option<Arc<Blocks>>,
     /// `None` without a log. Locked before `handle`.
     log: Mutex<Option<Log>>,
 }
 
 impl Engine {
-    pub(crate) fn open(path: &Path) -> Result<Engine, StoreError> {
+    /// `blocks` are those of a store that was just made.
+    pub(crate) fn open(path: &Path, blocks: Option<Blocks>) -> Result<Engine, StoreError> {
         let log = Log::new(Box::new(BesideStore::new(path)), false);
-        Engine::checked(path, Some(log), || {
-            let database = Builder::new().set_cache_size(CACHE_BYTES).open(path);
-            Ok(Handle::Writable(database.map_err(|error| error::database(path, error))?))
+        let blocks = match blocks {
+            Some(blocks) => {
+                blocks.keep_beside(path);
+                blocks
+            }
+            None => Blocks::beside(path),
+        };
+        let blocks = Arc::new(blocks);
+        Engine::checked(path, Some(log), Some(Arc::clone(&blocks)), || {
+            let fail = |error| error::database(path, error);
+            let file =
+                File::options().read(true).write(true).open(path).map_err(|error| fail(error.into()))?;
+            let file = Summed::new(FileBackend::new(file).map_err(fail)?, blocks);
+            let database = Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(file);
+            Ok(Handle::Writable(database.map_err(fail)?))
         })
     }
 
     pub(crate) fn open_read_only(path: &Path) -> Result<Engine, StoreError> {
         let log = Log::new(Box::new(BesideStore::new(path)), false);
-        Engine::checked(path, Some(log), || {
+        Engine::checked(path, Some(log), None, || {
             let database = Builder::new().set_cache_size(CACHE_BYTES).open_read_only(path);
             Ok(Handle::ReadOnly(database.map_err(|error| error::database(path, error))?))
         })
@@ -58,8 +76,10 @@ impl Engine {
     ) -> Result<Engine, StoreError> {
         let path = Path::new("(backend)");
         let log = log.map(|file| Log::new(file, true));
-        Engine::checked(path, log, || {
+        let blocks = Arc::new(Blocks::in_memory());
+        Engine::checked(path, log, Some(Arc::clone(&blocks)), || {
             let new = backend.len().map_err(|error| error::storage(error.into()))? == 0;
+            let backend = Summed::new(backend, blocks);
             let database = Builder::new()
                 .set_cache_size(cache)
                 .create_with_backend(backend)
@@ -74,12 +94,14 @@ impl Engine {
     fn checked(
         path: &Path,
         log: Option<Log>,
+        blocks: Option<Arc<Blocks>>,
         open: impl FnOnce() -> Result<Handle, StoreError>,
     ) -> Result<Engine, StoreError> {
         let mut engine = Engine {
             handle: RwLock::new(contain(open)?),
             broken: AtomicBool::new(false),
             sums: Checksum::Xxh3,
+            blocks,
             log: Mutex::new(None),
         };
         let found = engine.contain(|| {
@@ -109,7 +131,10 @@ impl Engine {
             }
         };
         engine.data()?;
-        // Programs that know format 1 only do not look for a log.
+        // Programs that know format 1 only do not look for a log, nor for sums.
+        if let Some(blocks) = engine.blocks.as_ref().filter(|_| found == Some(1)) {
+            blocks.give_up();
+        }
         if let Some(mut log) = log.filter(|_| found != Some(1)) {
             if let Some(salt) = salt {
                 engine.repeat(path, &mut log, salt)?;
@@ -180,10 +205,27 @@ impl Engine {
         result
     }
 
-    /// How the checksums of pairs are computed.
+    /// How the values that are read have to be verified.
     #[inline]
-    pub(crate) fn sums(&self) -> Checksum {
-        self.sums
+    pub(crate) fn trust(&self) -> Trust<'_> {
+        Trust { sums: self.sums, blocks: self.blocks.as_deref() }
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn blocks_are_known(&self) -> bool {
+        self.blocks.as_ref().is_some_and(|blocks| blocks.are_known())
+    }
+
+    /// How values are verified one by one, whatever is known of their blocks.
+    pub(crate) fn no_trust(&self) -> Trust<'_> {
+        Trust { sums: self.sums, blocks: None }
+    }
+
+    /// Takes back what [`verify_pages`](Engine::verify_pages) found out: there is damage.
+    pub(crate) fn forget_blocks(&self) {
+        if let Some(blocks) = &self.blocks {
+            blocks.forget();
+        }
     }
 
     /// The pairs as of now.
@@ -286,7 +328,8 @@ impl Engine {
         }
     }
 
-    /// Verifies the checksum of every page in use, as they are in the file at `path`. Batches wait meanwhile.
+    /// Verifies the checksum of every page in use, as they are in the file at `path`, and knows their blocks from the
+    /// next opening on. Batches wait meanwhile.
     pub(crate) fn verify_pages(&self, path: &Path, found: &mut dyn FnMut(Damage)) -> Result<(), StoreError> {
         let mut log = self.log();
         self.end_log(&mut log)?;
@@ -299,11 +342,36 @@ impl Engine {
                 database.begin_write().map_err(error::transaction)
             })?);
         }
-        let result = verify::pages(path, found);
+        let result = verify::pages(path, found).map(|seen| {
+            if let Some((blocks, seen)) = self.blocks.as_ref().zip(seen) {
+                blocks.adopt(&seen);
+            }
+        });
         if let Some(transaction) = waiting {
             self.contain(|| transaction.abort().map_err(error::storage))?;
         }
         result
+    }
+}
+
+/// What is known of the blocks that values are read from.
+#[derive(Clone, Copy)]
+pub(crate) struct Trust<'a> {
+    sums: Checksum,
+    blocks: Option<&'a Blocks>,
+}
+
+impl Trust<'_> {
+    /// The value without its checksum, which is right.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if it is not.
+    #[inline]
+    pub(crate) fn value<'v>(self, key: &[u8], stored: &'v [u8]) -> Result<&'v [u8], StoreError> {
+        match stored.split_last_chunk::<{ checksum::BYTES }>() {
+            Some((value, _)) if self.blocks.is_some_and(Blocks::are_known) => Ok(value),
+            _ => self.sums.verified(key, stored),
+        }
     }
 }
 

@@ -4,12 +4,15 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use dotdb_store::StoreError;
 use dotdb_store::contain::contain;
+use redb::backends::FileBackend;
 use redb::{Builder, Database};
 
+use crate::blocks::{Blocks, Summed};
 use crate::{CACHE_BYTES, DATA, FORMAT_VERSION, META, META_FORMAT, error};
 
 /// How a redb file begins: redb's `docs/design.md`, "Database header".
@@ -28,11 +31,12 @@ pub(crate) fn check_magic(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Makes a new store at `path`, all of it or nothing: beside its name, synced, then named, then the
-/// directory synced. If another process was faster, its store stays.
-pub(crate) fn create(path: &Path) -> Result<(), StoreError> {
+/// directory synced. If another process was faster, its store stays. Gives the sums of its blocks.
+pub(crate) fn create(path: &Path) -> Result<Blocks, StoreError> {
     let fail = |source| StoreError::Io { context: format!("creating the store {}", path.display()), source };
     let temporary = temporary_name(path).map_err(fail)?;
-    let result = make(&temporary, path).and_then(|()| name(&temporary, path).map_err(fail));
+    let result =
+        make(&temporary, path).and_then(|blocks| name(&temporary, path).map_err(fail).map(|()| blocks));
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => result.and(Err(fail(error))),
         _ => result,
@@ -53,18 +57,22 @@ fn temporary_name(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-fn make(temporary: &Path, path: &Path) -> Result<(), StoreError> {
+fn make(temporary: &Path, path: &Path) -> Result<Blocks, StoreError> {
     let fail = |source| StoreError::Io { context: format!("creating the store {}", path.display()), source };
     let file = File::options().read(true).write(true).create_new(true).open(temporary).map_err(fail)?;
     let kept = file.try_clone().map_err(fail)?;
+    let blocks = Arc::new(Blocks::in_memory());
     contain(|| {
-        let database = Builder::new()
-            .set_cache_size(CACHE_BYTES)
-            .create_file(file)
+        let database = FileBackend::new(file)
+            .and_then(|file| {
+                let file = Summed::new(file, Arc::clone(&blocks));
+                Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(file)
+            })
             .map_err(|error| error::database(path, error))?;
         initialise(&database)
     })?;
-    kept.sync_all().map_err(fail)
+    kept.sync_all().map_err(fail)?;
+    Arc::into_inner(blocks).ok_or_else(|| fail(io::Error::other("it is still open")))
 }
 
 /// Makes an empty database an empty store.

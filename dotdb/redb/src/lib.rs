@@ -2,8 +2,8 @@
 //!
 //! On disk: table `dotdb.meta` holds `format`, the [`FORMAT_VERSION`]; table `dotdb.data` holds the
 //! pairs. Each value ends in a checksum of key and value (`checksum`), checked at every
-//! read: redb verifies its own checksums only when it repairs a file. So a damaged value is never
-//! given out. A damaged key or inner page can still hide a pair without an error; [`Store::check`], which
+//! read unless the block that it lies in is known to be as it was written (`blocks`): redb verifies its own
+//! checksums only when it repairs a file. So a damaged value is never given out. A damaged key or inner page can still hide a pair without an error; [`Store::check`], which
 //! verifies redb's page checksums as well, finds it.
 //!
 //! What is promised: [`Durability::Sync`] is one flush to the disk before `apply` returns, of a record of the log
@@ -15,6 +15,7 @@
 //! there: the call answers [`StoreError::Corrupt`], and so does every later call of that store
 //! ([`dotdb_store::contain`]).
 
+mod blocks;
 mod checksum;
 mod engine;
 mod error;
@@ -36,7 +37,8 @@ use dotdb_store::{
 };
 use redb::{ReadOnlyTable, ReadableTableMetadata, TableDefinition};
 
-use crate::engine::Engine;
+use crate::blocks::Blocks;
+use crate::engine::{Engine, Trust};
 #[cfg(feature = "testing")]
 pub use crate::log::LogFile;
 use crate::walk::{Reader, Walk};
@@ -68,8 +70,8 @@ impl RedbStore {
     pub fn open_or_create(path: impl AsRef<Path>) -> Result<RedbStore, StoreError> {
         match Self::open(&path) {
             Err(StoreError::NotFound { .. }) => {
-                file::create(path.as_ref())?;
-                Self::open(path)
+                let blocks = file::create(path.as_ref())?;
+                Self::opened(path.as_ref(), Some(blocks))
             }
             result => result,
         }
@@ -81,10 +83,13 @@ impl RedbStore {
     /// [`StoreError::NotFound`], [`StoreError::NotADatabase`], [`StoreError::Corrupt`],
     /// [`StoreError::NewerFormat`], [`StoreError::Locked`], [`StoreError::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<RedbStore, StoreError> {
-        let path = path.as_ref().to_owned();
-        file::check_magic(&path)?;
-        let engine = Engine::open(&path)?;
-        Ok(RedbStore { engine: Arc::new(engine), path: Some(path) })
+        Self::opened(path.as_ref(), None)
+    }
+
+    fn opened(path: &Path, blocks: Option<Blocks>) -> Result<RedbStore, StoreError> {
+        file::check_magic(path)?;
+        let engine = Engine::open(path, blocks)?;
+        Ok(RedbStore { engine: Arc::new(engine), path: Some(path.to_owned()) })
     }
 
     /// Opens the store at `path` for reading only.
@@ -124,6 +129,13 @@ impl RedbStore {
         Ok(RedbStore { engine: Arc::new(Engine::on_backend(backend, Some(log), cache_bytes)?), path: None })
     }
 
+    /// Whether all blocks that were read so far are known to be as they were written, so that no value was verified
+    /// by itself.
+    #[cfg(feature = "testing")]
+    pub fn blocks_are_known(&self) -> bool {
+        self.engine.blocks_are_known()
+    }
+
     fn file_bytes(&self) -> Result<Option<u64>, StoreError> {
         let Some(path) = &self.path else { return Ok(None) };
         let file =
@@ -135,7 +147,7 @@ impl RedbStore {
 impl Store for RedbStore {
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError> {
         let data = self.engine.data()?;
-        Ok(Arc::new(RedbSnapshot::new(data, &self.engine)))
+        Ok(Arc::new(RedbSnapshot::new(data, &self.engine, true)))
     }
 
     fn apply(&self, batch: &Batch, durability: Durability) -> Result<(), StoreError> {
@@ -170,12 +182,30 @@ impl Store for RedbStore {
 
     /// The checksum of every page in use, of every pair, and that scans, look-ups and the number of pairs agree.
     fn check(&self, found: &mut dyn FnMut(Damage)) -> Result<(), StoreError> {
+        let mut is_sound = true;
+        let result = self.check_all(&mut |damage| {
+            is_sound = false;
+            found(damage);
+        });
+        if !is_sound || result.is_err() {
+            self.engine.forget_blocks();
+        }
+        result
+    }
+
+    fn read_only(&self) -> bool {
+        self.engine.read_only()
+    }
+}
+
+impl RedbStore {
+    fn check_all(&self, found: &mut dyn FnMut(Damage)) -> Result<(), StoreError> {
         if let Some(path) = &self.path {
             self.engine.verify_pages(path, found)?;
         }
         let data = self.engine.data()?;
         let counted = self.engine.contain(|| data.len().map_err(error::storage));
-        let snapshot = RedbSnapshot::new(data, &self.engine);
+        let snapshot = RedbSnapshot::new(data, &self.engine, false);
         let keys = check_pairs(&snapshot, found, &mut |_, _| {})?;
         match counted {
             Ok(counted) if counted == keys => {}
@@ -187,10 +217,6 @@ impl Store for RedbStore {
         }
         Ok(())
     }
-
-    fn read_only(&self) -> bool {
-        self.engine.read_only()
-    }
 }
 
 /// A snapshot, which everything that reads it keeps.
@@ -198,6 +224,15 @@ struct Held {
     data: Data,
     /// Keeps the file open: closing it would end the snapshot. Dropped after `data`.
     engine: Arc<Engine>,
+    /// Whether values of blocks that are known are not verified.
+    trusts: bool,
+}
+
+impl Held {
+    #[inline]
+    fn trust(&self) -> Trust<'_> {
+        if self.trusts { self.engine.trust() } else { self.engine.no_trust() }
+    }
 }
 
 struct RedbSnapshot {
@@ -205,26 +240,28 @@ struct RedbSnapshot {
 }
 
 impl RedbSnapshot {
-    fn new(data: Data, engine: &Arc<Engine>) -> RedbSnapshot {
-        RedbSnapshot { held: Arc::new(Held { data, engine: Arc::clone(engine) }) }
+    fn new(data: Data, engine: &Arc<Engine>, trusts: bool) -> RedbSnapshot {
+        RedbSnapshot { held: Arc::new(Held { data, engine: Arc::clone(engine), trusts }) }
     }
 }
 
 impl Snapshot for RedbSnapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let Held { data, engine } = &*self.held;
+        let Held { data, engine, .. } = &*self.held;
         engine.contain(|| match data.get(key).map_err(error::storage)? {
-            Some(stored) => engine.sums().verified_copy(key, stored.value()).map(Some),
+            Some(stored) => {
+                self.held.trust().value(key, stored.value()).map(|value| Some(Bytes::copy_from_slice(value)))
+            }
             None => Ok(None),
         })
     }
 
     fn get_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StoreError> {
         value.clear();
-        let Held { data, engine } = &*self.held;
+        let Held { data, engine, .. } = &*self.held;
         engine.contain(|| match data.get(key).map_err(error::storage)? {
             Some(stored) => {
-                value.extend_from_slice(engine.sums().verified(key, stored.value())?);
+                value.extend_from_slice(self.held.trust().value(key, stored.value())?);
                 Ok(true)
             }
             None => Ok(false),
@@ -254,7 +291,7 @@ impl Snapshot for RedbSnapshot {
         if is_empty_range(from, to) {
             return Ok(Counted { pairs: 0, last: None });
         }
-        let Held { data, engine } = &*self.held;
+        let Held { data, engine, .. } = &*self.held;
         engine.contain(|| walk::count(data, from, to, cap))
     }
 
@@ -268,12 +305,12 @@ impl Snapshot for RedbSnapshot {
         if is_empty_range(from, to) {
             return Ok(());
         }
-        let Held { data, engine } = &*self.held;
-        let sums = engine.sums();
+        let Held { data, engine, .. } = &*self.held;
+        let trust = self.held.trust();
         engine.contain(|| {
             let mut walk = Walk::new(data, from, to, direction)?;
             let mut look = |key: &[u8], stored: &[u8]| {
-                let value = sums.verified(key, stored)?;
+                let value = trust.value(key, stored)?;
                 Ok(call_out(|| see(key, value)))
             };
             while let Some(answer) = walk.next(&mut look)? {

@@ -18,7 +18,7 @@ use dotdb_store::contain::contain;
 use dotdb_store::{Damage, StoreError};
 use redb::{Builder, StorageBackend};
 
-use crate::error;
+use crate::{blocks, error};
 
 /// Memory for cached pages of the view, bytes.
 const VIEW_CACHE_BYTES: usize = 16 << 20;
@@ -26,10 +26,12 @@ const VIEW_CACHE_BYTES: usize = 16 << 20;
 /// way between its neighbours, 0 and 0.6.
 const FELL_BACK: std::ops::Range<f64> = 0.15..0.45;
 
-/// Verifies the file at `path`, which nobody may be writing to.
-pub(crate) fn pages(path: &Path, found: &mut dyn FnMut(Damage)) -> Result<(), StoreError> {
+/// Verifies the file at `path`, which nobody may be writing to. Without damage it gives the sums of the blocks that
+/// were read, 0 for the others.
+pub(crate) fn pages(path: &Path, found: &mut dyn FnMut(Damage)) -> Result<Option<Vec<u64>>, StoreError> {
     let file = File::open(path).map_err(|source| StoreError::from_io("opening", path, source))?;
     let view = View::new(file).map_err(|source| StoreError::from_io("reading", path, source))?;
+    let sums = Arc::clone(&view.sums);
     let fell_back = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&fell_back);
     let result = contain(move || {
@@ -45,7 +47,9 @@ pub(crate) fn pages(path: &Path, found: &mut dyn FnMut(Damage)) -> Result<(), St
         database.check_integrity().map_err(|error| error::database(path, error))
     });
     match result {
-        Ok(true) if !fell_back.load(Ordering::Relaxed) => {}
+        Ok(true) if !fell_back.load(Ordering::Relaxed) => {
+            return Ok(Some(std::mem::take(&mut *sums.lock().unwrap_or_else(PoisonError::into_inner))));
+        }
         Ok(_) => found(Damage::anywhere(
             "a page of the newest commit, or the list of free pages, does not match its checksum",
         )),
@@ -54,15 +58,17 @@ pub(crate) fn pages(path: &Path, found: &mut dyn FnMut(Damage)) -> Result<(), St
         }
         Err(error) => return Err(error),
     }
-    Ok(())
+    Ok(None)
 }
 
-const BLOCK_BYTES: u64 = 4096;
+const BLOCK_BYTES: u64 = blocks::BLOCK_BYTES as u64;
 
 /// A file that keeps in memory what is written to it.
 struct View {
     file: Mutex<File>,
     state: Mutex<State>,
+    /// Of the blocks that were read as they are in the file.
+    sums: Arc<Mutex<Vec<u64>>>,
 }
 
 struct State {
@@ -82,7 +88,7 @@ impl View {
     fn new(file: File) -> io::Result<View> {
         let len = file.metadata()?.len();
         let state = State { len, file_len: len, blocks: BTreeMap::new() };
-        Ok(View { file: Mutex::new(file), state: Mutex::new(state) })
+        Ok(View { file: Mutex::new(file), state: Mutex::new(state), sums: Arc::default() })
     }
 
     /// Fills `out` from the file, with zeros behind `file_len`.
@@ -120,10 +126,17 @@ impl StorageBackend for View {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.read_file(state.file_len, offset, out)?;
+        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         for (block, within, place) in parts(offset, out.len()) {
+            let len = place.len();
             if let Some(bytes) = state.blocks.get(&block) {
-                let len = place.len();
                 out[place].copy_from_slice(&bytes[within..within + len]);
+            } else if len == blocks::BLOCK_BYTES {
+                let block = block as usize;
+                if sums.len() <= block {
+                    sums.resize(block + 1, 0);
+                }
+                sums[block] = blocks::sum_of(&out[place]);
             }
         }
         Ok(())

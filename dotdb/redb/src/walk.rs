@@ -4,7 +4,7 @@
 //! leaves is compared here in words of eight bytes, which makes a step half as long.
 
 use std::cmp::Ordering;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,8 +27,10 @@ pub(crate) struct Walk<'t> {
     /// Where it stops.
     end: Bound<Vec<u8>>,
     direction: Direction,
-    /// The last key, whose page stays in memory.
-    last: Option<Guard<'t>>,
+    /// The first key given of the page at hand, which keeps that page in memory.
+    page: Option<Guard<'t>>,
+    /// The addresses of the last key in it.
+    place: Range<usize>,
     ended: bool,
 }
 
@@ -45,7 +47,7 @@ impl<'t> Walk<'t> {
             Direction::Backward => (data.upper_bound(to), from),
         };
         let cursor = cursor.map_err(error::storage)?;
-        Ok(Walk { cursor, end: end.map(<[u8]>::to_vec), direction, last: None, ended: false })
+        Ok(Walk { cursor, end: end.map(<[u8]>::to_vec), direction, page: None, place: 0..0, ended: false })
     }
 
     /// Gives the next row, whose value has its checksum still, to `see`, and what that answers back; `None` at the end.
@@ -61,27 +63,27 @@ impl<'t> Walk<'t> {
             Direction::Forward => self.cursor.next(),
             Direction::Backward => self.cursor.prev(),
         };
-        // Not mapped but matched: a row is large, and would be copied.
-        let (guard, stored) = match row {
-            Ok(Some(row)) => row,
-            Ok(None) => {
-                self.ended = true;
-                return Ok(None);
-            }
-            Err(error) => return Err(error::storage(error)),
+        // Looked at where it lies: it is large, and would be copied.
+        let Ok(Some((guard, stored))) = &row else {
+            self.ended = true;
+            return row.map(|_| None).map_err(error::storage);
         };
         let key = guard.value();
         if !is_before_end(key, &self.end, self.direction) {
             self.ended = true;
             return Ok(None);
         }
-        if let Some(last) = &self.last
-            && !follows_in_page(last.value(), key, self.direction)
-        {
-            check_order(last.value(), key, self.direction)?;
+        let place = key.as_ptr_range();
+        let place = place.start.addr()..place.end.addr();
+        let turns = !follows_in_page(&self.place, &place, self.direction);
+        if turns && let Some(page) = &self.page {
+            check_order(page.value(), key, self.direction)?;
         }
         let seen = see(key, stored.value())?;
-        self.last = Some(guard);
+        self.place = place;
+        if turns {
+            self.page = row.ok().flatten().map(|(guard, _)| guard);
+        }
         Ok(Some(seen))
     }
 }
@@ -170,19 +172,19 @@ fn out_of_order(key: &[u8]) -> StoreError {
     StoreError::Corrupt { detail: format!("key {} is out of order", shown(key)) }
 }
 
-/// Whether a key lies in memory right behind the last one, which is still there, or backwards right before it: then
-/// both are of one page, whose keys lie in order. They were written so if their checksums are right.
+/// Whether a key lies in memory right behind the last one, whose page is still there, or backwards right before it:
+/// then both are of one page, whose keys lie in order. They were written so if the page or their checksums are right.
 #[inline]
-fn follows_in_page(last: &[u8], key: &[u8], direction: Direction) -> bool {
+fn follows_in_page(last: &Range<usize>, key: &Range<usize>, direction: Direction) -> bool {
     match direction {
-        Direction::Forward => last.as_ptr_range().end == key.as_ptr() && !key.is_empty(),
-        Direction::Backward => key.as_ptr_range().end == last.as_ptr() && !last.is_empty(),
+        Direction::Forward => last.end == key.start && !key.is_empty(),
+        Direction::Backward => key.end == last.start && !last.is_empty(),
     }
 }
 
-/// Whether a key comes after the last one: a damaged inner page may lead to rows that were given before, again and
-/// again.
-#[inline]
+/// Whether a key comes after the first one of the page before: a damaged inner page may lead to rows that were given
+/// before, again and again, but the keys of two leaves are never mixed.
+#[inline(never)]
 fn check_order(last: &[u8], key: &[u8], direction: Direction) -> Result<(), StoreError> {
     let in_order = match direction {
         Direction::Forward => last < key,
@@ -229,12 +231,12 @@ impl Pages for Reader {
         let Some(walk) = &mut self.walk else { return Ok(false) };
         let start = page.bytes();
         let result = walk.with_dependent_mut(|held, walk| {
-            let sums = held.engine.sums();
+            let trust = held.trust();
             held.engine.contain(|| {
                 let mut left = rows;
                 while left > 0 && page.bytes() - start < MAX_PAGE_BYTES {
                     let seen = walk.next(|key, stored| {
-                        page.push(key, sums.verified(key, stored)?);
+                        page.push(key, trust.value(key, stored)?);
                         Ok(())
                     })?;
                     if seen.is_none() {

@@ -60,7 +60,7 @@ fn compaction_gives_space_back() {
 }
 
 #[test]
-fn a_new_store_leaves_one_file_and_keeps_its_data() {
+fn a_new_store_leaves_its_file_and_the_sums_and_keeps_its_data() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.db");
     assert!(matches!(RedbStore::open(&path), Err(StoreError::NotFound { .. })));
@@ -68,8 +68,10 @@ fn a_new_store_leaves_one_file_and_keeps_its_data() {
     let store = RedbStore::open_or_create(&path).unwrap();
     store.apply(Batch::new().put("k", "v"), Durability::Sync).unwrap();
     drop(store);
-    let names: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, ["state.db"]);
+    let mut names: Vec<_> =
+        fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["state.db", "state.db.sums"]);
     let store = RedbStore::open_or_create(&path).unwrap();
     assert_eq!(store.snapshot().unwrap().get(b"k").unwrap().unwrap(), "v");
 }
@@ -141,5 +143,5 @@ fn many_create_the_same_store() {
     });
     // Had one replaced the file of another, a commit would be gone.
     assert_eq!(RedbStore::open(&path).unwrap().stats().unwrap().keys, 8);
-    assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 2, "the store and its sums");
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dotdb_redb::RedbStore;
 use dotdb_store::{Batch, Direction, Durability, Store, StoreError};
@@ -72,12 +72,27 @@ fn inspect(path: &Path) -> (Option<String>, usize) {
     (check().err().map(|error| error.to_string()), missed)
 }
 
+fn sums_of(path: &Path) -> PathBuf {
+    path.with_extension("db.sums")
+}
+
 /// Every read answers the truth or an error. The one thing that reads cannot tell, a pair that damage hides, the
 /// check finds; and it finds the damage of every page in use, whether a read meets it or not.
 #[test]
 fn flipped_bits() {
+    flip_bits(false);
+}
+
+/// With the sums of the blocks as they were, by which values that are not damaged are not verified.
+#[test]
+fn flipped_bits_of_known_blocks() {
+    flip_bits(true);
+}
+
+fn flip_bits(with_sums: bool) {
     let directory = tempfile::tempdir().unwrap();
     let whole = make(&directory.path().join("whole.db"));
+    let sums = fs::read(sums_of(&directory.path().join("whole.db"))).unwrap();
     assert_eq!(found(&directory.path().join("whole.db")), [""; 0]);
     let path = directory.path().join("flipped.db");
     // The header (320 bytes), and what is not zero behind it: much of it in long mode, else a sample.
@@ -89,8 +104,14 @@ fn flipped_bits() {
         let mut flipped = whole.clone();
         flipped[offset] ^= 1 << (round % 8);
         fs::write(&path, &flipped).unwrap();
+        let give_sums = || match with_sums {
+            true => fs::write(sums_of(&path), &sums).unwrap(),
+            false => drop(fs::remove_file(sums_of(&path))),
+        };
+        give_sums();
         let damage = found(&path);
         fs::write(&path, &flipped).unwrap();
+        give_sums();
         let (error, missed) = inspect(&path);
         if let Some(error) = error {
             errors += 1;
@@ -243,7 +264,7 @@ fn files_of_the_first_format() {
     }
     assert_eq!(store.snapshot().unwrap().get(b"1234").unwrap().unwrap(), &b"5678\x13"[..]);
     store.apply(Batch::new().put("1234", "56789"), Durability::Sync).unwrap();
-    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1, "programs of its time look for no log");
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "programs of its time look for no log or sums");
     drop(store);
     let raw = redb::Database::open(&path).unwrap();
     let table = redb::ReadableDatabase::begin_read(&raw).unwrap().open_table(data).unwrap();
