@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 
 /// Where a command writes.
+#[derive(Clone)]
 pub struct Output {
     color: ColorChoice,
     /// Whether remarks are left out.

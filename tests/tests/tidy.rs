@@ -37,7 +37,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dotvm-pvm-oracle", &[]),
     // The heap is a room of the core: nouns are what it holds, and the compiler keeps those that it has seen there.
     ("dotvm-nock", &["dotvm-arch", "dotvm-core", "dotvm-heap"]),
-    ("dotvm-nock-machine", &["dotvm-core", "dotvm-engine", "dotvm-frontend", "dotvm-heap", "dotvm-nock"]),
+    (
+        "dotvm-nock-machine",
+        &["dotvm-core", "dotvm-crypto", "dotvm-engine", "dotvm-frontend", "dotvm-heap", "dotvm-nock"],
+    ),
     // State: the room where Nock and the database meet.
     ("dotvm-nock-kernel", &["dotvm-core", "dotdb", "dotvm-nock-machine"]),
     ("dotvm-nock-oracle", &[]),

@@ -3,12 +3,15 @@
 mod kernels;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use clap::{Subcommand, ValueHint};
 use dotvm_core::value::Ref;
 use dotvm_nock_machine::text::{Style, parse, show};
-use dotvm_nock_machine::{Bounds, Failure as NockFailure, Input, Ran, cue, jam, mug, run as run_nock};
+use dotvm_nock_machine::{
+    Bounds, Failure as NockFailure, Input, Jets, Ran, Settings, cue, jam, mug, run_with as run_nock,
+};
 use dotvm_runtime::args::parse_hex;
 use serde_json::{Map, Value};
 
@@ -60,6 +63,33 @@ impl BoundsOptions {
     }
 }
 
+/// How a formula is evaluated.
+#[derive(clap::Args, Clone, Copy, Default)]
+struct RunOptions {
+    /// Evaluate every formula, also those that have jets
+    #[arg(long, conflicts_with = "compare_jets", help_heading = "Jets")]
+    no_jets: bool,
+    /// Evaluate jets and their formulas, and fail where they differ
+    #[arg(long, help_heading = "Jets")]
+    compare_jets: bool,
+    /// Tell what each jet did
+    #[arg(long, help_heading = "Jets")]
+    profile: bool,
+}
+
+impl RunOptions {
+    fn settings(self, output: &Output) -> Settings {
+        let jets = match self {
+            RunOptions { no_jets: true, .. } => Jets::Off,
+            RunOptions { compare_jets: true, .. } => Jets::Compare,
+            _ => Jets::On,
+        };
+        // Lines of %slog are remarks: they go where remarks go, as they come.
+        let output = output.clone();
+        Settings { jets, print: Some(Arc::new(move |line: &str| output.remark(line))), ..Settings::default() }
+    }
+}
+
 #[derive(Subcommand)]
 enum Action {
     /// Evaluate a formula on a subject and print the product
@@ -68,6 +98,8 @@ enum Action {
         subject: String,
         /// The formula
         formula: String,
+        #[command(flatten)]
+        options: RunOptions,
     },
     /// Evaluate the formula of a file on its subject and print the product
     Run {
@@ -77,6 +109,8 @@ enum Action {
         /// Write the jam of the product to this file instead of its text to standard output
         #[arg(long, short, value_name = "FILE")]
         out: Option<PathBuf>,
+        #[command(flatten)]
+        options: RunOptions,
     },
     /// Write the jam of a noun: hexadecimal, low byte first
     Jam {
@@ -170,19 +204,20 @@ fn write(out: &Path, bytes: &[u8]) -> Result<(), Failure> {
 
 /// Runs the jam of a subject and a formula, as `dotvm run` does with a file of this kind.
 pub(super) fn run_file(file: &Path, json: bool, output: &Output) -> Result<Exit, Failure> {
-    run_jam(file, None, &Bounds::default(), json, output)
+    run_jam(file, None, &Bounds::default(), RunOptions::default(), json, output)
 }
 
 fn run_jam(
     file: &Path,
     out: Option<&Path>,
     bounds: &Bounds,
+    options: RunOptions,
     json: bool,
     output: &Output,
 ) -> Result<Exit, Failure> {
-    let ran = run_nock(&Input::Jam(read_file(file)?.into()), bounds);
+    let ran = run_nock(&Input::Jam(read_file(file)?.into()), bounds, &options.settings(output));
     let name = file.display().to_string();
-    print_run(ran, out, bounds, json, output, |failure| of_file(&name, failure))
+    print_run(ran, out, bounds, options, json, output, |failure| of_file(&name, failure))
 }
 
 /// Prints a product, or fails as the run did.
@@ -190,11 +225,22 @@ fn print_run(
     ran: Ran,
     out: Option<&Path>,
     bounds: &Bounds,
+    options: RunOptions,
     json: bool,
     output: &Output,
     failed: impl Fn(NockFailure) -> Failure,
 ) -> Result<Exit, Failure> {
-    let Ran { result, gas_used, functions } = ran;
+    let Ran { result, gas_used, functions, jets, .. } = ran;
+    let mut jets = if options.profile { jets } else { Vec::new() };
+    jets.sort_by_key(|jet| std::cmp::Reverse(jet.products + jet.punts));
+    if !json {
+        for jet in &jets {
+            output.remark(&format!(
+                "{}: {} products, {} left to the formula",
+                jet.path, jet.products, jet.punts
+            ));
+        }
+    }
     let product = result.map_err(failed)?;
     if let Some(out) = out {
         write(out, &jam(&product, bounds.max_memory)?)?;
@@ -208,6 +254,12 @@ fn print_run(
         report.insert("mug".to_owned(), mug(&product, bounds.max_memory)?.into());
         report.insert("gas_used".to_owned(), gas_used.into());
         report.insert("functions".to_owned(), functions.into());
+        if options.profile {
+            let jets = jets.iter().map(
+                |jet| serde_json::json!({ "path": jet.path, "products": jet.products, "punts": jet.punts }),
+            );
+            report.insert("jets".to_owned(), jets.collect());
+        }
         output.print_json(&Value::Object(report))?;
         return Ok(Exit::Success);
     }
@@ -233,11 +285,14 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
         Ok(Exit::Success)
     };
     match &args.action {
-        Action::Eval { subject, formula } => {
+        Action::Eval { subject, formula, options } => {
             let input = Input::Pair(noun(subject, &bounds)?, noun(formula, &bounds)?);
-            print_run(run_nock(&input, &bounds), None, &bounds, args.json, output, Failure::from)
+            let ran = run_nock(&input, &bounds, &options.settings(output));
+            print_run(ran, None, &bounds, *options, args.json, output, Failure::from)
         }
-        Action::Run { file, out } => run_jam(file, out.as_deref(), &bounds, args.json, output),
+        Action::Run { file, out, options } => {
+            run_jam(file, out.as_deref(), &bounds, *options, args.json, output)
+        }
         Action::Jam { noun: argument, out } => {
             let bytes = jam(&noun(argument, &bounds)?, bounds.max_memory)?;
             match out {

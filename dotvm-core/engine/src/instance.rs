@@ -12,12 +12,13 @@ use dotvm_core::outcome::{End, FinalState, Invocation};
 use dotvm_core::trap::{Trap, TrapKind};
 use dotvm_heap::{Heap, Reference};
 
-use crate::formulas::{Formulas, is_crowded};
+use crate::formulas::{Formulas, hash, is_crowded};
 use crate::growth::Unit;
 use crate::inspect::{FrameView, ProcessView, TaskView};
 use crate::interp::{drive, enter_first};
 use crate::machine::{Machine, State, Stop};
 use crate::program::{CompileError, Program, Wrap};
+use crate::services::Services;
 
 /// What a step came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct Wanted<'a> {
     pub next_function: u32,
     /// The number of the next reference global.
     pub next_global: u32,
+    /// What [`Instance::serve`] was given.
+    pub services: Option<&'a mut dyn Services>,
 }
 
 /// A run of a program: it goes on with each [`Instance::resume`] and stops where control is transferred, so that its
@@ -132,6 +135,13 @@ impl Instance {
         self.running.grow();
     }
 
+    /// The same, and NOCK asks the services first. The function with the number `identity` takes one reference and
+    /// returns it.
+    pub fn serve(&mut self, services: Box<dyn Services>, identity: u32) {
+        self.running.grow();
+        self.running.serve(services, identity);
+    }
+
     /// The formula that the last step asked a function for. The references are not counted: they are to be looked at, and
     /// what is kept of them is shared.
     pub fn wanted(&mut self) -> Option<Wanted<'_>> {
@@ -180,6 +190,7 @@ pub(crate) trait Running: Send {
     fn grows(&self) -> bool;
     fn tried_ahead(&self) -> u64;
     fn grow(&mut self);
+    fn serve(&mut self, services: Box<dyn Services>, identity: u32);
     fn wanted(&mut self, program: &Program) -> Option<Wanted<'_>>;
     fn add_globals(&mut self, globals: Vec<Reference>, are_wanted: bool);
     fn define(&mut self, function: u32, has_battery: bool);
@@ -310,12 +321,19 @@ impl<W: Wrap> Running for Run<W> {
         }
     }
 
+    fn serve(&mut self, services: Box<dyn Services>, identity: u32) {
+        if let Some(formulas) = self.state.as_mut().and_then(|state| state.formulas.as_mut()) {
+            formulas.services = Some(services);
+            formulas.identity = identity;
+        }
+    }
+
     fn wanted(&mut self, program: &Program) -> Option<Wanted<'_>> {
         let State { execution, heap, formulas, .. } = self.state.as_mut()?;
-        let formulas = formulas.as_ref()?;
+        let formulas = formulas.as_mut()?;
         let (subject, formula) =
             (execution.refs.get(formulas.wanted)?.alias(), execution.refs.get(formulas.wanted + 1)?.alias());
-        let mug = heap.mug(&formula, |_| Ok::<(), ()>(())).ok()?;
+        let mug = hash(heap, &formula, |_| Ok::<(), ()>(())).ok()?;
         let module = program.verified().module();
         Some(Wanted {
             for_all: is_crowded(formulas.count(mug)),
@@ -324,6 +342,10 @@ impl<W: Wrap> Running for Run<W> {
             subject,
             next_function: module.functions.len() as u32,
             next_global: module.ref_globals,
+            services: match &mut formulas.services {
+                Some(services) => Some(services.as_mut()),
+                None => None,
+            },
         })
     }
 
@@ -341,7 +363,7 @@ impl<W: Wrap> Running for Run<W> {
             return;
         };
         let (subject, formula) = (&execution.refs[formulas.wanted], &execution.refs[formulas.wanted + 1]);
-        let Ok(mug) = heap.mug(formula, |_| Ok::<(), ()>(())) else { return };
+        let Ok(mug) = hash(heap, formula, |_| Ok::<(), ()>(())) else { return };
         let battery = heap.head(subject).filter(|_| has_battery).map_or(Reference::NULL, Reference::alias);
         formulas.define(heap, mug, formula, &battery, function);
     }

@@ -14,6 +14,7 @@ use dotvm_heap::{Axis, Reference};
 
 use crate::cells;
 use crate::float::float;
+use crate::formulas::Found;
 use crate::inst::Inst;
 use crate::int;
 use crate::lower::word_from;
@@ -595,13 +596,25 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, inst: usize) -> (Option<Stop>, Place
             Inst::Nock { w, r } => {
                 let at = m.ref_start + r as usize;
                 let f = match m.known_formula(at, cursor.index(code)) {
-                    Some(f) => f,
+                    Some(f) => {
+                        m.heap.clear(&mut m.refs[at + 1]);
+                        f
+                    }
                     None => {
                         let place = cursor.index(code);
-                        out_of_line!(|start| m.formula(at, place))
+                        match out_of_line!(|start| m.formula(at, place)) {
+                            Found::Function(f) => {
+                                m.heap.clear(&mut m.refs[at + 1]);
+                                f
+                            }
+                            Found::Through(f) => f,
+                            Found::Product => {
+                                charge!(cursor.enter());
+                                continue;
+                            }
+                        }
                     }
                 };
-                m.heap.clear(&mut m.refs[at + 1]);
                 let locals = gas::locals(lowered.functions[f as usize].word_locals as u32);
                 if gas.charge(locals).is_err() {
                     check!(m.charge_beyond_slice(&mut gas, locals));
@@ -611,13 +624,22 @@ fn execute<W: Word>(m: &mut Machine<'_, W>, inst: usize) -> (Option<Stop>, Place
             Inst::TailNock { w, r } => {
                 let at = m.ref_start + r as usize;
                 let f = match m.known_formula(at, cursor.index(code)) {
-                    Some(f) => f,
+                    Some(f) => {
+                        m.heap.clear(&mut m.refs[at + 1]);
+                        f
+                    }
                     None => {
                         let place = cursor.index(code);
-                        out_of_line!(|start| m.formula(at, place))
+                        match out_of_line!(|start| m.formula(at, place)) {
+                            Found::Function(f) => {
+                                m.heap.clear(&mut m.refs[at + 1]);
+                                f
+                            }
+                            Found::Through(f) => f,
+                            Found::Product => m.identity_function(),
+                        }
                     }
                 };
-                m.heap.clear(&mut m.refs[at + 1]);
                 let locals = gas::locals(lowered.functions[f as usize].word_locals as u32);
                 if gas.charge(locals).is_err() {
                     check!(m.charge_beyond_slice(&mut gas, locals));

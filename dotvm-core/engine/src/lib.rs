@@ -44,6 +44,7 @@ mod references;
 mod registers;
 mod saved;
 mod scheduler;
+mod services;
 mod system;
 mod tasks;
 
@@ -52,3 +53,4 @@ pub use inspect::{FrameView, ProcessView, TaskState, TaskView};
 pub use instance::{Instance, Step, Wanted};
 pub use lower::LowerError;
 pub use program::{CompileError, Program, compile, lower, run, run_to_state};
+pub use services::{Answer, Charge, FormulaCall, Refusal, Served, Services};

@@ -23,6 +23,7 @@ pub(crate) enum Step {
     Set(Local),
     /// Push a reference global.
     Global(u32),
+    SetGlobal(u32),
     Axis(u64),
     /// { axis x } → { part }
     AxisOf,
@@ -146,6 +147,7 @@ pub(crate) fn function(steps: &[Step], parameters: u16, locals: u16, labels: usi
             }
             Step::Set(local) => code.op(Op::Rlset, &[local.into()]),
             Step::Global(global) => code.op(Op::Rgget, &[global.into()]),
+            Step::SetGlobal(global) => code.op(Op::Rgset, &[global.into()]),
             Step::Axis(2) => code.op(Op::Head, &[]),
             Step::Axis(3) => code.op(Op::Tail, &[]),
             Step::Axis(axis) => code.op(Op::Axis, &[axis]),

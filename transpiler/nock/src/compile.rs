@@ -7,12 +7,15 @@
 
 use std::rc::Rc;
 
+use bytes::Bytes;
 use dotvm_core::module::Function;
-use dotvm_heap::{Heap, Reference};
-use hashbrown::HashMap;
+use dotvm_heap::{Heap, Kind, Reference};
+use hashbrown::{HashMap, HashSet};
 
 use crate::code::{self, Label, Local, START, Step};
 use crate::nouns::{Id, Node, Nouns};
+use crate::prelude::Helper;
+use crate::services::{self, tag};
 
 /// The most parameters that a function has.
 pub(crate) const PARAMETERS: u16 = 16;
@@ -35,8 +38,13 @@ const SPLIT: u32 = 4;
 /// Cells of a battery that are searched for a formula.
 const SEARCH: usize = 4096;
 
+const FAST: u64 = tag("fast");
+const MEMO: u64 = tag("memo");
+const SLOG: u64 = tag("slog");
+/// Hints whose clues make up the trace of a crash.
+const MEAN: [u64; 5] = [tag("hunk"), tag("hand"), tag("lose"), tag("mean"), tag("spot")];
+
 /// What is asked for.
-#[derive(Debug)]
 pub struct Request<'a> {
     /// What the references lead to; always the same heap for one compiler.
     pub heap: &'a mut Heap,
@@ -50,6 +58,19 @@ pub struct Request<'a> {
     pub next_function: u32,
     /// The number of the first reference global.
     pub next_global: u32,
+    /// Whether calls of a formula are left to NOCK, because somebody wants to see them.
+    pub is_watched: &'a mut dyn FnMut(&mut Heap, &Reference) -> bool,
+}
+
+/// Which hints are code; the others are evaluated and dropped.
+#[derive(Clone, Debug, Default)]
+pub struct Hints {
+    /// The names with which %fast registers cores. Whatever has another name is no jet's, nor a jet's parent.
+    pub names: HashSet<u64>,
+    /// Whether %memo keeps products.
+    pub memo: bool,
+    /// Whether %slog says something.
+    pub slog: bool,
 }
 
 /// The functions made for a request.
@@ -101,12 +122,17 @@ pub struct Compiler {
     shapes: HashMap<Id, u32>,
     /// The reference globals that hold nouns.
     globals: HashMap<Id, u32>,
+    /// The reference globals that hold names of services.
+    services: HashMap<&'static [u8], u32>,
+    hints: Hints,
+    /// Batteries that code registers when it runs, so that calls of them are left to NOCK.
+    registered: HashSet<Id>,
 }
 
 impl Compiler {
     /// A compiler that has seen nothing.
-    pub fn new() -> Compiler {
-        Compiler::default()
+    pub fn new(hints: Hints) -> Compiler {
+        Compiler { hints, ..Compiler::default() }
     }
 
     /// Makes a function of a formula, and those that it calls. The numbers of functions and globals count on: if the
@@ -115,8 +141,10 @@ impl Compiler {
     /// # Errors
     /// A sentence, if the formula or the subject's head is no noun.
     pub fn compile(&mut self, request: Request<'_>) -> Result<Unit, String> {
-        let Request { heap, formula, subject, for_all, next_function, next_global } = request;
+        let Request { heap, formula, subject, for_all, next_function, next_global, is_watched } = request;
         let no_noun = || "a formula holds what is no noun".to_owned();
+        let is_marked = heap.head(&formula).is_some_and(|head| head.kind() == Kind::Bytes);
+        let formula = if is_marked { heap.tail(&formula).ok_or_else(no_noun)?.alias() } else { formula };
         let id = self.nouns.intern(heap, &formula).ok_or_else(no_noun)?;
         let mut battery = None;
         if !for_all
@@ -130,13 +158,14 @@ impl Compiler {
             compiler: self,
             heap,
             constants,
+            is_watched,
             next_function: next_function + 1,
             next_global,
             globals: Vec::new(),
             work: Vec::new(),
         };
         let mut functions = Vec::new();
-        let entry = batch.entry(id, battery);
+        let entry = batch.entry(id, battery, is_marked);
         functions.push(entry);
         let mut done = 0;
         while let Some((formula, shape)) = batch.work.get(done).cloned() {
@@ -166,6 +195,7 @@ fn is_arm(heap: &Heap, formula: &Reference, battery: &Reference) -> bool {
 struct Batch<'a> {
     compiler: &'a mut Compiler,
     heap: &'a mut Heap,
+    is_watched: &'a mut dyn FnMut(&mut Heap, &Reference) -> bool,
     /// The atoms 0 and 1.
     constants: [Id; 2],
     next_function: u32,
@@ -177,8 +207,14 @@ struct Batch<'a> {
 
 impl Batch<'_> {
     /// The function that is entered with the whole subject.
-    fn entry(&mut self, formula: Id, battery: Option<Id>) -> Function {
+    fn entry(&mut self, formula: Id, battery: Option<Id>, is_marked: bool) -> Function {
         let mut writer = Writer::new(self, None, 1);
+        if is_marked {
+            let trace = writer.local();
+            writer.emit(Step::Global(services::TRACE));
+            writer.emit(Step::Set(trace));
+            writer.trace = Some(trace);
+        }
         let subject = match battery {
             None => Value::Local(0),
             Some(battery) => {
@@ -217,6 +253,24 @@ impl Batch<'_> {
         global
     }
 
+    /// The global that holds a service's name.
+    fn service(&mut self, name: &'static [u8]) -> Option<u32> {
+        if let Some(global) = self.compiler.services.get(name) {
+            return Some(*global);
+        }
+        let global = self.next_global;
+        self.globals.push(self.heap.bytes(Bytes::from_static(name)).ok()?);
+        self.next_global += 1;
+        self.compiler.services.insert(name, global);
+        Some(global)
+    }
+
+    /// Whether calls of a formula are left to NOCK.
+    fn is_watched(&mut self, formula: Id) -> bool {
+        self.compiler.registered.contains(&formula)
+            || (self.is_watched)(self.heap, self.compiler.nouns.reference(formula))
+    }
+
     /// The function for a formula and a shape, if there is one or may be one more.
     fn callee(&mut self, formula: Id, shape: &Shape) -> Option<u32> {
         let key = (formula, shape.clone());
@@ -252,6 +306,8 @@ struct Writer<'a, 'b> {
     batch: &'a mut Batch<'b>,
     /// Its own number, if calls of it can be jumps.
     own: Option<u32>,
+    /// The local that holds the trace, in code of marked formulas; the global holds the same but for during calls.
+    trace: Option<Local>,
     parameters: u16,
     locals: u16,
     labels: u32,
@@ -275,6 +331,7 @@ impl<'a, 'b> Writer<'a, 'b> {
         Writer {
             batch,
             own,
+            trace: None,
             parameters,
             locals: parameters,
             labels: 1,
@@ -549,7 +606,7 @@ impl<'a, 'b> Writer<'a, 'b> {
             Node::Small(2 | 9) => match self.target(op, rest, subject, depth) {
                 Some((subject, formula)) => {
                     if let Value::Known(known) = formula
-                        && self.is_leaf(known, 5)
+                        && self.is_inlined(known)
                     {
                         return self.value(known, &subject, depth + 1);
                     }
@@ -559,11 +616,13 @@ impl<'a, 'b> Writer<'a, 'b> {
                 None => self.crash(),
             },
             Node::Small(10) => self.edited(rest, subject, depth),
+            Node::Small(11) if self.is_after(rest) => self.value_and_after(rest, subject, depth),
             Node::Small(11) => match self.hinted(rest, subject, depth) {
                 Some(body) => self.value(body, subject, depth + 1),
                 None => self.crash(),
             },
             Node::Small(6) => self.chosen(rest, subject, depth),
+            Node::Small(12) => self.scried(rest, subject, depth),
             Node::Small(3..=5) => {
                 self.pushed(formula, subject, depth);
                 self.keep()
@@ -608,7 +667,7 @@ impl<'a, 'b> Writer<'a, 'b> {
             }
             Node::Small(2 | 9) => match self.target(op, rest, subject, depth) {
                 Some((subject, formula)) => match formula {
-                    Value::Known(known) if self.is_leaf(known, 5) => self.pushed(known, &subject, depth + 1),
+                    Value::Known(known) if self.is_inlined(known) => self.pushed(known, &subject, depth + 1),
                     _ => self.call(&subject, &formula),
                 },
                 None => {
@@ -649,12 +708,28 @@ impl<'a, 'b> Writer<'a, 'b> {
         Some((core, formula))
     }
 
+    /// The value of `[12 ref path]` behind the 12.
+    fn scried(&mut self, rest: Id, subject: &Value, depth: u32) -> Value {
+        let Some((reference, path)) = self.batch.compiler.nouns.cell(rest) else { return self.crash() };
+        let reference = self.value(reference, subject, depth + 1);
+        let path = self.value(path, subject, depth + 1);
+        self.push(&reference);
+        self.push(&path);
+        self.emit(Step::Cons);
+        self.emit(Step::Call(Helper::Scry as u32));
+        self.restore_trace();
+        self.keep()
+    }
+
     /// The value of `[10 [axis new] target]` behind the 10.
     fn edited(&mut self, rest: Id, subject: &Value, depth: u32) -> Value {
         let nouns = &self.batch.compiler.nouns;
         let parts = nouns.cell(rest).and_then(|(edit, target)| Some((nouns.cell(edit)?, target)));
         let Some(((axis, new), target)) = parts else { return self.crash() };
         let axis_node = nouns.node(axis);
+        if matches!(axis_node, Node::Small(0) | Node::Cell(..)) {
+            return self.crash();
+        }
         let target = self.value(target, subject, depth + 1);
         let new = self.value(new, subject, depth + 1);
         match axis_node {
@@ -670,14 +745,184 @@ impl<'a, 'b> Writer<'a, 'b> {
         }
     }
 
-    /// Does what a hint asks for before its body, which is answered; behind the 11.
+    /// Tag and clue of a hint that something is done about, and its body; behind the 11.
+    fn hint(&self, rest: Id) -> Option<(Option<(u64, Id)>, Id)> {
+        let nouns = &self.batch.compiler.nouns;
+        let (hint, body) = nouns.cell(rest)?;
+        let known = nouns.cell(hint).and_then(|(tag, clue)| Some((nouns.number(tag)?, clue)));
+        Some((known.filter(|(tag, clue)| self.is_code(*tag, *clue)), body))
+    }
+
+    /// Whether a hint with a clue is more than evaluated.
+    fn is_code(&self, tag: u64, clue: Id) -> bool {
+        let hints = &self.batch.compiler.hints;
+        match tag {
+            FAST => {
+                self.registered_name(clue).is_none_or(|name| hints.names.contains(&name))
+                    && !hints.names.is_empty()
+            }
+            MEMO => hints.memo,
+            SLOG => hints.slog && self.trace.is_none(),
+            _ => self.trace.is_some() && MEAN.contains(&tag),
+        }
+    }
+
+    /// The name that a clue of %fast registers, if it is a constant: the tag `name`, or of `[name version]` the name.
+    fn registered_name(&self, clue: Id) -> Option<u64> {
+        let nouns = &self.batch.compiler.nouns;
+        let (op, constant) = nouns.cell(clue)?;
+        if nouns.number(op) != Some(1) {
+            return None;
+        }
+        let (name, _) = nouns.cell(constant)?;
+        nouns.number(nouns.cell(name).map_or(name, |(name, _)| name))
+    }
+
+    /// Whether a hint does something behind its body.
+    fn is_after(&self, rest: Id) -> bool {
+        matches!(self.hint(rest), Some((Some((tag, _)), _)) if tag != SLOG)
+    }
+
+    /// Whether a hint puts its clue on the trace.
+    fn is_mean(&self, rest: Id) -> bool {
+        matches!(self.hint(rest), Some((Some((tag, _)), _)) if MEAN.contains(&tag))
+    }
+
+    /// Does what a hint asks for before its body, which is answered; behind the 11. The hint does nothing behind it.
     fn hinted(&mut self, rest: Id, subject: &Value, depth: u32) -> Option<Id> {
-        let (hint, body) = self.batch.compiler.nouns.cell(rest)?;
-        if let Some((_, clue)) = self.batch.compiler.nouns.cell(hint) {
-            // A clue must not crash; its value is not needed.
-            self.value(clue, subject, depth + 1);
+        let (known, body) = self.hint(rest)?;
+        let (hint, _) = self.batch.compiler.nouns.cell(rest)?;
+        if let Some((tag, clue)) = self.batch.compiler.nouns.cell(hint) {
+            if self.batch.compiler.nouns.cell(tag).is_some() {
+                self.crash_if_virtual();
+            }
+            // A clue must not crash, whether or not its value is needed.
+            let clue = self.value(clue, subject, depth + 1);
+            if let Some((SLOG, _)) = known {
+                self.push(&clue);
+                self.ask(services::SLOG);
+                self.emit(Step::Pop);
+            }
         }
         Some(body)
+    }
+
+    /// The value of a hint that does something behind its body.
+    fn value_and_after(&mut self, rest: Id, subject: &Value, depth: u32) -> Value {
+        match self.hint(rest) {
+            Some((Some((FAST, clue)), body)) => {
+                let clue = self.value(clue, subject, depth + 1);
+                let core = self.value(body, subject, depth + 1);
+                if self.is_dead {
+                    return core;
+                }
+                if let Value::Cell(pair) = &core
+                    && let Value::Known(battery) = pair.head
+                {
+                    self.batch.compiler.registered.insert(battery);
+                }
+                self.push(&core);
+                self.push(&clue);
+                self.emit(Step::Cons);
+                self.ask(services::FAST);
+                self.emit(Step::Pop);
+                core
+            }
+            Some((Some((MEMO, clue)), body)) => {
+                self.value(clue, subject, depth + 1);
+                self.remembered(body, subject)
+            }
+            Some((Some((tag, clue)), body)) => {
+                let outer = self.trace;
+                self.enter_trace(tag, clue, subject, depth);
+                let value = self.value(body, subject, depth + 1);
+                self.trace = outer;
+                self.restore_trace();
+                value
+            }
+            _ => self.crash(),
+        }
+    }
+
+    /// Puts a tag and the value of a clue on the trace.
+    fn enter_trace(&mut self, tag: u64, clue: Id, subject: &Value, depth: u32) {
+        let clue = self.value(clue, subject, depth + 1);
+        let tag = self.batch.compiler.nouns.small(self.batch.heap, tag);
+        self.push(&Value::Known(tag));
+        self.push(&clue);
+        self.emit(Step::Cons);
+        if let Some(trace) = self.trace {
+            self.emit(Step::Get(trace));
+        }
+        self.emit(Step::Cons);
+        let trace = self.local();
+        self.emit(Step::Set(trace));
+        self.trace = Some(trace);
+        self.restore_trace();
+    }
+
+    /// The global is the trace again.
+    fn restore_trace(&mut self) {
+        if let Some(trace) = self.trace {
+            self.emit(Step::Get(trace));
+            self.emit(Step::SetGlobal(services::TRACE));
+        }
+    }
+
+    /// Hoon's Nock within Nock knows no hints whose tags are cells.
+    fn crash_if_virtual(&mut self) {
+        let on = self.label();
+        let mark = self.mark();
+        self.emit(Step::Global(services::VIRTUAL));
+        self.emit(Step::IsCell);
+        self.emit(Step::JumpUnless(on));
+        self.emit(Step::Crash);
+        self.bind(on, mark);
+    }
+
+    /// The value of a formula, which is looked for among those that were kept.
+    fn remembered(&mut self, body: Id, subject: &Value) -> Value {
+        if self.is_dead {
+            return Value::Known(self.batch.constants[0]);
+        }
+        self.push(subject);
+        self.push(&Value::Known(body));
+        self.emit(Step::Cons);
+        let key = self.keep();
+        self.push(&key);
+        self.ask(services::RECALL);
+        let kept = self.keep();
+        let (missing, end) = (self.label(), self.label());
+        let mark = self.mark();
+        self.push(&kept);
+        self.emit(Step::IsCell);
+        self.emit(Step::JumpUnless(missing));
+        self.push(&kept);
+        self.emit(Step::Axis(3));
+        self.emit(Step::Jump(end));
+        self.bind(missing, mark);
+        self.call_known(body, subject);
+        let product = self.keep();
+        self.push(&key);
+        self.push(&product);
+        self.emit(Step::Cons);
+        self.ask(services::KEEP);
+        self.emit(Step::Pop);
+        self.push(&product);
+        self.bind(end, mark);
+        self.keep()
+    }
+
+    /// Asks a service with the value on top, and leaves the answer.
+    fn ask(&mut self, name: &'static [u8]) {
+        match self.batch.service(name) {
+            Some(global) => {
+                self.emit(Step::Global(global));
+                self.emit(Step::Nock);
+            }
+            // There is no room for its name: the run is at its limit of memory.
+            None => self.emit(Step::Crash),
+        }
     }
 
     /// The value of a choice behind the 6.
@@ -749,7 +994,7 @@ impl<'a, 'b> Writer<'a, 'b> {
                     let subject = self.pair(head, subject.clone());
                     return self.jump(second, &subject, to, jump_if, depth + 1);
                 }
-                (Some(11), Some(_)) => {
+                (Some(11), Some(_)) if !self.is_after(rest) => {
                     if let Some(body) = self.hinted(rest, subject, depth) {
                         return self.jump(body, subject, to, jump_if, depth + 1);
                     }
@@ -802,11 +1047,13 @@ impl<'a, 'b> Writer<'a, 'b> {
         };
         let parts = nouns.cell(rest);
         match (nouns.node(op), parts) {
-            (Node::Small(2 | 6 | 7 | 8 | 9 | 10 | 11), _) | (Node::Cell(..), _) if self.is_full(depth) => {
+            (Node::Small(2 | 6 | 7 | 8 | 9 | 10 | 11 | 12), _) | (Node::Cell(..), _)
+                if self.is_full(depth) =>
+            {
                 self.tail_call_known(formula, subject);
             }
             (Node::Small(2 | 9), _) => match self.target(op, rest, subject, depth) {
-                Some((subject, Value::Known(known))) if self.is_leaf(known, 5) => {
+                Some((subject, Value::Known(known))) if self.is_inlined(known) => {
                     self.tail(known, &subject, depth + 1);
                 }
                 Some((subject, formula)) => self.tail_call(&subject, &formula),
@@ -834,7 +1081,13 @@ impl<'a, 'b> Writer<'a, 'b> {
                 let subject = self.pair(head, subject.clone());
                 self.tail(second, &subject, depth + 1);
             }
-            (Node::Small(11), Some(_)) => match self.hinted(rest, subject, depth) {
+            (Node::Small(11), Some(_)) if self.is_mean(rest) => {
+                if let Some((Some((tag, clue)), body)) = self.hint(rest) {
+                    self.enter_trace(tag, clue, subject, depth);
+                    self.tail(body, subject, depth + 1);
+                }
+            }
+            (Node::Small(11), Some(_)) if !self.is_after(rest) => match self.hinted(rest, subject, depth) {
                 Some(body) => self.tail(body, subject, depth + 1),
                 None => {
                     self.crash();
@@ -845,6 +1098,11 @@ impl<'a, 'b> Writer<'a, 'b> {
                 self.emit(Step::Return);
             }
         }
+    }
+
+    /// Whether a call of a formula becomes its code.
+    fn is_inlined(&mut self, formula: Id) -> bool {
+        self.is_leaf(formula, 5) && !self.batch.is_watched(formula)
     }
 
     /// Whether a formula is small, and calls nothing.
@@ -872,23 +1130,48 @@ impl<'a, 'b> Writer<'a, 'b> {
         if let Value::Known(formula) = formula {
             return self.call_known(*formula, subject);
         }
-        self.push(subject);
-        self.push(formula);
+        self.nock(subject, formula);
+    }
+
+    /// Calls a formula that may be any; the product is pushed.
+    fn nock(&mut self, subject: &Value, formula: &Value) {
+        self.push_call(subject, formula);
         self.emit(Step::Nock);
+        self.restore_trace();
+    }
+
+    fn tail_nock(&mut self, subject: &Value, formula: &Value) {
+        self.push_call(subject, formula);
+        self.emit(Step::TailNock);
+    }
+
+    /// Pushes a subject and a formula, which is marked where this one is.
+    fn push_call(&mut self, subject: &Value, formula: &Value) {
+        self.push(subject);
+        if self.trace.is_none() {
+            return self.push(formula);
+        }
+        match self.batch.service(services::MARK) {
+            Some(mark) => self.emit(Step::Global(mark)),
+            None => self.emit(Step::Crash),
+        }
+        self.push(formula);
+        self.emit(Step::Cons);
     }
 
     fn tail_call(&mut self, subject: &Value, formula: &Value) {
         if let Value::Known(formula) = formula {
             return self.tail_call_known(*formula, subject);
         }
-        self.push(subject);
-        self.push(formula);
-        self.emit(Step::TailNock);
+        self.tail_nock(subject, formula);
     }
 
     fn call_known(&mut self, formula: Id, subject: &Value) {
         if self.is_dead {
             return;
+        }
+        if self.trace.is_some() || self.batch.is_watched(formula) {
+            return self.nock(subject, &Value::Known(formula));
         }
         let (shape, arguments) = self.shape(formula, subject);
         match self.batch.callee(formula, &shape) {
@@ -896,17 +1179,16 @@ impl<'a, 'b> Writer<'a, 'b> {
                 arguments.iter().for_each(|argument| self.push(argument));
                 self.emit(Step::Call(function));
             }
-            None => {
-                self.push(subject);
-                self.push(&Value::Known(formula));
-                self.emit(Step::Nock);
-            }
+            None => self.nock(subject, &Value::Known(formula)),
         }
     }
 
     fn tail_call_known(&mut self, formula: Id, subject: &Value) {
         if self.is_dead {
             return;
+        }
+        if self.trace.is_some() || self.batch.is_watched(formula) {
+            return self.tail_nock(subject, &Value::Known(formula));
         }
         let (shape, arguments) = self.shape(formula, subject);
         match self.batch.callee(formula, &shape) {
@@ -915,11 +1197,7 @@ impl<'a, 'b> Writer<'a, 'b> {
                 arguments.iter().for_each(|argument| self.push(argument));
                 self.emit(Step::TailCall(function));
             }
-            None => {
-                self.push(subject);
-                self.push(&Value::Known(formula));
-                self.emit(Step::TailNock);
-            }
+            None => self.tail_nock(subject, &Value::Known(formula)),
         }
     }
 
@@ -990,7 +1268,7 @@ impl<'a, 'b> Writer<'a, 'b> {
 
     fn shape_of(&self, value: &Value, is_head: bool, depth: u32, arguments: &mut Vec<Value>) -> Shape {
         match value {
-            Value::Known(id) if self.is_code(*id, is_head) => Shape::Known(*id),
+            Value::Known(id) if self.is_function(*id, is_head) => Shape::Known(*id),
             Value::Cell(pair) if depth > 0 => {
                 let head = self.shape_of(&pair.head, true, depth - 1, arguments);
                 let tail = self.shape_of(&pair.tail, false, depth - 1, arguments);
@@ -1004,7 +1282,7 @@ impl<'a, 'b> Writer<'a, 'b> {
     }
 
     /// Whether a known noun is worth a function of its own: a battery, which is the head of something, or a core.
-    fn is_code(&self, id: Id, is_head: bool) -> bool {
+    fn is_function(&self, id: Id, is_head: bool) -> bool {
         let nouns = &self.batch.compiler.nouns;
         match nouns.cell(id) {
             Some(_) if is_head => true,

@@ -7,7 +7,9 @@ mod code;
 mod compile;
 mod nouns;
 mod prelude;
+pub mod services;
 pub mod text;
+mod virtual_code;
 
-pub use compile::{Compiler, Request, Unit};
-pub use prelude::{ENTRIES, Entry, prelude};
+pub use compile::{Compiler, Hints, Request, Unit};
+pub use prelude::{Entry, Helper, PRELUDE_FUNCTIONS, prelude};

@@ -7,8 +7,14 @@
 //! Each formula becomes a function when it is met for the first time. The noun that comes out, and whether a run
 //! crashes, follow from subject and formula alone; where a limit ends it, from the limits too.
 
+mod cold;
 pub mod conformance;
 mod host;
+mod jets;
+mod memo;
+mod names;
+mod services;
+mod tank;
 
 use std::sync::{Arc, LazyLock};
 
@@ -19,10 +25,11 @@ use dotvm_core::outcome::{End, Invocation};
 use dotvm_core::trap::{Trap, TrapKind};
 use dotvm_core::value::Ref;
 use dotvm_engine::{Instance, Program, Step, Wanted};
-use dotvm_heap::Heap;
-use dotvm_nock::{Compiler, ENTRIES, Entry, Request, prelude};
+use dotvm_heap::{Heap, Reference};
+use dotvm_nock::{Compiler, Entry, Helper, Hints, PRELUDE_FUNCTIONS, Request, prelude};
 
 use crate::host::NoHost;
+use crate::services::{Server, SharedNotes, crashes, hint_names, lock};
 
 pub use dotvm_nock::text;
 
@@ -58,6 +65,33 @@ impl Bounds {
             ..Limits::default()
         }
     }
+}
+
+/// What is done about jets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Jets {
+    /// They are called in place of the formulas that programs declare with %fast.
+    #[default]
+    On,
+    /// %fast is passed over.
+    Off,
+    /// Jet and formula are both evaluated, those within them not again, and a difference ends the run. Jets that only keep
+    /// products are left out.
+    Compare,
+}
+
+/// Takes lines of text.
+pub type Print = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// How a run goes about what its result does not depend on, but its gas may.
+#[derive(Clone, Default)]
+pub struct Settings {
+    /// What is done about jets.
+    pub jets: Jets,
+    /// Where lines of %slog go; nowhere if there is nothing.
+    pub print: Option<Print>,
+    /// Paths of cores that are to be in [`Ran::cores`] once they were registered.
+    pub cores: Vec<String>,
 }
 
 /// What a run begins with.
@@ -110,6 +144,32 @@ pub struct Ran {
     pub gas_used: u64,
     /// Functions that were made of formulas.
     pub functions: usize,
+    /// What jets did, by path; those that were called.
+    pub jets: Vec<JetUse>,
+    /// The registered cores that were asked for, with their paths.
+    pub cores: Vec<(String, Ref)>,
+}
+
+impl Ran {
+    fn failed(failure: Failure) -> Ran {
+        Ran { result: Err(failure), gas_used: 0, functions: 0, jets: Vec::new(), cores: Vec::new() }
+    }
+}
+
+/// What a jet did in a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JetUse {
+    /// The path of the core.
+    pub path: &'static str,
+    /// Products that it gave.
+    pub products: u64,
+    /// Times that it left it to the formula.
+    pub punts: u64,
+}
+
+/// The paths of all cores that have jets.
+pub fn jet_paths() -> impl Iterator<Item = &'static str> {
+    jets::JETS.iter().map(|jet| jet.path)
 }
 
 static PRELUDE: LazyLock<Program> =
@@ -117,17 +177,22 @@ static PRELUDE: LazyLock<Program> =
 
 /// Runs a formula on a subject to its end.
 pub fn run(input: &Input, bounds: &Bounds) -> Ran {
+    run_with(input, bounds, &Settings::default())
+}
+
+/// The same with other settings.
+pub fn run_with(input: &Input, bounds: &Bounds, settings: &Settings) -> Ran {
     let begun = match input {
         Input::Pair(subject, formula) => {
-            Running::begin(Entry::Pair, vec![subject.clone(), formula.clone()], bounds)
+            Running::begin(Entry::Pair, vec![subject.clone(), formula.clone()], bounds, settings)
         }
         // What is wrong with a jam is to be told apart from what is wrong with a formula.
         Input::Jam(bytes) => check_jam(bytes, bounds)
-            .and_then(|()| Running::begin(Entry::Jam, vec![Ref::Bytes(bytes.clone())], bounds)),
+            .and_then(|()| Running::begin(Entry::Jam, vec![Ref::Bytes(bytes.clone())], bounds, settings)),
     };
     match begun {
         Ok(running) => running.finish(),
-        Err(failure) => Ran { result: Err(failure), gas_used: 0, functions: 0 },
+        Err(failure) => Ran::failed(failure),
     }
 }
 
@@ -138,6 +203,7 @@ pub struct Running {
     gas: u64,
     /// What the first step came to.
     step: Step,
+    notes: SharedNotes,
 }
 
 impl Running {
@@ -148,24 +214,39 @@ impl Running {
     /// Those of a run.
     pub fn of_jam(jam: &Bytes, bounds: &Bounds) -> Result<Running, Failure> {
         check_jam(jam, bounds)?;
-        Running::begin(Entry::JamKind, vec![Ref::Bytes(jam.clone())], bounds)
+        Running::begin(Entry::JamKind, vec![Ref::Bytes(jam.clone())], bounds, &Settings::default())
     }
 
-    fn begin(entry: Entry, refs: Vec<Ref>, bounds: &Bounds) -> Result<Running, Failure> {
+    fn begin(entry: Entry, refs: Vec<Ref>, bounds: &Bounds, settings: &Settings) -> Result<Running, Failure> {
         let limits = bounds.limits();
         let invocation = Invocation { function: entry as u32, words: Vec::new(), refs };
         let program = Arc::new(PRELUDE.clone());
         let mut instance = Instance::new(program, invocation, &limits).map_err(Failure::Machine)?;
-        instance.grow();
+        let notes = SharedNotes::default();
+        let server = Server::new(settings.clone(), bounds.max_memory, Arc::clone(&notes));
+        instance.serve(Box::new(server), Helper::Identity as u32);
         let step = instance.resume(&mut NoHost, u64::MAX).map_err(Failure::Machine)?;
-        Ok(Running { instance, compiler: Compiler::new(), gas: limits.gas, step })
+        let names = if settings.jets == Jets::Off { Default::default() } else { hint_names().collect() };
+        let hints = Hints { names, memo: true, slog: settings.print.is_some() };
+        Ok(Running { instance, compiler: Compiler::new(hints), gas: limits.gas, step, notes })
     }
 
     /// Goes on to the end.
     pub fn finish(mut self) -> Ran {
         let result = self.end();
-        let functions = self.instance.program().verified().functions().len() - ENTRIES;
-        Ran { result, gas_used: self.gas - self.instance.gas_left(), functions }
+        let functions = self.instance.program().verified().functions().len() - PRELUDE_FUNCTIONS;
+        let mut notes = lock(&self.notes);
+        let result = match (result, notes.compared) {
+            (Err(Failure::Crash), Some(path)) => Err(Failure::Machine(crashes(path))),
+            (result, _) => result,
+        };
+        let counts = jets::JETS.iter().zip(notes.products.iter().zip(&notes.punts));
+        let jets = counts
+            .filter(|(_, (products, punts))| **products + **punts > 0)
+            .map(|(jet, (products, punts))| JetUse { path: jet.path, products: *products, punts: *punts })
+            .collect();
+        let cores = std::mem::take(&mut notes.cores);
+        Ran { result, gas_used: self.gas - self.instance.gas_left(), functions, jets, cores }
     }
 
     fn end(&mut self) -> Result<Ref, Failure> {
@@ -185,11 +266,16 @@ impl Running {
 
 /// Makes the function that the run waits for.
 fn define(instance: &mut Instance, compiler: &mut Compiler) -> Result<(), Failure> {
-    let Some(Wanted { heap, formula, subject, for_all, next_function, next_global }) = instance.wanted()
+    let Some(Wanted { heap, formula, subject, for_all, next_function, next_global, services }) =
+        instance.wanted()
     else {
         return Err(Failure::Machine("no formula waits for a function".to_owned()));
     };
-    let request = Request { heap, formula, subject, for_all, next_function, next_global };
+    let is_watched = &mut |heap: &mut Heap, formula: &Reference| {
+        let Some(services) = &services else { return false };
+        heap.mug(formula, |_| Ok::<(), ()>(())).is_ok_and(|mug| services.is_of_interest(mug))
+    };
+    let request = Request { heap, formula, subject, for_all, next_function, next_global, is_watched };
     let unit = compiler.compile(request).map_err(Failure::Input)?;
     let unit = dotvm_engine::Unit {
         functions: unit.functions,
