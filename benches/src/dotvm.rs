@@ -49,8 +49,13 @@ impl Call {
     /// The export `run` of a program in assembly text, called with one argument. Words of up to 64 bits are
     /// their own checksum, others are folded.
     pub fn new(source: &str, width: Width, argument: u64) -> Result<Self> {
+        Self::of(source, width, "run", argument)
+    }
+
+    /// Another export.
+    pub fn of(source: &str, width: Width, function: &str, argument: u64) -> Result<Self> {
         let module = assemble(source, width)?;
-        let invocation = invocation(&module, "run", &[W512::from(argument)])?;
+        let invocation = invocation(&module, function, &[W512::from(argument)])?;
         let program = dotvm_engine::compile(module)?;
         Ok(Self { program, invocation, limits: limits(), host: NoState::default() })
     }

@@ -6,10 +6,13 @@
 mod arith256;
 mod arith64;
 mod commitment;
+mod crypto;
 mod db_get;
 mod fib64;
 mod keccak;
+mod nbody;
 mod sieve64;
+mod small;
 mod store_load;
 mod store_query;
 mod store_read;
@@ -74,6 +77,24 @@ pub const ALL: &[Entry] = &[
     Entry { name: sieve64::NAME, build: sieve64::build },
     Entry { name: arith256::NAME, build: arith256::build },
     Entry { name: keccak::NAME, build: keccak::build },
+    Entry { name: crypto::NAMES[0], build: crypto::build::<0> },
+    Entry { name: crypto::NAMES[1], build: crypto::build::<1> },
+    Entry { name: crypto::NAMES[2], build: crypto::build::<2> },
+    Entry { name: crypto::NAMES[3], build: crypto::build::<3> },
+    Entry { name: crypto::NAMES[4], build: crypto::build::<4> },
+    Entry { name: crypto::NAMES[5], build: crypto::build::<5> },
+    Entry { name: crypto::NAMES[6], build: crypto::build::<6> },
+    Entry { name: crypto::NAMES[7], build: crypto::build::<7> },
+    Entry { name: crypto::NAMES[8], build: crypto::build::<8> },
+    Entry { name: crypto::NAMES[9], build: crypto::build::<9> },
+    Entry { name: crypto::NAMES[10], build: crypto::build::<10> },
+    Entry { name: crypto::NAMES[11], build: crypto::build::<11> },
+    Entry { name: nbody::NAME, build: nbody::build },
+    Entry { name: small::NAME_LANES, build: small::build_lanes },
+    Entry { name: small::NAME_CELLS, build: small::build_cells },
+    Entry { name: small::NAME_AXIS, build: small::build_axis },
+    Entry { name: small::NAME_PARADOTS, build: small::build_paradots },
+    Entry { name: small::NAME_CALLS, build: small::build_calls },
     Entry { name: tasks::NAME_MESSAGES, build: tasks::build_messages },
     Entry { name: tasks::NAME_PING_PONG, build: tasks::build_ping_pong },
     Entry { name: tasks::NAME_SPAWN, build: tasks::build_spawn },
