@@ -129,6 +129,21 @@ fn limits_are_told_from_crashes() {
     assert!(Failure::Crash.is_deterministic() && !Failure::Limit("max_memory").is_deterministic());
 }
 
+/// Each turn evaluates a formula that was never met before, `[1 n]`.
+#[test]
+fn more_formulas_than_a_program_has_functions_end_a_run_with_a_sentence() {
+    let counting = |bound: &str| {
+        let formula = format!(
+            "[8 [1 0] 8 [1 6 [5 [0 6] 1 {bound}] [0 6] 8 [2 [0 1] [1 1] 0 6] 9 2 10 [6 4 0 14] 0 3] 9 2 0 1]"
+        );
+        run(&Input::Pair(atom(0), parse(&formula).unwrap()), &Bounds::default()).result
+    };
+    assert_eq!(counting("1.000"), Ok(atom(1_000)));
+    let Err(Failure::Machine(sentence)) = counting("70.000") else { panic!("there is a product") };
+    assert!(sentence.contains("more functions"), "{sentence}");
+    assert!(!Failure::Machine(sentence).is_deterministic());
+}
+
 #[test]
 fn ill_formed_formulas_crash_only_where_they_are_evaluated() {
     assert_eq!(eval("5", "[6 [1 0] [4 0 1] 99]"), Ok(atom(6)));

@@ -496,7 +496,7 @@ fn slog_is_said_and_changes_nothing() {
     let print = Arc::new(move |line: &str| kept.lock().unwrap().push(line.to_owned()));
     let settings = Settings { print: Some(print), ..Settings::default() };
     let formula =
-        "[11 [%slog 1 0 %rose [[', ' 0] ['[' 0] ']' 0] [%leaf 'a' 'b' 0] %c 0] [11 [%slog 1 5] 4 0 1]]";
+        "[11 [%slog 1 0 %rose [[44 32 0] ['[' 0] ']' 0] [%leaf 'a' 'b' 0] %c 0] [11 [%slog 1 5] 4 0 1]]";
     let ran = run_with(&Input::Pair(atom(41), noun(formula)), &Bounds::default(), &settings);
     assert_eq!(ran.result, Ok(atom(42)));
     assert_eq!(*lines.lock().unwrap(), ["[ab, c]"]);
