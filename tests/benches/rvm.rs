@@ -1,34 +1,71 @@
 //! `cargo bench -p dotvm-tests --bench rvm`: translated programs of RVM against the oracle, and the speed of translating.
-//! Times are CPU times of the thread, the least of several runs.
 
-use std::time::Instant;
+use std::fmt::Write as _;
 
 use dotvm_frontend::{Frontend, Options, Source};
 use dotvm_rvm::Rvm;
+use dotvm_tests::measure::{measure, print_head, print_row, print_translation};
 use dotvm_tests::rvm::programs::PROGRAMS;
 use dotvm_tests::rvm::{Case, generate, image, oracle, run, translate};
 
-/// CPU seconds of this thread; wall time where the system does not tell.
-fn cpu_seconds(start: Instant) -> f64 {
-    let nanoseconds = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanoseconds = nanoseconds.and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
-    nanoseconds.map_or_else(|| start.elapsed().as_secs_f64(), |nanoseconds| nanoseconds as f64 / 1e9)
-}
-
-/// The least time of several runs.
-fn measure(runs: usize, mut run: impl FnMut()) -> f64 {
-    let start = Instant::now();
-    (0..runs)
-        .map(|_| {
-            let before = cpu_seconds(start);
-            run();
-            cpu_seconds(start) - before
-        })
-        .fold(f64::INFINITY, f64::min)
+/// A program of so many subroutines, all of which have direct code: loops over numbers and arrays.
+fn subroutines(count: usize) -> String {
+    let mut text = String::new();
+    for number in 0..count {
+        let _ = write!(
+            text,
+            "begin i32 s{number}
+                store n
+                push 0
+                store i
+                push {number}
+                store sum
+                push [i32:20]
+                store x
+            next{number}:
+                load x
+                load i
+                add
+                load i
+                load sum
+                mul
+                store x
+                load sum
+                push 31
+                mul
+                load x
+                load i
+                add
+                deref
+                add
+                store sum
+                load i
+                inc
+                dup
+                store i
+                load n
+                blt next{number}
+                load sum
+                push {number}
+                bge large{number}
+                push 3
+                load sum
+                sub
+                ret
+            large{number}:
+                load sum
+            end
+            "
+        );
+    }
+    for number in 0..count {
+        let _ = write!(text, "push 10\ncall s{number}\ncall [io]println\n");
+    }
+    text
 }
 
 fn main() {
-    println!("{:10} {:>12} {:>10} {:>10} {:>7}", "program", "instructions", "oracle", "DotVM", "times");
+    print_head();
     for program in PROGRAMS {
         let case = Case { budget: u64::MAX, ..Case::assembly(program.text) };
         let mut executed = 0;
@@ -42,16 +79,18 @@ fn main() {
             let (outcome, output) = run(&translated, &case);
             assert_eq!((outcome.guest_gas_used, &output[..]), (executed, program.output.as_bytes()));
         });
-        let nanoseconds = |seconds: f64| seconds * 1e9 / executed as f64;
-        println!(
-            "{:10} {executed:12} {:7.2} ns {:7.2} ns {:6.1}x",
-            program.name,
-            nanoseconds(slow),
-            nanoseconds(fast),
-            slow / fast
-        );
+        print_row(program.name, executed, slow, fast);
     }
-    println!("\n{:>12} {:>12} {:>10}", "bytes", "module", "translate");
+    println!("\n{:10} {:>12} {:>10} {:>10}", "bytes", "", "module", "translate");
+    for count in [500, 1000, 2000, 4000] {
+        let case = Case { main: subroutines(count).into_bytes(), ..Case::default() };
+        let bytes = image(&case, "direct.ras", &case.main).unwrap_or_else(|error| panic!("{error}"));
+        let parsed = Rvm.parse(&Source::new("direct.rvm", &bytes)).expect("it is well formed");
+        let explained = parsed.explain(&Options::default()).expect("it is explained");
+        let direct = explained.remarks.first().map(String::as_str).unwrap_or_default();
+        assert_eq!(direct, format!("{0} of {0} units have direct code", count + 1));
+        translation("direct", &bytes);
+    }
     for count in [50, 100, 200, 400] {
         let mut text = Vec::new();
         for seed in 0..count {
@@ -78,13 +117,17 @@ fn main() {
         }
         let case = Case { main: text, ..Case::default() };
         let bytes = image(&case, "large.ras", &case.main).unwrap_or_else(|error| panic!("{error}"));
-        let mut module_bytes = 0;
-        let seconds = measure(3, || {
-            let parsed = Rvm.parse(&Source::new("large.rvm", &bytes)).expect("it is well formed");
-            let translation = parsed.translate(&Options::default()).expect("it translates");
-            module_bytes = translation.module.functions.iter().map(|function| function.code.len()).sum();
-        });
-        let speed = bytes.len() as f64 / seconds / 1e6;
-        println!("{:12} {module_bytes:12} {:7.1} ms  {speed:.1} MB/s", bytes.len(), seconds * 1e3);
+        translation("general", &bytes);
     }
+}
+
+/// Measures how long a program takes to translate.
+fn translation(name: &str, bytes: &[u8]) {
+    let mut module_bytes = 0;
+    let seconds = measure(3, || {
+        let parsed = Rvm.parse(&Source::new("large.rvm", bytes)).expect("it is well formed");
+        let translation = parsed.translate(&Options::default()).expect("it translates");
+        module_bytes = translation.module.functions.iter().map(|function| function.code.len()).sum();
+    });
+    print_translation(name, bytes.len(), module_bytes, seconds);
 }

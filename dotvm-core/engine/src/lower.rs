@@ -514,6 +514,16 @@ impl<'a, W: Word> Lowerer<'a, W> {
             Op::Shr => operation!(self, shift_operands, ShrR ShrI),
             Op::Sar => operation!(self, shift_operands, SarR SarI),
             Op::Not => self.unary(|d, a| Inst::Not { d, a }),
+            // Two shifts and a mask take less time than the way to a function.
+            Op::Sext if (1..u64::from(W::BITS)).contains(&inst.a) => {
+                let imm = (u64::from(W::BITS) - inst.a) as i16;
+                self.unary(|d, a| Inst::ShlI { d, a, imm });
+                self.unary(|d, a| Inst::SarI { d, a, imm });
+            }
+            Op::Zext if inst.a < u64::from(W::BITS).min(63) => {
+                self.push(Value::Imm((1 << inst.a) - 1));
+                operation!(self, commutative_operands, AndR AndI AndK);
+            }
             Op::Eq => operation!(self, equality_operands, EqR EqI),
             Op::Ne => operation!(self, equality_operands, NeR NeI),
             Op::Lt => operation!(self, comparison_operands, LtR LtI),

@@ -326,7 +326,7 @@ impl Program<'_> {
             self.expression(1);
         }
         // The counter of recursion.
-        let count = self.rng.i32(..6);
+        let count = self.rng.i32(0..6);
         self.push(count);
         let place = self.jump(0x33);
         let function = self.rng.usize(..self.functions);
@@ -597,4 +597,226 @@ pub fn noise(seed: u64) -> Case {
     let mut case = Case::new(image, 3000);
     case.input = b"noise".to_vec();
     case
+}
+
+/// A program of routines that call each other and themselves: most of them give the stack back as they should, some do
+/// something with a return address or a frame that they should not.
+pub fn routines(seed: u64) -> Case {
+    let rng = &mut Rng::with_seed(seed);
+    let count = rng.usize(1..5);
+    // How many arguments each takes, and how it returns: result in argument 0, below the return address, or instead of all.
+    let kinds: Vec<(i32, u8)> = (0..count).map(|_| (rng.i32(1..4), rng.u8(..3))).collect();
+    let mut program = Program {
+        rng,
+        image: b"NVM0".to_vec(),
+        starts: Vec::new(),
+        wild: Vec::new(),
+        calls: Vec::new(),
+        functions: count,
+        room: 0,
+        depth: 0,
+        loops: 0,
+        careful: true,
+        heap_abi: false,
+        has_children: false,
+        in_frame: false,
+    };
+    for _ in 0..program.rng.usize(1..4) {
+        program.counted_calls(&kinds);
+    }
+    program.byte(0x40, 1);
+    program.byte(0x50, 0);
+    let mut starts = Vec::new();
+    for index in 0..count {
+        starts.push(program.image.len() as u32);
+        program.routine(&kinds, index);
+    }
+    for (place, function) in std::mem::take(&mut program.calls) {
+        program.aim(place, starts[function]);
+    }
+    let image = program.image;
+    let budget = if rng.u8(..3) == 0 { rng.u64(..3000) } else { 30_000 };
+    Case::new(image, budget)
+}
+
+impl Program<'_> {
+    /// A loop around a call.
+    fn counted_calls(&mut self, kinds: &[(i32, u8)]) {
+        let times = self.rng.i32(1..6);
+        self.push(times);
+        self.byte(0x41, 30);
+        let top = self.image.len() as u32;
+        let most = [4, 12, 12, 60, 700][self.rng.usize(..5)];
+        let depth = self.rng.i32(0..most);
+        self.push(depth);
+        self.byte(0x41, 31);
+        self.byte(0x40, 31);
+        self.routine_call(kinds);
+        self.byte(0x40, 1);
+        self.op(0x10);
+        self.byte(0x41, 1);
+        self.byte(0x40, 30);
+        self.push(1);
+        self.op(0x11);
+        self.op(5);
+        self.byte(0x41, 30);
+        let place = self.jump(0x32);
+        self.aim(place, top);
+    }
+
+    /// Calls some routine with the value on top, which becomes its last argument; leaves one result.
+    fn routine_call(&mut self, kinds: &[(i32, u8)]) {
+        let callee = self.rng.usize(..kinds.len());
+        let (arguments, kind) = kinds[callee];
+        for _ in 1..arguments {
+            let number = self.rng.i32(..20);
+            self.push(number);
+            self.op(6);
+        }
+        let place = self.jump(0x33);
+        self.calls.push((place, callee));
+        match kind {
+            // The result is argument 0, on top of the others.
+            0 => {
+                for _ in 1..arguments {
+                    self.op(6);
+                    self.op(4);
+                }
+            }
+            // It is on top of all arguments.
+            1 => {
+                for _ in 0..arguments {
+                    self.op(6);
+                    self.op(4);
+                }
+            }
+            // The routine has taken them.
+            _ => {}
+        }
+    }
+
+    fn routine(&mut self, kinds: &[(i32, u8)], index: usize) {
+        let (arguments, kind) = kinds[index];
+        let locals = self.rng.u8(..3);
+        self.byte(0x35, locals);
+        self.byte(0x37, 0);
+        self.push(1);
+        self.op(0x24);
+        let end = self.jump(0x32);
+        let calls = self.rng.usize(1..3);
+        for call in 0..calls {
+            if self.one_in(4) {
+                self.oddity();
+            }
+            self.byte(0x37, 0);
+            let less = if call == 0 { 1 } else { self.rng.i32(2..8) };
+            self.push(less);
+            self.op(0x11);
+            self.routine_call(kinds);
+            match self.rng.u8(..3) {
+                0 => self.byte(0x41, 2),
+                1 if locals > 0 => {
+                    let index = self.rng.u8(..locals);
+                    self.byte(0x43, index);
+                }
+                _ => {
+                    self.byte(0x40, 1);
+                    self.op(0x10);
+                    self.byte(0x41, 1);
+                }
+            }
+        }
+        self.land(end);
+        let source = self.rng.u8(..4);
+        match source {
+            0 => self.byte(0x40, 2),
+            1 if locals > 0 => self.byte(0x42, locals - 1),
+            2 => {
+                let index = self.rng.u8(..arguments as u8);
+                self.byte(0x37, index);
+            }
+            _ => self.push(7),
+        }
+        if self.one_in(3) {
+            self.byte(0x40, 1);
+            self.op(0x10);
+        }
+        match kind {
+            0 => {
+                self.byte(0x38, 0);
+                self.op(0x36);
+            }
+            1 => {
+                self.byte(0x41, 40);
+                self.op(0x36);
+                self.byte(0x40, 40);
+                self.op(6);
+            }
+            _ => {
+                self.byte(0x41, 40);
+                self.op(0x36);
+                for _ in 0..arguments {
+                    self.op(6);
+                    self.op(4);
+                }
+                self.byte(0x40, 40);
+                self.op(6);
+            }
+        }
+        if self.one_in(12) {
+            self.oddity();
+        }
+        self.op(0x34);
+    }
+
+    /// Something that a routine seldom does.
+    fn oddity(&mut self) {
+        match self.rng.u8(..12) {
+            0 => self.op(6),
+            1 => self.op(5),
+            2 => self.op(4),
+            3 => self.op(0x51),
+            4 => {
+                self.push(65);
+                self.byte(0x50, 0x0E);
+            }
+            5 => {
+                self.push(1);
+                self.byte(0x40, 2);
+                self.op(0x13);
+                self.byte(0x41, 2);
+            }
+            6 => {
+                self.push(3);
+                let index = self.rng.u8(..6);
+                self.byte(0x43, index);
+            }
+            7 => {
+                let index = self.rng.u8(..6);
+                self.byte(0x37, index);
+                self.byte(0x41, 2);
+            }
+            8 => {
+                let index = self.rng.u8(..3);
+                self.push(9);
+                self.byte(0x38, index);
+            }
+            9 => self.op(0x36),
+            10 => {
+                // A loop on the frame's stack.
+                self.push(3);
+                let top = self.image.len() as u32;
+                self.push(1);
+                self.op(0x11);
+                self.op(5);
+                let place = self.jump(0x32);
+                self.aim(place, top);
+                self.op(4);
+            }
+            _ => {
+                self.push(1);
+                self.op(0x10);
+            }
+        }
+    }
 }

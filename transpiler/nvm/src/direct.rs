@@ -97,6 +97,8 @@ pub(crate) struct State {
     pub taken: Local,
     /// Instructions since `left` was counted down.
     pub count: u16,
+    /// How often the tree's loop may be gone through again before it is left.
+    pub rounds: u8,
     /// Where it is inside of a routine.
     pub inside: Option<Inside>,
 }
@@ -124,6 +126,9 @@ pub(crate) struct Direct<'a> {
     pub(crate) locals: &'a Locals,
     pub(crate) places: Places,
     pub(crate) roots: Vec<Label>,
+    /// The tree that is being made: its number, behind the checks that hold as long as the heights are as they were, behind all
+    /// checks, and where they fail.
+    pub(crate) current: Option<Current>,
     targets: Vec<Label>,
     /// The same behind a return, where what is no target is a fault.
     pub(crate) return_targets: Vec<Label>,
@@ -137,6 +142,17 @@ pub(crate) struct Direct<'a> {
     /// Code inside of routines, and how many instructions of it before it is made without repetitions.
     pub(crate) making: Making,
     pub(crate) most: u32,
+}
+
+/// Where a tree's parts are.
+#[derive(Clone, Copy)]
+pub(crate) struct Current {
+    pub index: usize,
+    pub again: Label,
+    pub body: Label,
+    pub fail: Label,
+    /// Least instructions that the slice must have left.
+    pub count: u16,
 }
 
 /// What comes behind an instruction.
@@ -176,6 +192,7 @@ impl<'a> Direct<'a> {
             places,
             roots,
             targets,
+            current: None,
             exits: Vec::new(),
             pending: Vec::new(),
             lines,
@@ -195,8 +212,9 @@ impl<'a> Direct<'a> {
             let tree = self.trees.list[index];
             self.line(tree.start);
             self.code.bind(self.roots[index]);
-            self.tree(&tree);
+            self.tree(index, &tree);
         }
+        self.current = None;
         self.routine_code();
         self.code.line(0);
     }
@@ -265,9 +283,16 @@ impl<'a> Direct<'a> {
 
     // Trees
 
-    fn tree(&mut self, tree: &Tree) {
-        let fail = self.code.label();
+    fn tree(&mut self, index: usize, tree: &Tree) {
+        let (fail, again, body) = (self.code.label(), self.code.label(), self.code.label());
+        self.current = Some(Current { index, again, body, fail, count: tree.needs.count });
         self.checks(tree, fail);
+        self.code.bind(again);
+        self.get(self.locals.left);
+        self.push(tree.needs.count.into());
+        self.op(Code::Lt);
+        self.code.jump(Code::Jnz, fail);
+        self.code.bind(body);
         let state = State {
             shape: Shape::new(),
             cells: Cells::default(),
@@ -275,6 +300,7 @@ impl<'a> Direct<'a> {
             saved: Vec::new(),
             taken: 0,
             count: 0,
+            rounds: tree.rounds,
             inside: None,
         };
         self.path(state, tree.start, true);
@@ -299,7 +325,7 @@ impl<'a> Direct<'a> {
     /// Checks what the tree needs.
     fn checks(&mut self, tree: &Tree, fail: Label) {
         let needs = &tree.needs;
-        let Locals { s, fa, left, .. } = *self.locals;
+        let Locals { s, fa, .. } = *self.locals;
         let room = |height: i32| 4 * (STACK_CELLS as i64 - i64::from(height));
         let check = |direct: &mut Self, local: Local, limit: i64, op: Code| {
             direct.get(local);
@@ -307,7 +333,6 @@ impl<'a> Direct<'a> {
             direct.op(op);
             direct.code.jump(Code::Jnz, fail);
         };
-        check(self, left, needs.count.into(), Code::Lt);
         if needs.low < 0 {
             check(self, s, -4 * i64::from(needs.low), Code::Slt);
         }
@@ -339,8 +364,14 @@ impl<'a> Direct<'a> {
                 if self.ends_before(&state, at, is_first) {
                     return;
                 }
-            } else if self.trees.at(at).is_some() && !is_first {
-                return self.go(&state, at);
+            } else if let Some(index) = self.trees.at(at)
+                && !is_first
+            {
+                let is_round = self.current.is_some_and(|current| current.index == index);
+                if !is_round || state.rounds == 0 || !state.shape.is_as_entered() {
+                    return self.go(&state, at);
+                }
+                state.rounds -= 1;
             }
             is_first = false;
             let Ok(instruction) = Instruction::decode(self.image, at) else {
@@ -407,6 +438,17 @@ impl<'a> Direct<'a> {
     /// Leaves for an address.
     pub(crate) fn go(&mut self, state: &State, address: u32) {
         self.leave(state);
+        if let (Some(index), Some(current)) = (self.trees.at(address), self.current)
+            && index == current.index
+            && state.shape.is_as_entered()
+        {
+            // Another round of a loop: only the slice is asked for again.
+            self.get(self.locals.left);
+            self.push(current.count.into());
+            self.op(Code::Ge);
+            self.code.jump(Code::Jnz, current.body);
+            return self.code.jump(Code::Jmp, current.fail);
+        }
         match self.trees.at(address) {
             Some(index) => self.code.jump(Code::Jmp, self.roots[index]),
             None => self.go_general(address),

@@ -3,6 +3,7 @@
 use dotvm_frontend::{Explanation, MAX_SPANS, Scheme, Span};
 
 use crate::opcode::Instruction;
+use crate::routines::Routine;
 use crate::translate::Program;
 use crate::trees::{Tree, Trees};
 
@@ -19,7 +20,14 @@ pub(crate) fn program(program: &Program<'_>, trees: &Trees) -> Explanation {
                 image.len(),
                 trees.list.len()
             ),
-            format!("{} calls are jumps; {} returns go by a table of all roots", trees.calls, trees.returns),
+            format!(
+                "{} of {} routines return where they were called from; outside of them {} calls are jumps and {} returns go by a \
+                 table of all roots",
+                trees.routines.list.iter().filter(|routine| routine.left.is_some()).count(),
+                trees.routines.list.len(),
+                trees.calls,
+                trees.returns
+            ),
             format!("{locals} locals are named; the most used are word locals"),
             format!("paths and bytes go by the {interface} interface"),
             "images that SPAWN loads are direct code if they are this program, and else the general scheme's"
@@ -43,6 +51,10 @@ pub(crate) fn program(program: &Program<'_>, trees: &Trees) -> Explanation {
             scheme: Scheme::General,
             why: format!("{shown}{}", left.why),
         }
+    }));
+    spans.extend(trees.routines.list.iter().map(|routine| {
+        let (scheme, why) = returns(image, routine);
+        Span { at: at(routine.entry), end: at(routine.entry), scheme, why }
     }));
     spans.sort_by_key(|span| span.at);
     if spans.len() > MAX_SPANS {
@@ -72,4 +84,29 @@ fn how(tree: &Tree) -> String {
         text.push_str(&format!(", checks once: {}", checks.join(", ")));
     }
     text
+}
+
+/// What is proved of a routine, or why nothing is.
+fn returns(image: &[u8], routine: &Routine) -> (Scheme, String) {
+    if let Some(left) = routine.left {
+        let mut text = format!(
+            "routine of {} instructions, called from {} places, returns there with the stack at {:+}",
+            routine.instructions,
+            routine.callers,
+            left + 1
+        );
+        if routine.depth > 0 {
+            text.push_str(&format!("; its calls are part of it {} deep", routine.depth));
+        }
+        return (Scheme::Direct, text);
+    }
+    let why = match routine.why {
+        Some((address, why)) => {
+            let shown =
+                Instruction::decode(image, address).map_or_else(|_| String::new(), |op| format!("{op} "));
+            format!("{shown}at {address:#x} {why}")
+        }
+        None => "no path was followed to a return".to_owned(),
+    };
+    (Scheme::General, format!("routine whose calls and returns are jumps: {why}"))
 }

@@ -113,11 +113,15 @@ impl Direct<'_> {
             && let Some(index) = self.trees.at(target)
             && target <= instruction.address
             && Self::is_unchanged(state)
+            && !(state.rounds > 0 && self.current.is_some_and(|current| current.index == index))
         {
             // A loop: back to its root at once.
             self.add_to(self.locals.left, -i64::from(state.count));
             state.count = 0;
-            self.roots[index]
+            match self.current {
+                Some(current) if current.index == index => current.again,
+                _ => self.roots[index],
+            }
         } else {
             let label = self.code.label();
             self.pending.push((label, state.clone(), target));

@@ -26,11 +26,11 @@ use crate::trees::is_target;
 use crate::values::{Cells, Simple, Value};
 
 /// Instructions that a path has at most between two looks at what is left of the slice.
-const PATH: i64 = 128;
+const PATH: i64 = 256;
 /// The path is cut where it has so many: less than [`PATH`], because some cannot be parted from the next.
-const PATH_CUT: u16 = 120;
+const PATH_CUT: u16 = 240;
 /// Instructions of a piece of code beyond which it ends where ways meet.
-const PIECE: u32 = 400;
+const PIECE: u32 = 700;
 /// CALLs of a routine beyond which all of its returns share one table.
 const OWN_TABLES: u32 = 32;
 
@@ -44,6 +44,8 @@ struct Level {
     outer: usize,
     /// Calls around it.
     depth: usize,
+    /// Whether it is the callee only up to where it is entered late.
+    is_late: bool,
     /// What its caller knew at the CALL, and where that goes on.
     at_call: Heights,
     back: u32,
@@ -74,6 +76,8 @@ struct Root {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Entry,
+    /// Behind the first branch, which the caller made.
+    Late,
     Inner,
     /// Behind a call of this routine.
     Behind(usize),
@@ -101,6 +105,7 @@ struct Called {
 
 #[derive(Clone, Copy, Debug)]
 struct Parts {
+    level: usize,
     entry: Label,
     /// Goes back by number, with the number on the stack; and makes good, likewise.
     returns: Targets,
@@ -153,11 +158,13 @@ impl Direct<'_> {
             base: 0,
             outer: level,
             depth: 0,
+            is_late: false,
             at_call: Heights::new(),
             back: 0,
         });
         let entry = self.root(level, self.routines().list[routine].entry, Kind::Entry);
         let parts = Parts {
+            level,
             entry,
             returns: self.code.targets(),
             makes_good: self.code.targets(),
@@ -235,6 +242,7 @@ impl Direct<'_> {
             saved: Vec::new(),
             taken: 0,
             count: 0,
+            rounds: 0,
             inside: None,
         };
         let heights = match root.kind {
@@ -256,10 +264,13 @@ impl Direct<'_> {
                     heights
                 })
             }
-            Kind::Entry | Kind::Inner => self.routines().heights(level.routine, root.address).copied(),
+            Kind::Entry | Kind::Late | Kind::Inner => {
+                self.routines().heights(level.routine, root.address).copied()
+            }
         };
         let Some(heights) = heights else { unreachable!("roots are places that were followed") };
-        if root.kind == Kind::Entry {
+        let is_entry = matches!(root.kind, Kind::Entry | Kind::Late);
+        if is_entry {
             let Reach { touched, written, .. } = self.trees.routines.list[level.routine].reach;
             let left = self.trees.routines.list[level.routine].left.unwrap_or_default();
             for cell in (-PASSED..-1).filter(|cell| touched & bit(*cell) != 0) {
@@ -280,7 +291,7 @@ impl Direct<'_> {
         self.push(PATH);
         self.op(Code::Lt);
         self.code.jump(Code::Jnz, fail);
-        if root.kind == Kind::Entry {
+        if is_entry {
             let room = STACK_CELLS as i64 - i64::from(self.trees.routines.list[level.routine].high);
             self.get(self.locals.s);
             self.push(4 * room);
@@ -343,6 +354,11 @@ impl Direct<'_> {
         if self.routines().heights(routine, address) != Some(&inside.heights) {
             // Another way came here with other heights, or nobody followed it.
             self.abandon(state, address);
+            return true;
+        }
+        let level = self.making.levels[inside.level];
+        if level.is_late && self.routines().list[routine].late == Some(address) {
+            self.enter_late(state, &inside, &level, address);
             return true;
         }
         if is_first || inside.bound > 0 {
@@ -434,7 +450,8 @@ impl Direct<'_> {
             return self.give_up(state, instruction);
         }
         state.count += 1;
-        if self.is_inlined(&inside) {
+        let is_late = !self.is_inlined(&inside);
+        if !is_late || (self.may_be_late(&inside) && self.routines().list[callee].late.is_some()) {
             let next = self.making.levels.len();
             let key = (inside.level, instruction.address);
             let chain = *self.making.chains.entry(key).or_insert(next);
@@ -444,6 +461,7 @@ impl Direct<'_> {
                     base: level.base + heights.callee(),
                     outer: inside.level,
                     depth: level.depth + 1,
+                    is_late,
                     at_call: heights,
                     back: instruction.next(),
                 });
@@ -467,6 +485,33 @@ impl Direct<'_> {
         self.add_to(self.locals.left, -i64::from(state.count));
         self.code.jump(Code::Jmp, parts.entry);
         Then::Left
+    }
+
+    /// Whether the first branch of a routine that is called becomes part of the code here.
+    fn may_be_late(&self, inside: &Inside) -> bool {
+        !self.making.levels[inside.level].is_late
+            && self.making.piece <= PIECE
+            && self.making.total <= self.most
+            && inside.path < PATH_CUT
+    }
+
+    /// A call whose first branch was made here.
+    fn enter_late(&mut self, state: &State, inside: &Inside, level: &Level, address: u32) {
+        let callee = level.routine;
+        let parts = self.parts(callee);
+        let number = self.caller(callee, Some((level.outer, level.at_call)), level.back);
+        let entry = self.root(parts.level, address, Kind::Late);
+        let (moves, gone) = self.passing(callee, level.base);
+        let mut stored = state.cells.clone();
+        gone.iter().for_each(|cell| stored.forget(*cell));
+        self.store(&stored, self.locals.s);
+        self.move_to_passed(state, &moves);
+        self.get(self.locals.s);
+        self.push(number);
+        self.code.op(Code::Store32, &[offset(level.base + inside.heights.link)]);
+        self.add_to(self.locals.s, 4 * i64::from(level.base));
+        self.add_to(self.locals.left, -i64::from(state.count));
+        self.code.jump(Code::Jmp, entry);
     }
 
     /// Whether a call becomes part of the code here.

@@ -17,7 +17,9 @@ use crate::trees::is_target;
 /// Most calls within each other that become one piece of code.
 const MAX_DEPTH: usize = 6;
 /// Most instructions that a routine's first piece has with the calls in it.
-const EXPANSION: u32 = 256;
+const EXPANSION: u32 = 512;
+/// Most instructions up to the branch behind which a routine is entered late, and behind it up to its return.
+const SHORT: u32 = 24;
 
 /// A routine.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub(crate) struct Routine {
     pub depth: usize,
     /// The greatest height with the calls in the piece.
     pub high: i32,
+    /// Where it is entered by callers that have made its first branch themselves, because the other way soon returns.
+    pub late: Option<u32>,
     /// CALLs of it that the program has.
     pub callers: u32,
     /// Why a path was not followed, for the first such.
@@ -79,36 +83,88 @@ impl Routines {
             search.path(routine, at, heights);
         }
         let mut routines = search.routines;
+        for index in 0..routines.list.len() {
+            routines.list[index].late = routines.late_entry(image, index, &is_loop);
+        }
         routines.choose_depths(image, is_loop);
         routines
     }
 
     /// Chooses how deep calls become part of their caller's code.
     fn choose_depths(&mut self, image: &[u8], is_loop: impl Fn(u32) -> bool) {
-        let mut high: Vec<i32> = self.list.iter().map(|routine| routine.reach.high).collect();
         let mut chosen = vec![0; self.list.len()];
         for (index, routine) in self.list.iter().enumerate() {
             if routine.left.is_none() || routine.calls.is_empty() {
                 continue;
             }
-            let limit = EXPANSION.min(24 + 16 * routine.instructions);
+            let limit = EXPANSION.min(24 + 32 * routine.instructions);
             chosen[index] = (1..=MAX_DEPTH)
                 .take_while(|depth| self.fits(image, index, *depth, limit, &is_loop))
                 .last()
                 .unwrap_or(0);
         }
-        for depth in 0..=MAX_DEPTH {
-            for (index, routine) in self.list.iter_mut().enumerate() {
-                if chosen[index] == depth {
-                    (routine.depth, routine.high) = (depth, high[index]);
-                }
-            }
+        let mut high = Vec::new();
+        for depth in 0..=MAX_DEPTH + 1 {
             let next = |routine: &Routine| {
-                let within = routine.calls.iter().map(|(callee, entry)| entry + high[*callee]);
+                let within =
+                    routine.calls.iter().filter_map(|(callee, entry)| Some(entry + high.get(*callee)?));
                 within.fold(routine.reach.high, i32::max)
             };
             high = self.list.iter().map(next).collect();
+            // One more, because of the branches that callers make.
+            for (index, routine) in self.list.iter_mut().enumerate() {
+                if chosen[index] + 1 == depth {
+                    (routine.depth, routine.high) = (chosen[index], high[index]);
+                }
+            }
         }
+    }
+
+    /// Where a routine is entered late: one way of its first branch, if the other soon returns and it does not.
+    fn late_entry(&self, image: &[u8], routine: usize, is_loop: &impl Fn(u32) -> bool) -> Option<u32> {
+        let mut at = self.list[routine].entry;
+        for _ in 0..SHORT {
+            let known = self.heights.contains_key(&(routine, at)) && !is_loop(at);
+            let instruction = Instruction::decode(image, at).ok().filter(|_| known)?;
+            match instruction.op {
+                Op::Call | Op::Ret => return None,
+                Op::Jmp => at = instruction.operand,
+                Op::Jz | Op::Jnz => {
+                    let ways = [instruction.operand, instruction.next()];
+                    let [first, second] = ways.map(|way| self.soon_returns(image, routine, way, is_loop));
+                    let late = if first { ways[1] } else { ways[0] };
+                    let is_known = self.heights.contains_key(&(routine, late)) && !is_loop(late);
+                    return (first != second && is_known).then_some(late);
+                }
+                _ => at = instruction.next(),
+            }
+        }
+        None
+    }
+
+    /// Whether all ways from an address of a routine return after a few instructions.
+    fn soon_returns(&self, image: &[u8], routine: usize, from: u32, is_loop: &impl Fn(u32) -> bool) -> bool {
+        let mut ways = vec![from];
+        let mut count = 0;
+        while let Some(mut at) = ways.pop() {
+            loop {
+                count += 1;
+                let known = self.heights.contains_key(&(routine, at)) && !is_loop(at) && count <= SHORT;
+                let Ok(instruction) = Instruction::decode(image, at) else { return false };
+                match instruction.op {
+                    _ if !known => return false,
+                    Op::Call => return false,
+                    Op::Ret => break,
+                    Op::Jmp => at = instruction.operand,
+                    Op::Jz | Op::Jnz => {
+                        ways.push(instruction.operand);
+                        at = instruction.next();
+                    }
+                    _ => at = instruction.next(),
+                }
+            }
+        }
+        true
     }
 
     /// Whether a routine with the calls in it up to a depth has at most so many instructions up to its loops and to the
@@ -122,10 +178,13 @@ impl Routines {
         is_loop: &impl Fn(u32) -> bool,
     ) -> bool {
         let mut count = 0;
-        let mut paths = vec![(self.list[routine].entry, vec![(routine, 0)])];
+        let mut paths = vec![(self.list[routine].entry, vec![(routine, 0, false)])];
         while let Some((mut at, mut levels)) = paths.pop() {
             let mut is_first = at == self.list[routine].entry;
-            while let Some(&(inner, back)) = levels.last() {
+            while let Some(&(inner, back, is_late)) = levels.last() {
+                if is_late && self.list[inner].late == Some(at) {
+                    break;
+                }
                 let known = self.heights.contains_key(&(inner, at));
                 let Ok(instruction) = Instruction::decode(image, at) else { break };
                 if !known || (is_loop(at) && !is_first) {
@@ -141,8 +200,8 @@ impl Routines {
                     Op::Jmp => at = instruction.operand,
                     Op::Jz | Op::Jnz => paths.push((instruction.operand, levels.clone())),
                     Op::Call => match self.called(instruction.operand) {
-                        Some(callee) if levels.len() <= depth => {
-                            levels.push((callee, at));
+                        Some(callee) if levels.len() <= depth || self.list[callee].late.is_some() => {
+                            levels.push((callee, at, levels.len() > depth));
                             at = instruction.operand;
                         }
                         _ => break,
@@ -182,6 +241,7 @@ impl Search<'_> {
                 instructions: 0,
                 depth: 0,
                 high: 0,
+                late: None,
                 callers: 0,
                 why: None,
                 calls: Vec::new(),

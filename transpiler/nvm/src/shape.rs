@@ -121,6 +121,11 @@ impl Shape {
         }
     }
 
+    /// Whether heights and frame are those of the root.
+    pub fn is_as_entered(&self) -> bool {
+        self.base == Base::Entry && self.height == 0 && self.frame == Frame::Entry && self.entered.is_empty()
+    }
+
     fn reach_down(&mut self, cell: i32) {
         match self.base {
             Base::Entry => self.needs.low = self.needs.low.min(cell),

@@ -6,6 +6,8 @@ use crate::shape::{Needs, Shape, Why};
 
 /// Most instructions of a tree.
 const TREE_INSTRUCTIONS: u32 = 100;
+/// How often more a short loop may be in its tree, the most first.
+const ROUNDS: [u8; 3] = [7, 3, 1];
 
 /// A tree, named by its root.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +18,8 @@ pub(crate) struct Tree {
     pub instructions: u32,
     /// What is checked at its root.
     pub needs: Needs,
+    /// How often more a loop that it is goes through it before it is left.
+    pub rounds: u8,
 }
 
 /// An instruction that is left to the general scheme.
@@ -89,7 +93,15 @@ pub(crate) fn find(image: &[u8]) -> Trees {
         calls: 0,
         returns: 0,
     };
-    let mut plan = Plan { image, marks, roots: Vec::new(), trees: &mut trees };
+    let mut plan = Plan {
+        image,
+        marks,
+        roots: Vec::new(),
+        trees: &mut trees,
+        has_loop: false,
+        is_too_long: false,
+        is_trial: false,
+    };
     for address in 4..image.len() as u32 {
         if plan.is_root(address) && plan.marks[address as usize] & START != 0 {
             plan.roots.push(address);
@@ -202,6 +214,20 @@ struct Plan<'a, 't> {
     /// Roots to plan, the later ones found on the way.
     roots: Vec<u32>,
     trees: &'t mut Trees,
+    /// Whether a path comes back to its root as it left it, whether one had too many instructions, and whether what is found
+    /// counts.
+    has_loop: bool,
+    is_too_long: bool,
+    is_trial: bool,
+}
+
+/// A path that is to be followed.
+struct Path {
+    at: u32,
+    shape: Shape,
+    /// How often it may go through its tree again.
+    rounds: u8,
+    is_first: bool,
 }
 
 impl Plan<'_, '_> {
@@ -210,34 +236,63 @@ impl Plan<'_, '_> {
     }
 
     fn make_root(&mut self, address: u32) {
-        if is_target(self.image, address) && !self.is_root(address) {
+        if is_target(self.image, address) && !self.is_root(address) && !self.is_trial {
             self.marks[address as usize] |= ROOT;
             self.roots.push(address);
         }
     }
 
     fn tree(&mut self, start: u32) {
-        let mut tree = Tree { start, instructions: 0, needs: Needs::default() };
-        let mut paths = vec![(start, Shape::new())];
-        while let Some((at, shape)) = paths.pop() {
-            let needs = self.path(&mut tree, at, shape, &mut paths);
-            tree.needs.join(&needs);
+        let mut tree = Tree { start, instructions: 0, needs: Needs::default(), rounds: 0 };
+        self.has_loop = false;
+        self.paths(&mut tree);
+        if self.has_loop && tree.instructions <= TREE_INSTRUCTIONS / 2 {
+            // A short loop: several rounds of it are one tree, if they are not too many instructions.
+            self.is_trial = true;
+            for rounds in ROUNDS {
+                let mut trial = Tree { start, instructions: 0, needs: Needs::default(), rounds };
+                self.is_too_long = false;
+                self.paths(&mut trial);
+                if !self.is_too_long {
+                    tree.needs = trial.needs;
+                    tree.rounds = rounds;
+                    break;
+                }
+            }
+            self.is_trial = false;
         }
         if tree.instructions > 0 {
             self.trees.list.push(tree);
         }
     }
 
+    fn paths(&mut self, tree: &mut Tree) {
+        let first = Path { at: tree.start, shape: Shape::new(), rounds: tree.rounds, is_first: true };
+        let mut paths = vec![first];
+        while let Some(path) = paths.pop() {
+            let needs = self.path(tree, path, &mut paths);
+            tree.needs.join(&needs);
+        }
+    }
+
     /// Follows a path to its end.
-    fn path(&mut self, tree: &mut Tree, from: u32, mut shape: Shape, paths: &mut Vec<(u32, Shape)>) -> Needs {
-        let mut at = from;
-        let mut is_first = from == tree.start;
+    fn path(&mut self, tree: &mut Tree, path: Path, paths: &mut Vec<Path>) -> Needs {
+        let Path { mut at, mut shape, mut rounds, mut is_first } = path;
         loop {
-            if at as usize >= self.image.len() || (self.is_root(at) && !is_first) {
+            if at as usize >= self.image.len() {
                 return shape.needs;
+            }
+            if self.is_root(at) && !is_first {
+                let is_round = at == tree.start && shape.is_as_entered();
+                self.has_loop |= is_round;
+                if !is_round || rounds == 0 {
+                    return shape.needs;
+                }
+                rounds -= 1;
             }
             is_first = false;
             if tree.instructions >= TREE_INSTRUCTIONS {
+                self.is_too_long = true;
                 self.make_root(at);
                 return shape.needs;
             }
@@ -266,16 +321,19 @@ impl Plan<'_, '_> {
             }
             shape.needs.count += 1;
             tree.instructions += 1;
+            let counted = u32::from(!self.is_trial);
             match op {
-                Op::Load | Op::Store => self.trees.locals[instruction.operand as usize & 255] += 1,
+                Op::Load | Op::Store => self.trees.locals[instruction.operand as usize & 255] += counted,
                 Op::Jmp => {
                     at = instruction.operand;
                     continue;
                 }
                 Op::Jz | Op::Jnz => {
                     let target = instruction.operand;
-                    if is_target(self.image, target) && !self.is_root(target) {
-                        paths.push((target, shape.clone()));
+                    let is_round = target == tree.start && shape.is_as_entered();
+                    self.has_loop |= is_round;
+                    if is_target(self.image, target) && (!self.is_root(target) || (is_round && rounds > 0)) {
+                        paths.push(Path { at: target, shape: shape.clone(), rounds, is_first: false });
                     }
                 }
                 Op::Call => {
@@ -285,11 +343,11 @@ impl Plan<'_, '_> {
                     {
                         shape.enters(routines.list[routine].reach.low);
                     }
-                    self.trees.calls += 1;
+                    self.trees.calls += counted;
                     return shape.needs;
                 }
                 Op::Ret => {
-                    self.trees.returns += 1;
+                    self.trees.returns += counted;
                     return shape.needs;
                 }
                 _ => {}
@@ -299,6 +357,9 @@ impl Plan<'_, '_> {
     }
 
     fn leave(&mut self, at: u32, end: u32, why: Why) {
+        if self.is_trial {
+            return;
+        }
         let end = end.min(self.image.len() as u32);
         self.trees.left.push(Left { at, end, why });
     }

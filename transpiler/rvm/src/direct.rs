@@ -53,6 +53,36 @@ pub(crate) struct Direct {
     pub resumes: Vec<u32>,
 }
 
+/// A ptr that was moved within its object; the variable that it came from.
+#[derive(Clone, Copy)]
+struct Moved {
+    slot: Option<u32>,
+}
+
+/// Whether the ptr that an instruction takes was moved just before: with nothing but a push between for a store.
+fn moved_before(before: &[Act], how: &How) -> Option<Moved> {
+    let is_push = |act: &Act| matches!(act.how, How::Constant(_) | How::LoadSlot(..) | How::LoadGlobal(_));
+    let before = match how {
+        How::Deref(_) => before,
+        How::Element(..) => before.split_last().filter(|(value, _)| is_push(value))?.1,
+        _ => return None,
+    };
+    let (moving, before) = before.split_last()?;
+    let ptr = match moving.how {
+        How::Move { number_first: true, .. } | How::Step { .. } => before.last(),
+        How::Move { .. } => match before.split_last() {
+            Some((number, before)) if is_push(number) => before.last(),
+            _ => None,
+        },
+        _ => return None,
+    };
+    let slot = match ptr.map(|act| &act.how) {
+        Some(How::LoadSlot(slot, _)) => Some(*slot),
+        _ => None,
+    };
+    Some(Moved { slot })
+}
+
 /// What is shared by all functions in the making.
 pub(crate) struct Shared<'a> {
     pub program: &'a Program,
@@ -166,6 +196,8 @@ struct Emitter<'a, 'b> {
     // The instruction at hand.
     inst: u32,
     unused: u64,
+    /// The ptr that the instruction takes was just moved within its object, whose entry and place are in the temporaries.
+    moved: Option<Moved>,
     state: State,
 }
 
@@ -222,6 +254,7 @@ impl<'a, 'b> Emitter<'a, 'b> {
             emitted: HashSet::new(),
             inst: 0,
             unused: 0,
+            moved: None,
             state: State { stack: Vec::new(), slots: Vec::new() },
             shared,
         }
@@ -490,6 +523,7 @@ impl<'a, 'b> Emitter<'a, 'b> {
         }
         for (index, act) in acts.iter().enumerate() {
             self.inst = first + index as u32;
+            self.moved = moved_before(&acts[..index], &act.how);
             self.unused = count.saturating_sub(index as u64);
             falls = self.instruction(act);
             if !falls {
@@ -867,7 +901,10 @@ impl<'a, 'b> Emitter<'a, 'b> {
     fn deref(&mut self, known: Ty) {
         let (ptr, entry, index) = (self.temp(0), self.temp(2), self.temp(3));
         self.set(ptr);
-        self.entry_of(ptr, entry);
+        let is_moved = self.moved.is_some();
+        if !is_moved {
+            self.entry_of(ptr, entry);
+        }
         self.get(entry);
         match known {
             Ty::Field(number, _) => {
@@ -882,12 +919,14 @@ impl<'a, 'b> Emitter<'a, 'b> {
         }
         self.op(Op::Ne);
         self.leave_if(Op::Jnz, &[ptr]);
-        self.get(ptr);
-        self.code.op(Op::Zext, &[32]);
-        self.set(index);
-        self.get(index);
+        if !is_moved {
+            self.get(ptr);
+            self.code.op(Op::Zext, &[32]);
+            self.set(index);
+        }
         match known {
             Ty::Field(_, field) => {
+                self.get(index);
                 self.push(field.into());
                 self.op(Op::Ne);
                 self.leave_if(Op::Jnz, &[ptr]);
@@ -912,10 +951,13 @@ impl<'a, 'b> Emitter<'a, 'b> {
 
     /// The address of a cell whose index is on the stack, if it is there.
     fn cell(&mut self, entry: u64, index: u64, ty: Type, restore: &[u64]) {
-        self.get(entry);
-        self.code.op(Op::Load32, &[4]);
-        self.op(Op::Ge);
-        self.leave_if(Op::Jnz, restore);
+        if self.moved.is_none() {
+            self.get(index);
+            self.get(entry);
+            self.code.op(Op::Load32, &[4]);
+            self.op(Op::Ge);
+            self.leave_if(Op::Jnz, restore);
+        }
         self.get(entry);
         self.code.op(Op::Load32, &[0]);
         self.get(index);
@@ -931,8 +973,15 @@ impl<'a, 'b> Emitter<'a, 'b> {
         let restore = [ptr, value];
         self.set(value);
         self.set(ptr);
-        let is_named = named != Named::Nothing;
+        let moved = self.moved;
+        // The object that a ptr was moved in is that of the variable it came from.
+        let is_named = match (named, moved) {
+            (Named::Nothing, _) => false,
+            (Named::Slot(slot), Some(moved)) => moved.slot != Some(slot),
+            _ => true,
+        };
         match named {
+            _ if !is_named => {}
             Named::Slot(slot) => self.get(self.values[&slot]),
             Named::Global(global) => {
                 self.global("GLOBALS");
@@ -952,17 +1001,20 @@ impl<'a, 'b> Emitter<'a, 'b> {
             self.op(Op::Ne);
             self.leave_if(Op::Jnz, &restore);
         }
-        self.entry_of(ptr, entry);
+        if moved.is_none() {
+            self.entry_of(ptr, entry);
+        }
         // The type of an array that is not constant.
         self.get(entry);
         self.code.op(Op::Load16, &[8]);
         self.push(ty.code().into());
         self.op(Op::Ne);
         self.leave_if(Op::Jnz, &restore);
-        self.get(ptr);
-        self.code.op(Op::Zext, &[32]);
-        self.set(index);
-        self.get(index);
+        if moved.is_none() {
+            self.get(ptr);
+            self.code.op(Op::Zext, &[32]);
+            self.set(index);
+        }
         self.cell(entry, index, ty, &restore);
         self.get(value);
         let op = match ty.size() {

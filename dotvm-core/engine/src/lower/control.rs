@@ -41,9 +41,9 @@ impl<W: Word> Lowerer<'_, W> {
         let position = self.top - 1;
         let target = inst.a as u32;
         // The jump is emitted before its target is known to be near: forward targets wait for a patch. Whether the
-        // distance fits is judged by the distance in source instructions: each becomes at most three, its own, the move
-        // of what it pushed, and a filler where it is a block.
-        let distance = self.origin.abs_diff(target) as u64 * 3 + 8;
+        // distance fits is judged by the distance in source instructions: each becomes at most four, its own two, the
+        // move of what it pushed, and a filler where it is a block.
+        let distance = self.origin.abs_diff(target) as u64 * 4 + 8;
         let mut fused = None;
         if distance < i16::MAX as u64 && !self.is_window {
             fused = self.producer_of(position).and_then(|at| fuse(self.out.code[at], jump_if));
