@@ -364,6 +364,11 @@ impl Direct<'_> {
         if is_first || inside.bound > 0 {
             return false;
         }
+        if self.making.total > 2 * self.most {
+            // Chains of calls that repeat each other's code without end are left to jumps.
+            self.abandon(state, address);
+            return true;
+        }
         let is_large = self.making.piece > PIECE || self.making.total > self.most;
         if self.trees.is_loop(address)
             || inside.path >= PATH_CUT
