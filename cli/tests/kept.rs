@@ -110,19 +110,24 @@ const TALLY: &str = r#"
 .end
 "#;
 
-/// A process, threads, tasks that trap, and all that they wait for: messages, turns, an address, an end.
+/// A process, threads, tasks that trap, and all that they wait for: messages, turns, an address, an end; cursors of queries.
 const CREW: &str = r#"
 .module crew
 .arch 64
 .memory 1 64
 .cap db.read db.write tx
 .collection log bytes
+.collection people doc
+.const ann doc { "age": 30, "name": "Ann" }
+.const bob doc { "age": 25, "name": "Bob" }
+.query older "SELECT name FROM people WHERE age > $1 ORDER BY age"
+.query ages "SELECT age, COUNT(*) AS c FROM people GROUP BY age"
 .global total = 0
 .rglobal trace
 .entry crew
 
 .func pub crew [n] -> [sum total]{trace}
-  .local i sum counter left right
+  .local i sum counter left right cursor groups
   PUSH 60 MGROW POP
   PUSH -1 SPAWN process tally LSET counter
   LGET n PUSH 1 PUSH -1 SPAWN thread worker LSET left
@@ -143,6 +148,28 @@ const CREW: &str = r#"
       PUSH 72 PUSH 72 LOAD 0 PUSH 5 A.WAIT u64 0 LGET sum CALL mix LSET sum
     .end_if
     LGET i PUSH 97 MOD R.W2B 2 LGET i R.W2B 0 DB_PUT log LGET sum ADD LSET sum
+    ; queries that stay open for a while
+    LGET i PUSH 2 AND
+    .if
+      LGET i R.W2B 2 RCONST ann DB_PUT people POP
+    .else
+      LGET i R.W2B 2 RCONST bob DB_PUT people POP
+    .end_if
+    LGET i PUSH 25 MOD PUSH 1 EQ
+    .if
+      RCONST older RCONST 0x8114 DB_QUERY people LSET cursor
+      RCONST ages RNULL DB_QUERY people LSET groups
+    .end_if
+    LGET i PUSH 25 MOD PUSH 20 LT
+    .if
+      LGET cursor DB_NEXT LGET sum CALL mix LSET sum
+      RKIND LGET sum CALL mix LSET sum
+      RKIND LGET sum CALL mix LSET sum
+    .end_if
+    LGET i PUSH 25 MOD PUSH 20 EQ
+    .if
+      LGET groups DB_NEXT POP BLEN LGET sum CALL mix LSET sum RPOP
+    .end_if
     ; a task of its own for a moment, that traps
     LGET i PUSH 10 MOD EQZ
     .if
@@ -495,8 +522,10 @@ fn tasks_can_be_looked_at() {
     assert_eq!(numbers("tasks", "process"), [0, 1, 0, 0]);
     assert_eq!(numbers("processes", "memory_bytes"), [61 << 16, 63 << 16]);
     let [crew, tally, left, right] = [0, 1, 2, 3].map(|task| &instance["tasks"][task]);
-    assert_eq!((&crew["state"], &crew["frames"][0]["function"]), (&"runs".into(), &"crew".into()));
-    assert_eq!(tally["frames"][0]["function"], "tally");
+    let functions = [crew, tally, left, right].map(|task| task["frames"][0]["function"].as_str().unwrap());
+    assert_eq!(functions, ["crew", "tally", "worker", "worker"]);
+    let running = [crew, tally, left, right].map(|task| task["state"] == "runs");
+    assert_eq!(running.into_iter().filter(|&runs| runs).count(), 1);
     let local = |task: &Value, local: usize| -> u64 {
         task["frames"][0]["locals"]["words"][local].as_str().unwrap().parse().unwrap()
     };
@@ -511,7 +540,7 @@ fn tasks_can_be_looked_at() {
     let counted = (1..).take_while(|n| n * (n + 1) / 2 <= total).last().unwrap();
     assert_eq!((total, counted > 3), (counted * (counted + 1) / 2, true));
     let text = place.ok(&with(&get, &["--locals", "--memory", "0..16", "--process", "1"]));
-    for line in ["process 1: memory 4128768 bytes", "task 0 of process 0: runs", "task 1 of process 1: "] {
+    for line in ["process 1: memory 4128768 bytes", "task 0 of process 0: ", "task 1 of process 1: "] {
         assert!(text.contains(line), "{line}: {text}");
     }
     place.fails(

@@ -194,6 +194,19 @@ impl Tx {
         Ok(self.cursor_entry(id)?.take())
     }
 
+    /// Takes back the cursor that was opened last, as if it had not been: the next one gets its number.
+    ///
+    /// # Errors
+    /// [`DbError::UnknownCursor`] for any other.
+    pub fn withdraw(&mut self, id: CursorId) -> Result<(), DbError> {
+        if id.0 != self.last_cursor {
+            return Err(DbError::UnknownCursor { id: id.0 });
+        }
+        self.close(id)?;
+        self.last_cursor -= 1;
+        Ok(())
+    }
+
     /// Closes a cursor.
     pub fn close(&mut self, id: CursorId) -> Result<(), DbError> {
         let cursor = self.cursors.remove(&id.0).ok_or(DbError::UnknownCursor { id: id.0 })?;

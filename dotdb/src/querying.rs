@@ -1,5 +1,7 @@
 //! Queries in a transaction: the planner and the executor of `dotdb-query` over a snapshot and pending writes.
 
+mod saved;
+
 use std::mem;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,8 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use dotdb_query::{
     Absent, Budget, Counted, ExecuteError, Executor, Explain, IndexRow, KeyRange, Plan, PlanError, Prepared,
-    Progress, Query, QueryError, RecordRow, Request, Row, RowRef, Source, Statistics, Token, Value, execute,
-    plan,
+    Query, QueryError, RecordRow, Request, Row, RowRef, Source, Statistics, Token, Value, execute, plan,
 };
 use dotdb_store::{Direction, Page, PageReader, Snapshot, is_empty_range};
 use hashbrown::DefaultHashBuilder;
@@ -22,6 +23,7 @@ use crate::index::split_entry;
 use crate::keys::{INDEX_ENTRY, MAX_CURSORS, PREFIX_BYTES, RECORD, prefix, prefix_end, prefixed};
 use crate::read_set::{Points, ReadSet};
 use crate::tx::Tx;
+use saved::Origin;
 
 /// How a query is to be run.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +53,10 @@ pub(crate) struct QueryCursor {
     has_row: bool,
     /// The executor has no more rows.
     ended: bool,
+    /// Steps that the executor was asked for.
+    steps: u64,
+    /// How it began, where the transaction can be written down.
+    origin: Option<Box<Origin>>,
 }
 
 /// A collection and its indexes, as a transaction saw them at some moment.
@@ -439,13 +445,8 @@ impl QueryCursor {
             return Ok(Work { done: true, ..Work::default() });
         }
         let before = self.executor.counts();
-        let progress = self.executor.progress(&mut self.source).map_err(from_execution)?;
+        self.step()?;
         let after = self.executor.counts();
-        match progress {
-            Progress::Row => self.has_row = true,
-            Progress::Working => {}
-            Progress::Done => self.ended = true,
-        }
         Ok(Work {
             done: self.has_row || self.ended,
             rows: after.records + after.entries + after.fetched
@@ -469,11 +470,7 @@ impl QueryCursor {
     /// Works until the next row, or the end, is known, and takes it.
     fn lend(&mut self) -> Result<Option<RowRef<'_>>, DbError> {
         while !self.has_row && !self.ended {
-            match self.executor.progress(&mut self.source).map_err(from_execution)? {
-                Progress::Row => self.has_row = true,
-                Progress::Working => {}
-                Progress::Done => self.ended = true,
-            }
+            self.step()?;
         }
         Ok(mem::take(&mut self.has_row).then(|| self.executor.row()))
     }
@@ -534,7 +531,11 @@ impl Tx {
         // What was counted of other ways is not read again.
         source.dives.retain(|dive| plan.reads(dive.index, &dive.range));
         let executor = execute(plan, options.budget);
-        let cursor = QueryCursor { executor, source, has_row: false, ended: false };
+        let origin = self.tracks_all.then(|| {
+            let (query, parameters, options) = (query.clone(), parameters.to_vec(), options.clone());
+            Box::new(Origin { collection, query, parameters, options })
+        });
+        let cursor = QueryCursor { executor, source, has_row: false, ended: false, steps: 0, origin };
         Ok((self.add_cursor(Rows::Query(Box::new(cursor))), planning))
     }
 
@@ -562,6 +563,21 @@ impl Tx {
         options: &QueryOptions,
     ) -> Result<(Plan, QuerySource), DbError> {
         let number = self.collection_number(collection)?;
+        let (pending, added) = (self.pending_writes(), self.pending_counters(number).added);
+        self.plan_on(collection, query, parameters, options, pending, added)
+    }
+
+    /// Plans a query on writes of the transaction, so many records having been added by them.
+    fn plan_on(
+        &mut self,
+        collection: CollectionId,
+        query: &Prepared,
+        parameters: &[Value],
+        options: &QueryOptions,
+        pending: OrdMap<Bytes, Option<Bytes>>,
+        added: i64,
+    ) -> Result<(Plan, QuerySource), DbError> {
+        let number = self.collection_number(collection)?;
         if self.collection_state(collection)?.kind != ValueKind::Document {
             return Err(DbError::NotDocuments);
         }
@@ -571,10 +587,10 @@ impl Tx {
         };
         let mut source = QuerySource {
             snapshot: Arc::clone(&self.snapshot),
-            pending: self.pending_writes(),
+            pending,
             collection: number,
             indexes: Arc::clone(&definitions.numbers),
-            added: self.pending_counters(number).added,
+            added,
             reads: (!self.read_only()).then(|| Reads {
                 set: Arc::default(),
                 hasher: self.records.hasher(),

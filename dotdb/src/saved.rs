@@ -55,15 +55,6 @@ impl Tx {
         self.collections.len()
     }
 
-    /// What keeps the transaction from being written down now.
-    pub fn unsaved(&self) -> Option<&'static str> {
-        if self.cursors.values().all(Cursor::is_of_records) {
-            None
-        } else {
-            Some("an open cursor of a query")
-        }
-    }
-
     /// Writes the transaction down. It goes on.
     ///
     /// # Errors
@@ -198,12 +189,16 @@ impl Database {
         let cursors = from.count(2)?;
         from.require(cursors <= MAX_CURSORS, "there are too many cursors")?;
         let snapshot = Arc::clone(&tx.snapshot);
+        let reads = std::mem::take(&mut tx.reads);
         for _ in 0..cursors {
             let id = from.number()?;
             let is_next = tx.cursors.last_key_value().is_none_or(|(&last, _)| last < id);
             from.require(is_next && id <= tx.last_cursor, "cursors are out of order")?;
-            tx.cursors.insert(id, Cursor::restore(&*snapshot, from)?);
+            let cursor = Cursor::restore(&mut tx, from)?;
+            tx.cursors.insert(id, cursor);
         }
+        // What queries were planned with was read before.
+        tx.reads = reads;
         let get = |key: &[u8]| Ok(snapshot.get(key)?);
         let other =
             [tx.slots.first_other(get)?, tx.collections.first_other(get)?, tx.records.first_other(get)?];

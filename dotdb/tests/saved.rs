@@ -5,9 +5,10 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dotdb::query::{Budget, IndexSpec, Query, Value};
 use dotdb::{
     CollectionId, ContractId, CursorId, Database, DbError, Direction, Durability, History, Mode,
-    RestoreError, Settings, Tx, ValueKind,
+    QueryOptions, RestoreError, Settings, Tx, ValueKind, document,
 };
 use dotdb_memory::MemoryStore;
 use dotvm_codec::{Reader, Writer};
@@ -27,6 +28,37 @@ fn fill(database: &Database) {
     }
     tx.commit(Durability::Sync).unwrap();
 }
+
+fn fill_people(database: &Database) {
+    let mut tx = database.begin(Mode::ReadWrite).unwrap();
+    let contract = tx.contract_id("c").unwrap();
+    let people = tx.collection(contract, "people", ValueKind::Document).unwrap();
+    for key in 0..40u8 {
+        tx.put(people, &[key], person(key, key % 7)).unwrap();
+    }
+    tx.commit(Durability::Sync).unwrap();
+    let spec = IndexSpec::parse("age").unwrap();
+    database.create_index(contract, "people", "by-age", &spec, |_| ()).unwrap();
+}
+
+fn person(number: u8, age: u8) -> Bytes {
+    document::from_json(&format!(r#"{{"age":{age},"n":{number},"text":"{}"}}"#, "x".repeat(age.into())))
+        .unwrap()
+        .into()
+}
+
+/// By key, by index, joined ways, sorted, grouped, counted; the last but one takes more than it may.
+const QUERIES: [&str; 9] = [
+    "SELECT * FROM people WHERE n >= $1",
+    "SELECT n FROM people WHERE age >= $1 ORDER BY age",
+    "SELECT n FROM people WHERE age = $1 OR age = 3",
+    "SELECT n, text FROM people WHERE n > $1 ORDER BY text DESC, n LIMIT 7 OFFSET 2",
+    "SELECT age, COUNT(*) AS c, SUM(n) AS s FROM people WHERE n > $1 GROUP BY age",
+    "SELECT text, MIN(n) AS m FROM people WHERE n <> $1 GROUP BY text HAVING COUNT(*) > 1",
+    "SELECT COUNT(*) AS c FROM people WHERE age > $1",
+    "SELECT n FROM people WHERE n > $1 ORDER BY text",
+    "SELECT n FROM people WHERE age < $1 ORDER BY age DESC",
+];
 
 fn saved(tx: &Tx) -> Vec<u8> {
     let mut writer = Writer::new();
@@ -48,6 +80,7 @@ struct Run {
     tx: Tx,
     contract: ContractId,
     records: CollectionId,
+    people: CollectionId,
     cursors: Vec<CursorId>,
     savepoints: Vec<u64>,
     seen: Vec<String>,
@@ -59,12 +92,13 @@ impl Run {
         tx.keep_for_saving();
         let contract = tx.find_contract("c").unwrap().unwrap().0;
         let records = tx.collection(contract, "records", ValueKind::Bytes).unwrap();
-        Run { tx, contract, records, cursors: Vec::new(), savepoints: Vec::new(), seen: Vec::new() }
+        let people = tx.collection(contract, "people", ValueKind::Document).unwrap();
+        Run { tx, contract, records, people, cursors: Vec::new(), savepoints: Vec::new(), seen: Vec::new() }
     }
 
     fn step(&mut self, random: &mut fastrand::Rng) {
         let (key, tx) = (random.u8(..60), &mut self.tx);
-        let seen = match random.u8(..12) {
+        let seen = match random.u8(..16) {
             0 => format!("{:?}", tx.get(self.records, &[key]).unwrap()),
             1 => format!("{:?}", tx.put(self.records, &[key], Bytes::from(vec![key; 3])).map(drop).is_ok()),
             2 => format!("{:?}", tx.delete(self.records, &[key]).ok()),
@@ -81,9 +115,31 @@ impl Run {
                 self.cursors.push(cursor.unwrap());
                 String::new()
             }
-            7 | 8 if !self.cursors.is_empty() => {
+            7 | 8 | 14 if !self.cursors.is_empty() => {
                 let cursor = self.cursors[random.usize(..self.cursors.len())];
-                format!("{:?}", tx.next(cursor).ok())
+                match random.u8(..4) {
+                    // In the middle of the way to a row.
+                    0 => format!("{:?}", tx.cursor_work(cursor).map_err(|error| error.to_string())),
+                    1 => format!("{:?}", tx.cursor_entry(cursor).map(|entry| entry.bytes()).ok()),
+                    _ => format!("{:?}", tx.next(cursor).map_err(|error| error.to_string())),
+                }
+            }
+            12 => format!("{:?}", tx.put(self.people, &[key], person(key, random.u8(..7))).map(drop).is_ok()),
+            13 => format!("{:?}", tx.delete(self.people, &[key]).ok()),
+            15 => {
+                let number = random.usize(..QUERIES.len());
+                let query = Query::parse(QUERIES[number]).unwrap();
+                let rows = if number == 7 { 9 } else { u64::MAX };
+                let budget = Budget { rows, ..Budget::default() };
+                let options = QueryOptions { token: None, budget };
+                let parameter = Value::from_json(&random.u8(..7).to_string()).unwrap();
+                match tx.query(self.people, &query, &[parameter], &options) {
+                    Ok((cursor, work)) => {
+                        self.cursors.push(cursor);
+                        format!("{work:?}")
+                    }
+                    Err(error) => error.to_string(),
+                }
             }
             9 => {
                 self.savepoints.push(tx.savepoint());
@@ -117,6 +173,7 @@ fn it_goes_on_as_if_nothing_had_happened() {
     for seed in 0..150 {
         let databases = [database(History::All), database(History::All)];
         databases.iter().for_each(fill);
+        databases.iter().for_each(fill_people);
         let mode = if seed % 5 == 0 { Mode::ReadOnly } else { Mode::ReadWrite };
         let mut runs = databases.each_ref().map(|database| Run::begin(database, mode));
         let mut random = fastrand::Rng::with_seed(seed);
@@ -130,6 +187,9 @@ fn it_goes_on_as_if_nothing_had_happened() {
                     let records = other.collection(contract, "records", ValueKind::Bytes).unwrap();
                     let key = [if seed % 2 == 0 { step as u8 } else { 200 }, step as u8];
                     other.put(records, &key, Bytes::from_static(b"other")).unwrap();
+                    let people = other.collection(contract, "people", ValueKind::Document).unwrap();
+                    let key = if seed % 2 == 0 { vec![step as u8] } else { vec![200, step as u8] };
+                    other.put(people, &key, person(200, 9)).unwrap();
                     other.slot_set(contract, &[100 + step as u8], &[1]).unwrap();
                     other.commit(Durability::Sync).unwrap();
                 }
@@ -184,6 +244,7 @@ fn a_state_that_is_gone_or_another_is_told() {
 fn damage_is_refused_or_does_no_harm() {
     let database = database(History::All);
     fill(&database);
+    fill_people(&database);
     let mut random = fastrand::Rng::with_seed(5);
     let mut run = Run::begin(&database, Mode::ReadWrite);
     for seed in 0..80 {

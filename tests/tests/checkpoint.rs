@@ -9,7 +9,7 @@ use dotvm_core::env::Env;
 use dotvm_core::limits::Limits;
 use dotvm_core::outcome::{End, Invocation};
 use dotvm_core::verify::Verified;
-use dotvm_engine::Program;
+use dotvm_engine::{MemoryChanges, Program};
 use dotvm_tests::differential::compare;
 use dotvm_tests::mock_host::MockHost;
 use dotvm_tests::stepped::{Ran, at_once, in_steps, restored};
@@ -67,6 +67,81 @@ fn machines_of_256_bits_go_on() {
 #[test]
 fn machines_of_512_bits_go_on() {
     agree(Width::W512);
+}
+
+/// Bytes of a page whose change is told.
+const PAGE: usize = 1 << 16;
+
+/// Writes of every kind and length here and there, in blocks that are given out, taken back and moved, and with protection.
+const WRITES: &str = "
+.arch any
+.memory 2 200
+.data ro 0 \"what stays\"
+.func pub main [n seed] -> [sum]
+  .local i at block sum
+  PUSH 40 MGROW POP
+  .while LGET i LGET n LT .do
+    LGET i ADDI 1 LSET i
+    LGET seed PUSH 25173 MUL PUSH 13849 ADD PUSH 16777215 AND LSET seed
+    LGET seed PUSH 2500000 MOD ADDI 64 LSET at
+    .try
+    LGET seed PUSH 64 DIV PUSH 10 MOD JTAB [byte half word wide copy fill alloc free move guard copy]
+byte: LGET at LGET seed STORE8 0 JMP done
+half: LGET at LGET seed STORE16 0 JMP done
+word: LGET at LGET seed STORE32 0 JMP done
+wide: LGET at LGET seed STORE 0 JMP done
+copy: LGET at PUSH 64 PUSH 100000 MCOPY JMP done
+fill: LGET at LGET seed PUSH 70000 MFILL JMP done
+alloc: LGET seed PUSH 20000 MOD ALLOC LSET block LGET block LGET seed STORE8 0 JMP done
+free: LGET block JZ done LGET block FREE PUSH 0 LSET block JMP done
+move: LGET block JZ done LGET block LGET seed PUSH 50000 MOD M.REALLOC LSET block JMP done
+guard: LGET i PUSH 300 LT JNZ done PUSH 1966080 PUSH 4096 PUSH 3 M.PROTECT
+done: LGET at LOAD8 0 LGET sum ADD LSET sum
+    .catch
+      RPOP LGET sum ADD LSET sum
+    .end_try
+  .end_while
+  LGET sum RET
+.end
+";
+
+/// What is told to have changed is all that has changed, wherever it is asked.
+#[test]
+fn pages_that_changed_are_told() {
+    for width in Width::ALL {
+        let options = dotvm_asm::Options { width: Some(width), ..Default::default() };
+        let module = dotvm_asm::assemble(WRITES, &options).unwrap().module;
+        let program = Arc::new(dotvm_engine::compile(module).unwrap());
+        for seed in 0..6 {
+            let words = [400, seed].map(W512::from).to_vec();
+            let invocation = Invocation { function: 0, words, refs: Vec::new() };
+            let limits = Limits::default();
+            let (mut known, mut whole, mut told): (Vec<u8>, _, _) = (Vec::new(), 0, 0);
+            let (mut steps, mut host) = (0, MockHost::new(Env::default()));
+            let ran = in_steps(&program, &invocation, &limits, &mut host, 300 << seed, |mut instance| {
+                let changes = instance.take_changes();
+                let [MemoryChanges { process: 0, bytes, pages }] = &changes[..] else { panic!() };
+                let old_len = known.len();
+                known.resize(bytes.len(), 0);
+                let all = bytes.len().div_ceil(PAGE) as u32;
+                let pages = match pages {
+                    Some(pages) => pages.clone(),
+                    None => (0..all).collect(),
+                };
+                (whole, told) = (whole + all, told + pages.len());
+                for page in pages {
+                    let range = page as usize * PAGE..((page as usize + 1) * PAGE).min(bytes.len());
+                    known[range.clone()].copy_from_slice(&bytes[range]);
+                }
+                assert!(known == *bytes, "{width} bits, seed {seed}, {old_len} bytes before");
+                steps += 1;
+                if steps % 3 == 0 { restored(instance, &program, &limits) } else { instance }
+            });
+            let end = ran.unwrap().0.end;
+            assert!(matches!(end, End::Return { .. }), "{end:?}");
+            assert!(told > 30 && told < whole as usize * 2 / 3, "{told} of {whole} pages in {steps} steps");
+        }
+    }
 }
 
 /// Recursion, tail calls, indirect calls and a window function that calls, stopped everywhere.

@@ -3,14 +3,16 @@
 use std::ops::Bound;
 
 use bytes::Bytes;
-use dotdb_store::{Direction, Snapshot, is_empty_range};
+use dotdb_store::{Direction, is_empty_range};
 use dotvm_codec::{Damage, Reader, Writer};
 use imbl::OrdMap;
 
 use super::{Cursor, MergedRange, Rows};
 use crate::error::DbError;
 use crate::keys::RECORD;
+use crate::querying::QueryCursor;
 use crate::saved::RestoreError;
+use crate::tx::Tx;
 
 pub(crate) fn save_bound(bound: &Bound<Bytes>, to: &mut Writer) {
     let (kind, key) = match bound {
@@ -38,17 +40,17 @@ fn slice(bound: &Bound<Bytes>) -> Bound<&[u8]> {
 }
 
 impl Cursor {
-    /// Whether it can be written down: cursors of queries cannot.
-    pub(crate) fn is_of_records(&self) -> bool {
-        matches!(self.rows, Rows::Records(_))
-    }
-
-    /// Writes a cursor over records down.
+    /// Writes it down.
     pub(crate) fn save(&self, to: &mut Writer) -> Result<(), DbError> {
-        let Rows::Records(rows) = &self.rows else {
-            return Err(DbError::NotSaved { what: "an open cursor of a query" });
-        };
         to.number(self.opened_after);
+        let rows = match &self.rows {
+            Rows::Records(rows) => rows,
+            Rows::Query(query) => {
+                to.flag(true);
+                return query.save(to);
+            }
+        };
+        to.flag(false);
         to.flag(self.row.is_some());
         if let Some((key, value)) = &self.row {
             to.bytes(key);
@@ -82,9 +84,14 @@ impl Cursor {
         Ok(())
     }
 
-    /// Reads a cursor over the records of a snapshot.
-    pub(crate) fn restore(snapshot: &dyn Snapshot, reader: &mut Reader<'_>) -> Result<Cursor, RestoreError> {
+    /// Reads a cursor of a transaction that was read but for its cursors.
+    pub(crate) fn restore(tx: &mut Tx, reader: &mut Reader<'_>) -> Result<Cursor, RestoreError> {
         let opened_after = reader.number()?;
+        if reader.flag()? {
+            let rows = Rows::Query(Box::new(QueryCursor::restore(tx, reader)?));
+            return Ok(Cursor { rows, row: None, opened_after });
+        }
+        let snapshot = &*tx.snapshot;
         let row = match reader.flag()? {
             true => Some((Bytes::copy_from_slice(reader.bytes()?), Bytes::copy_from_slice(reader.bytes()?))),
             false => None,

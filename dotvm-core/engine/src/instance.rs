@@ -18,6 +18,7 @@ use crate::inspect::{FrameView, ProcessView, TaskView};
 use crate::interp::{drive, enter_first};
 use crate::machine::{Machine, State, Stop};
 use crate::program::{CompileError, Program, Wrap};
+use crate::saved::MemoryChanges;
 use crate::services::Services;
 
 /// What a step came to.
@@ -183,6 +184,7 @@ pub(crate) trait Running: Send {
     fn refuse(&mut self, stop: Stop);
     fn save(&mut self, program: &Program, control: &mut Writer, heap: &mut Writer) -> Result<(), String>;
     fn memories(&self) -> Vec<(u32, &[u8])>;
+    fn take_changes(&mut self) -> Vec<MemoryChanges<'_>>;
     fn frames(&self, program: &Program) -> Vec<FrameView>;
     fn tasks(&self, program: &Program) -> Vec<TaskView>;
     fn process_views(&self) -> Vec<ProcessView>;
@@ -289,6 +291,10 @@ impl<W: Wrap> Running for Run<W> {
 
     fn memories(&self) -> Vec<(u32, &[u8])> {
         self.processes().into_iter().map(|(pid, process)| (pid, process.memory.bytes())).collect()
+    }
+
+    fn take_changes(&mut self) -> Vec<MemoryChanges<'_>> {
+        self.changes_of_memories()
     }
 
     fn frames(&self, program: &Program) -> Vec<FrameView> {

@@ -53,4 +53,5 @@ pub use inspect::{FrameView, ProcessView, TaskState, TaskView};
 pub use instance::{Instance, Step, Wanted};
 pub use lower::LowerError;
 pub use program::{CompileError, Program, compile, lower, run, run_to_state};
+pub use saved::MemoryChanges;
 pub use services::{Answer, Charge, FormulaCall, Refusal, Served, Services};

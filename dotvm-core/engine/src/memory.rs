@@ -1,6 +1,7 @@
 //! Linear memory of an instance.
 
 mod aside;
+mod changes;
 mod saved;
 
 use std::ops::Range;
@@ -16,6 +17,7 @@ use aside::Use;
 
 use crate::guard::{self, Access, Guard, Permission};
 use crate::machine::Stop;
+use changes::Changes;
 
 pub(crate) use aside::{Aside, Written};
 
@@ -31,6 +33,11 @@ pub(crate) struct Memory {
     guarded: Option<Box<Guarded>>,
     /// The bytes in a trial; `open` stays empty there too.
     aside: Option<Box<Aside>>,
+    /// Where a write needs no look: of the open bytes, behind the read-only data, the pages that are known to have changed,
+    /// or all where nobody counts those.
+    free: Range<u64>,
+    /// Pages that have changed, where somebody counts them.
+    changes: Option<Box<Changes>>,
     size: u64,
     /// End of the read-only data; writes below it trap.
     read_only_end: u64,
@@ -83,9 +90,11 @@ impl Memory {
         let max_pages = memory.max_pages.min(limit_pages);
         let size = memory.min_pages * PAGE_BYTES;
         Ok(Memory {
+            free: read_only_end..bytes.len() as u64,
             open: bytes,
             guarded: None,
             aside: None,
+            changes: None,
             size,
             read_only_end,
             max_pages,
@@ -127,13 +136,11 @@ impl Memory {
     #[inline(always)]
     pub fn store<W: Word, const N: usize>(&mut self, address: W, offset: u64) -> Result<&mut [u8; N], Stop> {
         let (start, end) = span(address, offset, N)?;
-        if end > self.open.len() as u64 {
+        if end > self.free.end || start < self.free.start {
             return self.reach(start, end, Access::Write)?.first_chunk_mut().ok_or_else(|| BOUNDS);
         }
-        if start < self.read_only_end {
-            return Err(PROTECT);
-        }
-        self.open[start as usize..].first_chunk_mut().ok_or_else(|| BOUNDS)
+        let bytes = self.open.get_mut(start as usize..end as usize);
+        bytes.and_then(|bytes| bytes.first_chunk_mut()).ok_or_else(|| BOUNDS)
     }
 
     /// The bytes of a word at an address plus an offset.
@@ -150,11 +157,8 @@ impl Memory {
     #[inline(always)]
     pub fn word_mut<W: Word>(&mut self, address: W, offset: u64) -> Result<&mut [u8], Stop> {
         let (start, end) = span(address, offset, W::BYTES)?;
-        if end > self.open.len() as u64 {
+        if end > self.free.end || start < self.free.start {
             return self.reach(start, end, Access::Write);
-        }
-        if start < self.read_only_end {
-            return Err(PROTECT);
         }
         self.open.get_mut(start as usize..end as usize).ok_or_else(|| BOUNDS)
     }
@@ -184,7 +188,34 @@ impl Memory {
         if end > bytes.len() as u64 {
             touch(bytes, end, self.size)?;
         }
-        Ok(&mut bytes[start as usize..end as usize])
+        if access == Access::Write {
+            self.changed(start, end);
+        }
+        Ok(&mut self.bytes_mut()[start as usize..end as usize])
+    }
+
+    /// The bytes from `start` to before `end` are to be written, or were.
+    fn changed(&mut self, start: u64, end: u64) {
+        let free = match &mut self.changes {
+            Some(changes) => changes.mark(start, end),
+            None => 0..u64::MAX,
+        };
+        let there = self.open.len() as u64;
+        self.free = free.start.max(self.read_only_end)..free.end.min(there);
+    }
+
+    /// The pages that have changed since this was asked last, in their order; `None` if any may have. From now on changes are
+    /// counted.
+    pub fn take_changes(&mut self) -> Option<Vec<u32>> {
+        let changed = self.changes.as_ref().and_then(|changes| changes.pages());
+        self.count_changes();
+        changed
+    }
+
+    /// Counts changes from now on.
+    fn count_changes(&mut self) {
+        self.changes = Some(Box::new(Changes::none(self.bytes().len())));
+        self.free = 0..0;
     }
 
     /// The same for a range of which anything may be read, and written if it is to be.
@@ -277,6 +308,7 @@ impl Memory {
         let there = bytes.len() as u64;
         let block = placement.address.min(there)..placement.end.min(there);
         bytes[block.start as usize..block.end as usize].fill(0);
+        self.changed(block.start, block.end);
     }
 
     /// The whole memory.
@@ -330,6 +362,7 @@ impl Memory {
         if copied > 0 {
             let source = source.start as usize..source.end as usize;
             self.bytes_mut().copy_within(source, placement.address as usize);
+            self.changed(placement.address, end);
         }
         self.free(address)?;
         Ok(placement.address)
@@ -366,6 +399,7 @@ impl Memory {
             Box::new(Guarded { bytes: std::mem::take(&mut self.open), guard })
         });
         guarded.guard.protect(pages.start, pages.end, permission);
+        self.free = 0..0;
     }
 
     /// The pages of 4 KiB that hold `len` bytes from a multiple of 4 KiB on, within the size.

@@ -47,6 +47,17 @@ impl Program {
     }
 }
 
+/// A linear memory, and what has changed of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryChanges<'a> {
+    /// The number of its process.
+    pub process: u32,
+    /// The bytes that are there.
+    pub bytes: &'a [u8],
+    /// The pages of 64 KiB that have changed, in their order; `None` if any may have.
+    pub pages: Option<Vec<u32>>,
+}
+
 impl Instance {
     /// Writes the instance down as it stands after a step: the bytes of linear memories are [`Instance::memories`], the
     /// managed heap goes to `heap`, and everything else to `control`.
@@ -66,6 +77,12 @@ impl Instance {
     /// size, are zero. The process that the instance began with has number 0.
     pub fn memories(&self) -> Vec<(u32, &[u8])> {
         self.running.memories()
+    }
+
+    /// The linear memories as [`Instance::memories`] has them, with the pages of each that have changed since this was asked
+    /// last, or since the instance was read.
+    pub fn take_changes(&mut self) -> Vec<MemoryChanges<'_>> {
+        self.running.take_changes()
     }
 
     /// Reads an instance that was written down. `memory` gives the bytes of the linear memory of a process, when it is told
@@ -140,6 +157,20 @@ impl<W: Wrap> Run<W> {
             Some(scheduler) => scheduler.memories(&state.process),
             None => vec![(FIRST, &state.process)],
         }
+    }
+
+    /// The memories, and which of their pages have changed.
+    pub(crate) fn changes_of_memories(&mut self) -> Vec<MemoryChanges<'_>> {
+        let Some(state) = &mut self.state else { return Vec::new() };
+        let processes = match &mut state.scheduler {
+            Some(scheduler) => scheduler.memories_mut(&mut state.process),
+            None => vec![(FIRST, &mut state.process)],
+        };
+        let changes = processes.into_iter().map(|(process, of)| {
+            let pages = of.memory.take_changes();
+            MemoryChanges { process, bytes: of.memory.bytes(), pages }
+        });
+        changes.collect()
     }
 }
 

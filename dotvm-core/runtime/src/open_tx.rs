@@ -50,6 +50,8 @@ pub(crate) struct OpenTx {
     pub(crate) last_cursor: u64,
     /// Cursors of queries; numbers of closed ones may be among them.
     pub(crate) queries: BTreeSet<CursorId>,
+    /// The step of a query's cursor that was taken and could not be paid, and its cost: it is paid before the next one.
+    owed: Option<(CursorId, u64)>,
     pub(crate) events: Vec<Event>,
     event_bytes: u64,
     pub(crate) scratch: Scratch,
@@ -158,6 +160,7 @@ impl OpenTx {
             collections,
             frame: Frame::default(),
             last_cursor: 0,
+            owed: None,
             queries: BTreeSet::new(),
             events: Vec::new(),
             event_bytes: 0,
@@ -348,9 +351,19 @@ impl OpenTx {
             None => Vec::new(),
         };
         let (cursor, planning) = self.tx.query(collection, &query, &arguments, &QueryOptions::default())?;
+        if gas.charge(gas::database(planning.rows, planning.bytes)).is_err() {
+            return Err(self.withdraw(cursor));
+        }
         self.last_cursor = cursor.0;
-        gas.charge(gas::database(planning.rows, planning.bytes))?;
         Ok(cursor)
+    }
+
+    /// Takes a cursor back that an operation has opened which cannot be paid: it is begun again, as if it had not begun.
+    fn withdraw(&mut self, cursor: CursorId) -> Refusal {
+        match self.tx.withdraw(cursor) {
+            Ok(()) => Refusal::Host(HostError::OutOfGas),
+            Err(error) => error.into(),
+        }
     }
 
     pub(crate) fn db_query(
@@ -360,7 +373,9 @@ impl OpenTx {
         arguments: Option<&[u8]>,
         gas: &mut Gas,
     ) -> Result<u64, Refusal> {
-        let cursor = self.open_query(coll, plan, arguments, gas)?;
+        let before = *gas;
+        let cursor =
+            self.open_query(coll, plan, arguments, gas).inspect_err(|why| unspend(why, gas, before))?;
         self.queries.insert(cursor);
         Ok(cursor.0)
     }
@@ -372,10 +387,29 @@ impl OpenTx {
         arguments: Option<&[u8]>,
         gas: &mut Gas,
     ) -> Result<u64, Refusal> {
+        let before = *gas;
+        let counted = self.count_rows(coll, plan, arguments, gas);
+        counted.inspect_err(|why| unspend(why, gas, before))
+    }
+
+    fn count_rows(
+        &mut self,
+        coll: u32,
+        plan: &[u8],
+        arguments: Option<&[u8]>,
+        gas: &mut Gas,
+    ) -> Result<u64, Refusal> {
+        let given = self.last_cursor;
         let cursor = self.open_query(coll, plan, arguments, gas)?;
         let mut count = 0;
         loop {
-            self.work(cursor, gas)?;
+            match self.work(cursor, gas) {
+                Err(Refusal::Host(HostError::OutOfGas)) => {
+                    self.last_cursor = given;
+                    return Err(self.withdraw(cursor));
+                }
+                worked => worked?,
+            }
             if self.tx.cursor_entry(cursor)?.take().is_none() {
                 break;
             }
@@ -387,9 +421,17 @@ impl OpenTx {
 
     /// Works, and charges for what it takes, until a query's next row or its end is known.
     pub(crate) fn work(&mut self, cursor: CursorId, gas: &mut Gas) -> Result<(), Refusal> {
+        if let Some((_, cost)) = self.owed.filter(|&(of, _)| of == cursor) {
+            gas.charge(cost)?;
+        }
+        self.owed = None;
         loop {
             let work = self.tx.cursor_work(cursor)?;
-            gas.charge(gas::database(work.rows, work.bytes))?;
+            let cost = gas::database(work.rows, work.bytes);
+            if gas.charge(cost).is_err() {
+                self.owed = Some((cursor, cost));
+                return Err(Refusal::Host(HostError::OutOfGas));
+            }
             if work.done {
                 return Ok(());
             }
@@ -545,6 +587,13 @@ impl OpenTx {
 const INSERT_KEY_BYTES: usize = 8;
 
 /// Opens (in a read-write transaction creates) a contract's collections.
+/// Gives back what an operation has spent that cannot be paid and is begun again.
+fn unspend(why: &Refusal, gas: &mut Gas, before: Gas) {
+    if matches!(why, Refusal::Host(HostError::OutOfGas)) {
+        *gas = before;
+    }
+}
+
 fn link_collections(
     tx: &mut Tx,
     contract: ContractId,

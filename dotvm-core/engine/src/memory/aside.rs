@@ -156,6 +156,7 @@ impl Aside {
 impl Memory {
     /// The bytes, to be looked at by many until they are given back; `None` where pages are protected.
     pub fn lend(&mut self) -> Option<Arc<Vec<u8>>> {
+        self.free = 0..0;
         self.guarded.is_none().then(|| Arc::new(std::mem::take(&mut self.open)))
     }
 
@@ -170,6 +171,8 @@ impl Memory {
             open: Vec::new(),
             guarded: None,
             aside: Some(Box::new(Aside::new(snapshot))),
+            free: 0..0,
+            changes: None,
             size: self.size,
             read_only_end: self.read_only_end,
             max_pages: self.max_pages,
@@ -197,10 +200,16 @@ impl Memory {
         }
         for &page in &aside.pages {
             let start = page as usize * PAGE;
+            let mut changed = None;
             for grain in aside.marked(page, WRITTEN) {
                 let range = start + grain * GRAIN..start + (grain + 1) * GRAIN;
                 self.open[range.clone()].copy_from_slice(&aside.bytes[range]);
                 written.pages.entry(page).or_default()[grain / 64] |= 1 << (grain % 64);
+                let (first, _) = changed.unwrap_or((grain, grain));
+                changed = Some((first, grain + 1));
+            }
+            if let Some((first, end)) = changed {
+                self.changed((start + first * GRAIN) as u64, (start + end * GRAIN) as u64);
             }
         }
         Ok(())

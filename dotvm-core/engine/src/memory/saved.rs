@@ -93,7 +93,22 @@ impl Memory {
             Some(guard) => (Vec::new(), Some(Box::new(Guarded { bytes, guard }))),
             None => (bytes, None),
         };
-        Ok(Memory { open, guarded, aside: None, size, read_only_end, max_pages, heap, touched, dropped })
+        let mut memory = Memory {
+            open,
+            guarded,
+            aside: None,
+            free: 0..0,
+            changes: None,
+            size,
+            read_only_end,
+            max_pages,
+            heap,
+            touched,
+            dropped,
+        };
+        // It is as it was written.
+        memory.count_changes();
+        Ok(memory)
     }
 }
 

@@ -199,6 +199,14 @@ impl<W: Word> Scheduler<W> {
         all
     }
 
+    /// The same, to be changed.
+    pub fn memories_mut<'a>(&'a mut self, running: &'a mut Process<W>) -> Vec<(u32, &'a mut Process<W>)> {
+        let others = self.processes.iter_mut().map(|(&pid, process)| (pid, process));
+        let mut all: Vec<_> = others.chain([(self.process, running)]).collect();
+        all.sort_unstable_by_key(|&(pid, _)| pid);
+        all
+    }
+
     /// The function that the task that runs began with, where the first task began with `first`.
     pub fn running_function(&self, first: u32) -> u32 {
         match self.tasks.get(&self.current) {

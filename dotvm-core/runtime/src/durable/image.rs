@@ -5,7 +5,7 @@
 //! byte.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -22,6 +22,9 @@ pub(crate) const CHUNK: usize = 1 << 16;
 const MAGIC: &[u8; 8] = b"DOTVMCPT";
 /// The hash of a piece of zeros, which has no row.
 const ZEROS: Hash = [0; 32];
+
+/// A piece of zeros.
+static NOTHING: [u8; CHUNK] = [0; CHUNK];
 
 type Hash = [u8; 32];
 
@@ -117,6 +120,29 @@ struct PartTable {
     chunks: Vec<Hash>,
 }
 
+impl PartTable {
+    /// Bytes of a piece.
+    fn chunk_len(&self, index: usize) -> u64 {
+        self.len.saturating_sub(index as u64 * CHUNK as u64).min(CHUNK as u64)
+    }
+}
+
+/// A part as it is to be written.
+pub(crate) struct Part<'a> {
+    /// Which.
+    pub(crate) number: u64,
+    pub(crate) bytes: Cow<'a, [u8]>,
+    /// The pieces that may be others than they were, and those whose length is another; `None` if all may be.
+    pub(crate) changed: Option<BTreeSet<u32>>,
+}
+
+impl<'a> Part<'a> {
+    /// A part of which any piece may be another.
+    pub(crate) fn of(number: u64, bytes: impl Into<Cow<'a, [u8]>>) -> Part<'a> {
+        Part { number, bytes: bytes.into(), changed: None }
+    }
+}
+
 impl MachineHead {
     /// Bytes of all parts.
     pub fn bytes(&self) -> u64 {
@@ -207,24 +233,34 @@ impl MachineHead {
 
 impl Table {
     /// The parts as they are to be written where those of `self` are: the new table, and the rows that change.
-    pub(crate) fn replaced_by(&self, id: MachineId, parts: &[(u64, Cow<'_, [u8]>)]) -> (Table, Rows) {
+    pub(crate) fn replaced_by(&self, id: MachineId, parts: &[Part<'_>]) -> (Table, Rows) {
         let mut table = Table::default();
         let mut rows = Rows::new();
-        for (part, bytes) in parts {
-            let old = self.parts.get(part).map_or(&[][..], |old| &old.chunks);
+        for Part { number, bytes, changed } in parts {
+            let none = PartTable::default();
+            let old = self.parts.get(number).unwrap_or(&none);
             let mut chunks = Vec::with_capacity(bytes.len().div_ceil(CHUNK));
             for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
+                let known = old.chunks.get(index);
+                let may_differ = changed.as_ref().is_none_or(|changed| changed.contains(&(index as u32)));
+                if let Some(&hash) = known
+                    && !may_differ
+                    && old.chunk_len(index) == chunk.len() as u64
+                {
+                    chunks.push(hash);
+                    continue;
+                }
                 let hash = hash_of(chunk);
-                if old.get(index) != Some(&hash) {
-                    let key = id.key(MachineRow::Chunk { part: *part, chunk: index as u32 });
+                if known != Some(&hash) {
+                    let key = id.key(MachineRow::Chunk { part: *number, chunk: index as u32 });
                     rows.push((key, (hash != ZEROS).then(|| Bytes::copy_from_slice(chunk))));
                 }
                 chunks.push(hash);
             }
-            for index in chunks.len()..old.len() {
-                rows.push((id.key(MachineRow::Chunk { part: *part, chunk: index as u32 }), None));
+            for index in chunks.len()..old.chunks.len() {
+                rows.push((id.key(MachineRow::Chunk { part: *number, chunk: index as u32 }), None));
             }
-            table.parts.insert(*part, PartTable { len: bytes.len() as u64, chunks });
+            table.parts.insert(*number, PartTable { len: bytes.len() as u64, chunks });
         }
         for (&part, old) in self.parts.iter().filter(|(part, _)| !table.parts.contains_key(part)) {
             for index in 0..old.chunks.len() {
@@ -285,7 +321,7 @@ impl Table {
 }
 
 fn hash_of(chunk: &[u8]) -> Hash {
-    if chunk.iter().all(|&byte| byte == 0) { ZEROS } else { *blake3::hash(chunk).as_bytes() }
+    if *chunk == NOTHING[..chunk.len().min(CHUNK)] { ZEROS } else { *blake3::hash(chunk).as_bytes() }
 }
 
 #[cfg(test)]
@@ -319,21 +355,21 @@ mod tests {
         let id = MachineId(1);
         let mut memory = vec![0; 5 * CHUNK + 100];
         memory[2 * CHUNK] = 1;
-        let (table, rows) = Table::default().replaced_by(id, &[(9, Cow::Borrowed(&memory))]);
+        let (table, rows) = Table::default().replaced_by(id, &[Part::of(9, &memory)]);
         assert_eq!(rows.iter().filter(|(_, value)| value.is_some()).count(), 1);
         database.write_machine(rows).unwrap();
         memory[5 * CHUNK + 99] = 7;
         memory[2 * CHUNK] = 0;
-        let (table, rows) = table.replaced_by(id, &[(9, Cow::Borrowed(&memory)), (1, Cow::Borrowed(b"x"))]);
+        let (table, rows) = table.replaced_by(id, &[Part::of(9, &memory), Part::of(1, &b"x"[..])]);
         assert_eq!(rows.len(), 3);
         database.write_machine(rows).unwrap();
         assert!(table.read_all(&database, id, 9).unwrap() == memory);
         let range = 5 * CHUNK as u64 - 3..5 * CHUNK as u64 + 100;
         let expected = &memory[range.start as usize..range.end as usize];
         assert_eq!(table.read(&database, id, 9, range).unwrap(), expected);
-        let (table, rows) = table.replaced_by(id, &[(1, Cow::Borrowed(b"x"))]);
+        let (table, rows) = table.replaced_by(id, &[Part::of(1, &b"x"[..])]);
         database.write_machine(rows).unwrap();
-        assert_eq!(table.read_all(&database, id, 1).unwrap(), b"x");
+        assert_eq!(table.read_all(&database, id, 1).unwrap(), &b"x"[..]);
         assert_eq!(database.machine_rows(id).unwrap(), [MachineRow::Chunk { part: 1, chunk: 0 }]);
         let key = id.key(MachineRow::Chunk { part: 1, chunk: 0 });
         database.write_machine(vec![(key, Some(Bytes::from_static(b"y")))]).unwrap();
@@ -343,7 +379,7 @@ mod tests {
 
     #[test]
     fn a_head_is_read_as_it_was_written_or_refused() {
-        let parts = [(1, Cow::Borrowed(&b"abc"[..])), (9, Cow::Owned(vec![3; 2 * CHUNK]))];
+        let parts = [Part::of(1, &b"abc"[..]), Part::of(9, vec![3; 2 * CHUNK])];
         let (table, _) = Table::default().replaced_by(MachineId(1), &parts);
         let head = head(table);
         let bytes = head.to_bytes();

@@ -1,13 +1,15 @@
 //! Writing checkpoints of a run while it runs.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dotdb::{Database, MachineId, MachineRow, Rows};
 use dotvm_codec::Writer;
 use dotvm_core::outcome::Invocation;
+use dotvm_engine::MemoryChanges;
 
 use super::basics::{save_limits, save_result, save_start};
-use super::image::{MachineHead, MachineStatus, Table, part};
+use super::image::{MachineHead, MachineStatus, Part, Table, part};
 use crate::calls::Running;
 use crate::error::RuntimeError;
 use crate::execute::{Execution, Options};
@@ -26,6 +28,8 @@ pub(crate) struct Saver<'a> {
     start: Vec<u8>,
     /// The table that is written with the commit that was granted last.
     granted: Option<Table>,
+    /// Pages that have changed since what is written, as far as their memories were asked; `None` if any may have.
+    unwritten: BTreeMap<u64, Option<BTreeSet<u32>>>,
     /// What kept the last checkpoint from being written.
     postponed: Option<&'static str>,
 }
@@ -74,7 +78,17 @@ impl<'a> Saver<'a> {
         options: &'a Options,
     ) -> Saver<'a> {
         let left = head.every;
-        Saver { database, id, head, left, options, start, granted: None, postponed: None }
+        Saver {
+            database,
+            id,
+            head,
+            left,
+            options,
+            start,
+            granted: None,
+            unwritten: BTreeMap::new(),
+            postponed: None,
+        }
     }
 
     /// The contract's name.
@@ -109,7 +123,8 @@ impl<'a> Saver<'a> {
 
     /// The rows of a machine that is to begin.
     fn start_again(&mut self) -> Rows {
-        let parts = [(part::START, Cow::Borrowed(&self.start[..]))];
+        self.unwritten.clear();
+        let parts = [Part::of(part::START, &self.start)];
         let (table, mut rows) = self.head.table.replaced_by(self.id, &parts);
         self.head = MachineHead {
             status: MachineStatus::Started,
@@ -136,8 +151,7 @@ impl<'a> Saver<'a> {
         status: MachineStatus,
     ) -> Result<(), RuntimeError> {
         self.left = self.head.every;
-        let instances = stack.iter().find_map(|running| running.instance.unsaved());
-        self.postponed = host.unsaved().or(instances);
+        self.postponed = stack.iter().find_map(|running| running.instance.unsaved());
         if self.postponed.is_some() {
             return Ok(());
         }
@@ -145,6 +159,7 @@ impl<'a> Saver<'a> {
         rows.push((self.id.key(MachineRow::Head), Some(head.to_bytes())));
         self.database.write_machine(rows)?;
         self.head = head;
+        self.unwritten.clear();
         Ok(())
     }
 
@@ -182,6 +197,7 @@ impl<'a> Saver<'a> {
             && let Some(table) = self.granted.take()
         {
             self.left = self.head.every;
+            self.unwritten.clear();
             let checkpoints = self.head.checkpoints + 1;
             self.head = MachineHead {
                 table,
@@ -195,7 +211,7 @@ impl<'a> Saver<'a> {
 
     /// The head and the rows of the run as it stands, or with `as_committed` as it stands after the next commit.
     fn image(
-        &self,
+        &mut self,
         host: &TxHost<'_>,
         stack: &mut [Running<'_>],
         status: MachineStatus,
@@ -224,17 +240,26 @@ impl<'a> Saver<'a> {
         }
         let mut outside = Writer::new();
         self.options.outside.lock().save(&mut outside);
-        let mut parts: Vec<(u64, Cow<'_, [u8]>)> = vec![
-            (part::START, Cow::Borrowed(&self.start)),
-            (part::CONTROL, Cow::Owned(control.into_bytes())),
-            (part::TRANSACTION, Cow::Owned(saved.transaction.into_bytes())),
-            (part::EVENTS, Cow::Owned(saved.events.into_bytes())),
-            (part::OUTSIDE, Cow::Owned(outside.into_bytes())),
+        let mut parts = vec![
+            Part::of(part::START, &self.start),
+            Part::of(part::CONTROL, control.into_bytes()),
+            Part::of(part::TRANSACTION, saved.transaction.into_bytes()),
+            Part::of(part::EVENTS, saved.events.into_bytes()),
+            Part::of(part::OUTSIDE, outside.into_bytes()),
         ];
-        for (index, (heap, running)) in heaps.into_iter().zip(stack.iter()).enumerate() {
-            parts.push((part::heap(index), Cow::Owned(heap)));
-            for (process, bytes) in running.instance.memories() {
-                parts.push((part::memory(index, process), Cow::Borrowed(bytes)));
+        for (index, (heap, running)) in heaps.into_iter().zip(stack.iter_mut()).enumerate() {
+            parts.push(Part::of(part::heap(index), heap));
+            for MemoryChanges { process, bytes, pages } in running.instance.take_changes() {
+                let number = part::memory(index, process);
+                let changed = match (pages, self.unwritten.get(&number)) {
+                    (None, _) | (_, Some(None)) => None,
+                    (Some(pages), None) => Some(pages.into_iter().collect()),
+                    (Some(pages), Some(Some(before))) => {
+                        Some(before.iter().copied().chain(pages).collect::<BTreeSet<_>>())
+                    }
+                };
+                self.unwritten.insert(number, changed.clone());
+                parts.push(Part { number, bytes: Cow::Borrowed(bytes), changed });
             }
         }
         let (table, rows) = self.head.table.replaced_by(self.id, &parts);
@@ -258,10 +283,10 @@ impl<'a> Saver<'a> {
         let mut outside = Writer::new();
         self.options.outside.lock().save(&mut outside);
         let parts = [
-            (part::START, Cow::Borrowed(&self.start[..])),
-            (part::EVENTS, Cow::Owned(host.events_so_far(execution.committed).into_bytes())),
-            (part::OUTSIDE, Cow::Owned(outside.into_bytes())),
-            (part::RESULT, Cow::Owned(save_result(execution))),
+            Part::of(part::START, &self.start),
+            Part::of(part::EVENTS, host.events_so_far(execution.committed).into_bytes()),
+            Part::of(part::OUTSIDE, outside.into_bytes()),
+            Part::of(part::RESULT, save_result(execution)),
         ];
         let (table, mut rows) = self.head.table.replaced_by(self.id, &parts);
         let head = MachineHead {

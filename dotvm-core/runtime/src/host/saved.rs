@@ -63,11 +63,6 @@ impl<'a> TxHost<'a> {
         self.open.as_ref().map_or(0, OpenTx::changed_keys)
     }
 
-    /// What keeps the host from being written down now.
-    pub(crate) fn unsaved(&self) -> Option<&'static str> {
-        self.open.as_ref().and_then(|open| open.tx.unsaved())
-    }
-
     /// Writes the host down; with `as_committed`, as it is when the open transaction is committed and its program was
     /// not told yet.
     pub(crate) fn save(&self, as_committed: bool) -> Result<SavedHost, DbError> {

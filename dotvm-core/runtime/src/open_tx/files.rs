@@ -225,12 +225,14 @@ impl OpenTx {
         // Nothing is before the empty path.
         let from = if from == Bound::Excluded(&[][..]) { Bound::Unbounded } else { from };
         let cursor = self.tx.scan(files.sizes, from, Bound::Unbounded, Direction::Forward)?;
-        self.last_cursor = cursor.0;
         let found = self.tx.cursor_entry(cursor)?.take().map(|(path, _)| path);
-        self.tx.close(cursor)?;
         let found = found.filter(|path| path.starts_with(prefix));
         let bytes = prefix.len() + after.len() + found.as_ref().map_or(0, Bytes::len);
-        gas.charge(gas::database(1, bytes as u64))?;
+        if gas.charge(gas::database(1, bytes as u64)).is_err() {
+            return Err(self.withdraw(cursor));
+        }
+        self.last_cursor = cursor.0;
+        self.tx.close(cursor)?;
         Ok(found)
     }
 

@@ -28,6 +28,11 @@ impl OpenTx {
         to.number(self.last_cursor);
         to.count(self.queries.len());
         self.queries.iter().for_each(|query| to.number(query.0));
+        to.flag(self.owed.is_some());
+        if let Some((cursor, cost)) = self.owed {
+            to.number(cursor.0);
+            to.number(cost);
+        }
         self.scratch.save(to);
         to.count(self.marks.len());
         for mark in &self.marks {
@@ -65,6 +70,7 @@ impl OpenTx {
         for _ in 0..from.count(1)? {
             queries.insert(CursorId(from.number()?));
         }
+        let owed = if from.flag()? { Some((CursorId(from.number()?), from.number()?)) } else { None };
         let scratch = Scratch::restore(from)?;
         let mut marks: Vec<Mark> = Vec::new();
         for _ in 0..from.count(5)? {
@@ -91,6 +97,7 @@ impl OpenTx {
             linked_keys,
             last_cursor,
             queries,
+            owed,
             events,
             event_bytes,
             scratch,
