@@ -128,6 +128,7 @@ impl From<RuntimeError> for Failure {
             RuntimeError::Read(_)
             | RuntimeError::Open(_)
             | RuntimeError::Untrusted { .. }
+            | RuntimeError::UntrustedMachine { .. }
             | RuntimeError::Verify(_)
             | RuntimeError::Lower(_)
             | RuntimeError::NotGranted { .. } => Exit::Input,

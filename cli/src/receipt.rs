@@ -7,11 +7,12 @@ use bytes::Bytes;
 use clap::{Args, ValueHint};
 use dotdb::commitment::Root;
 use dotdb::{Database, Mode};
+use dotvm_core::container::KEY_BYTES;
 use dotvm_core::outcome::Invocation;
 use dotvm_crypto::SignatureAlg;
 use dotvm_runtime::{
-    Execution, Options, Outside, OutsideCall, Program, Replay, Runtime, Stream, SystemError, execute_again,
-    show,
+    Execution, Options, Outside, OutsideCall, Program, Replay, Runtime, Stream, SystemError, audit,
+    execute_again, show,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,9 @@ use crate::failure::Failure;
 use crate::keys::{self, Kind};
 use crate::record::{HexBytes, RunRecord};
 use crate::store;
+
+/// A public key.
+type Key = [u8; KEY_BYTES];
 
 /// A recording: a run with its module.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -73,9 +77,10 @@ impl Recording {
         Ok(recording)
     }
 
-    /// Its program.
-    pub fn program(&self) -> Result<Program, Failure> {
+    /// Its program, signed by one of `signers` if there are any.
+    pub fn program(&self, signers: Option<&[Key]>) -> Result<Program, Failure> {
         let program = Program::load(&self.module.0)?;
+        check_signer("the recording", &program, signers)?;
         if program.hash()[..] != self.run.module.0[..] {
             return Err(Failure::new(Exit::Input, "the recording's module is not the one of its run"));
         }
@@ -111,6 +116,14 @@ impl Receipt {
     }
 }
 
+/// Holds who signed a program that was found in `place` against the keys that are required.
+pub fn check_signer(place: &str, program: &Program, signers: Option<&[Key]>) -> Result<(), Failure> {
+    let Some(trusted) = signers else { return Ok(()) };
+    let name = &program.module().name;
+    audit::check_signer(name, program.signer(), trusted)
+        .map_err(|why| Failure::new(Exit::Input, format!("the module {name:?} of {place} is refused: {why}")))
+}
+
 fn read_json<T: DeserializeOwned>(path: &Path, what: &str) -> Result<T, Failure> {
     let text = fs::read(path).map_err(|error| Failure::unreadable(path, &error))?;
     serde_json::from_slice(&text)
@@ -142,9 +155,10 @@ pub fn again(
     program: &Program,
     run: &RunRecord,
     database: &Database,
+    signers: Option<Vec<Key>>,
     sink: Sink,
 ) -> Result<(Execution, RunRecord), Failure> {
-    repeat(program, run, sink, |invocation, options| {
+    repeat(program, run, signers, sink, |invocation, options| {
         let (execution, after) =
             execute_again(database, &run.contract, program, invocation, options, run.version)?;
         Ok((execution, (database.state_root(run.version)?, after)))
@@ -155,31 +169,39 @@ pub fn again(
 pub fn again_from_nothing(
     program: &Program,
     run: &RunRecord,
+    signers: Option<Vec<Key>>,
     sink: Sink,
 ) -> Result<(Execution, RunRecord), Failure> {
     let runtime = Runtime::new(store::in_memory()?);
-    repeat(program, run, sink, |invocation, options| {
+    repeat(program, run, signers, sink, |invocation, options| {
         let execution = runtime.run(&run.contract, program, invocation, options)?;
         let roots = roots(runtime.database(), &execution)?;
         Ok((execution, roots))
     })
 }
 
-/// Does a run again with the answers from outside that were written down.
+/// Does a run again with the answers from outside that were written down. Contracts must be signed by one of `signers`, or
+/// of those of the run if none are given.
 fn repeat(
     program: &Program,
     run: &RunRecord,
+    signers: Option<Vec<Key>>,
     sink: Sink,
     execute: impl FnOnce(&Invocation, &Options) -> Result<(Execution, (Root, Root)), Failure>,
 ) -> Result<(Execution, RunRecord), Failure> {
     let broken = |sentence| Failure::new(Exit::Input, format!("the record of the run is broken: {sentence}"));
     let calls = run.outside_calls().map_err(broken)?;
-    let options =
-        Options { outside: Outside::new(Replay::new(calls.clone(), sink)), ..run.options().map_err(broken)? };
+    let recorded = run.options().map_err(broken)?;
+    let mut options = Options { outside: Outside::new(Replay::new(calls.clone(), sink)), ..recorded };
+    if signers.is_some() {
+        options.signers = signers;
+    }
     let invocation = run.invocation();
     let (execution, roots) = execute(&invocation, &options)?;
-    let record = RunRecord::new(program, &run.contract, &invocation, &options, &calls, &execution, roots)
+    let mut record = RunRecord::new(program, &run.contract, &invocation, &options, &calls, &execution, roots)
         .map_err(unwritten)?;
+    // What is required now is no part of what happened then.
+    record.signers = run.signers.clone();
     Ok((execution, record))
 }
 

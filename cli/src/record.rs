@@ -108,6 +108,9 @@ pub struct RunRecord {
     pub environment: EnvironmentRecord,
     /// The capabilities granted.
     pub capabilities: Vec<CapabilityName>,
+    /// The public keys of which one must have signed a contract that is called; without them any may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signers: Option<Vec<HexBytes>>,
     /// The files carried in.
     pub files: Vec<FileRecord>,
     /// What was asked of the outside, and its answers.
@@ -320,6 +323,7 @@ impl RunRecord {
                 seed: HexBytes::of(seed),
             },
             capabilities: options.granted.iter().map(CapabilityName).collect(),
+            signers: options.signers.as_ref().map(|keys| keys.iter().map(|key| HexBytes::of(key)).collect()),
             files: options
                 .files
                 .iter()
@@ -381,7 +385,10 @@ impl RunRecord {
         } = self.limits;
         let environment = &self.environment;
         let seed = environment.seed.0[..].try_into().map_err(|_| "the seed has not 32 bytes".to_owned())?;
+        let key = |key: &HexBytes| key.0[..].try_into().map_err(|_| "a key has not 32 bytes".to_owned());
+        let signers = self.signers.as_ref().map(|keys| keys.iter().map(key).collect::<Result<_, String>>());
         Ok(Options {
+            signers: signers.transpose()?,
             limits: Limits {
                 gas,
                 memory_pages,

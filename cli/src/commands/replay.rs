@@ -9,6 +9,7 @@ use dotvm_runtime::{Stream, SystemError};
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::keys::SignerOptions;
 use crate::options::WaitOption;
 use crate::output::Output;
 use crate::receipt::{self, Recording, Sink};
@@ -32,6 +33,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     wait: WaitOption,
 
+    #[command(flatten)]
+    trust: SignerOptions,
+
     /// Answer with one JSON object
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,
@@ -39,14 +43,15 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     let recording = Recording::read(&args.file)?;
-    let program = recording.program()?;
+    let signers = args.trust.signers()?;
+    let program = recording.program(signers.as_deref())?;
     let recorded = &recording.run;
     let written: Arc<Mutex<[Vec<u8>; 2]>> = Arc::default();
     let sink = sink(args.json, Arc::clone(&written));
     let (execution, again) = match &args.db {
         Some(url) => {
             let database = store::open(url, Access::Read, args.wait.wait)?;
-            receipt::again(&program, recorded, &database, sink)?
+            receipt::again(&program, recorded, &database, signers, sink)?
         }
         None if recorded.version > 0 => {
             let sentence = format!(
@@ -55,7 +60,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
             );
             return Err(Failure::new(Exit::Usage, sentence));
         }
-        None => receipt::again_from_nothing(&program, recorded, sink)?,
+        None => receipt::again_from_nothing(&program, recorded, signers, sink)?,
     };
     if let Some(difference) = recorded.differences(&again).first() {
         let sentence = format!("the run comes apart from the recorded one: {difference}");

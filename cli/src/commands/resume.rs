@@ -8,6 +8,7 @@ use dotvm_runtime::{KeptRun, Runtime};
 use crate::ended::{Finished, Prepared};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::keys::SignerOptions;
 use crate::options::WaitOption;
 use crate::output::Output;
 use crate::outside::{FilesOut, InputOption};
@@ -17,7 +18,7 @@ use crate::store::{self, Access, StoreUrl};
 /// Go on with a run that `run --checkpoint-every` has kept
 ///
 /// It ends with the same result, gas, events and state as if nothing had happened. A machine whose run has ended shows
-/// its result once more. Arguments, limits, rights and environment are those of `run`.
+/// its result once more. Arguments, limits, rights, environment and required signatures are those of `run`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The machine's number, as `dotvm db machines` shows it [default: the only one]
@@ -47,6 +48,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     records: RecordOptions,
 
+    #[command(flatten)]
+    trust: SignerOptions,
+
     /// Answer with one JSON object
     #[arg(long, help_heading = "Output")]
     pub(super) json: bool,
@@ -62,6 +66,9 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     machine.add_gas(args.gas);
     if let Some(every) = args.checkpoint_every {
         machine.set_every(every);
+    }
+    if let Some(signers) = args.trust.signers()? {
+        machine.set_signers(signers);
     }
     let options = machine.options().clone();
     let prepared = Prepared::resumed(&args.input, &args.files_out, &args.records, options, args.json)?;

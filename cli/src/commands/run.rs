@@ -120,12 +120,12 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
             return Err(Failure::new(Exit::Usage, sentence));
         }
         let options = &prepared.options;
-        let kept = runtime.run_kept(&name, &program, &input.bytes, &invocation, options, every);
+        let kept = runtime.run_kept(&name, &program, &input.kept, &invocation, options, every);
         let kept = kept.map_err(named)?;
         let run = Finished {
             program: &program,
             source: input.source.as_deref(),
-            module: Some(&input.bytes),
+            module: Some(&input.kept),
             contract: &name,
             invocation: &invocation,
             execution: &kept.execution,
@@ -137,7 +137,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     let finished = Finished {
         program: &program,
         source: input.source.as_deref(),
-        module: Some(&input.bytes),
+        module: Some(&input.kept),
         contract: &name,
         invocation: &invocation,
         execution: &execution,

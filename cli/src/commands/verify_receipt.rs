@@ -112,6 +112,7 @@ fn check(args: &Args, receipt: &Receipt) -> Result<(Option<String>, Vec<Differen
         return no("the signature is not that of its contents");
     }
     let run = &receipt.run;
+    let signers = args.trust.signers()?;
     let database = match &args.db {
         Some(url) => store::open(url, Access::Read, args.wait.wait)?,
         None if run.version > 0 => {
@@ -128,13 +129,17 @@ fn check(args: &Args, receipt: &Receipt) -> Result<(Option<String>, Vec<Differen
             }
             program
         }
-        None => receipt::program_with(&database, &run.module.0)?,
+        None => {
+            let program = receipt::program_with(&database, &run.module.0)?;
+            receipt::check_signer("the database", &program, signers.as_deref())?;
+            program
+        }
     };
     if let Some(reason) = other_code(&database, receipt)? {
         return no(&reason);
     }
     let nowhere = Box::new(|_, _: &[u8]| Ok(()));
-    match receipt::again(&program, run, &database, nowhere) {
+    match receipt::again(&program, run, &database, signers, nowhere) {
         Ok((_, again)) => {
             let differences = run.differences(&again);
             let reason = (!differences.is_empty()).then(|| "the run differs".to_owned());

@@ -13,6 +13,7 @@ mod saver;
 use bytes::Bytes;
 use dotdb::{CodeHash, Database, DbError, MachineId, MachineRow, Mode, RestoreError};
 use dotvm_codec::Reader;
+use dotvm_core::container::KEY_BYTES;
 use dotvm_core::gas::Gas;
 use dotvm_core::limits::Limits;
 use dotvm_core::outcome::Invocation;
@@ -22,6 +23,7 @@ pub use image::{CHECKPOINT_FORMAT, MachineHead, MachineStatus};
 pub use inspect::{InstanceView, MachineView};
 pub(crate) use saver::Saver;
 
+use crate::audit;
 use crate::calls::{Programs, Running};
 use crate::contracts::Runtime;
 use crate::error::RuntimeError;
@@ -105,6 +107,22 @@ impl Machine {
     /// Gives it an outside.
     pub fn set_outside(&mut self, outside: Outside) {
         self.options.outside = outside;
+    }
+
+    /// Sets the public keys of those who must have signed what it runs, in the place of those that it began with.
+    pub fn set_signers(&mut self, signers: Vec<[u8; KEY_BYTES]>) {
+        self.options.signers = Some(signers);
+    }
+
+    /// Holds who signed a program that it runs against those who are required.
+    fn check_signer(&self, program: &Program) -> Result<(), RuntimeError> {
+        let Some(trusted) = &self.options.signers else { return Ok(()) };
+        let name = &program.module().name;
+        audit::check_signer(name, program.signer(), trusted).map_err(|why| RuntimeError::UntrustedMachine {
+            id: self.id.0,
+            module: name.clone(),
+            why,
+        })
     }
 
     /// Sets how much gas lies between two checkpoints.
@@ -209,7 +227,7 @@ impl Runtime {
     ///
     /// # Errors
     /// Those of [`Runtime::run`]; [`RuntimeError::Machine`] if what was written down of it is damaged, or the state is
-    /// not there any more.
+    /// not there any more; [`RuntimeError::UntrustedMachine`] if what it is in the middle of is not signed as required.
     pub fn resume(&self, machine: Machine) -> Result<KeptRun, RuntimeError> {
         let Machine { id, head, program, start, contract, invocation, options, .. } = &machine;
         let database = self.database();
@@ -217,6 +235,7 @@ impl Runtime {
             return Err(DbError::from(dotdb::StoreError::ReadOnly).into());
         }
         let damaged = |damage: dotvm_codec::Damage| machine.refused(damage);
+        machine.check_signer(program)?;
         if head.status == MachineStatus::Started {
             let mut saver = Saver::of(database, *id, head.clone(), start.clone(), options);
             let result = self.run_again(contract, program, invocation, options, &mut saver, None);
@@ -402,6 +421,7 @@ impl Runtime {
                     }
                 },
             };
+            machine.check_signer(&program)?;
             if program.lowered().fingerprint() != fingerprint {
                 let name = &program.module().name;
                 return Err(machine.refused(format!(

@@ -27,6 +27,16 @@ pub enum RuntimeError {
         /// What is wrong with its signature.
         why: String,
     },
+    /// A program that a machine is in the middle of is not signed by any of those required.
+    #[error("machine {id} is not gone on with, because of {module:?}: {why}")]
+    UntrustedMachine {
+        /// Its number.
+        id: u64,
+        /// Name of the program.
+        module: String,
+        /// What is wrong with its signature.
+        why: String,
+    },
     /// The verifier refuses the module.
     #[error("the verifier refuses the module: {0}")]
     Verify(#[from] VerifyError),

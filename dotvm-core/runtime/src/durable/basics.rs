@@ -133,6 +133,11 @@ pub(crate) fn save_start(contract: &str, invocation: &Invocation, options: &Opti
         Durability::None => 2,
     });
     to.number(options.retries);
+    to.flag(options.signers.is_some());
+    if let Some(signers) = &options.signers {
+        to.count(signers.len());
+        signers.iter().for_each(|key| to.raw(key));
+    }
     to.count(options.files.len());
     for (path, contents) in &options.files {
         to.bytes(path);
@@ -164,11 +169,15 @@ pub(crate) fn restore_start(bytes: &[u8]) -> Result<(String, Invocation, Options
         _ => return from.damage("there is no such durability"),
     };
     let retries = from.small()?;
+    let signers = match from.flag()? {
+        true => Some((0..from.count(32)?).map(|_| from.array()).collect::<Result<Vec<_>, _>>()?),
+        false => None,
+    };
     let files = (0..from.count(2)?)
         .map(|_| Ok((restore_bytes(from)?, restore_bytes(from)?)))
         .collect::<Result<_, Damage>>()?;
     from.end()?;
-    let options = Options { limits, env, granted, files, durability, retries, ..Options::default() };
+    let options = Options { limits, env, granted, files, signers, durability, retries, ..Options::default() };
     Ok((contract, Invocation { function, words, refs }, options))
 }
 
