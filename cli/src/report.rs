@@ -4,6 +4,7 @@ use dotdb::commitment::Root;
 use dotdb::{Database, MachineId};
 use dotvm_core::module::Module;
 use dotvm_core::outcome::{End, Ref};
+use dotvm_core::trap::{ShownRef, StackTops};
 use dotvm_runtime::{Event, Execution, show};
 use serde::Serialize;
 
@@ -104,6 +105,58 @@ struct TrapReport {
     line: Option<u32>,
     detail: Option<String>,
     sentence: &'static str,
+    /// What lay on the stacks of the function that trapped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stacks: Option<StacksReport>,
+}
+
+#[derive(Serialize)]
+struct StacksReport {
+    /// In decimal, the topmost first; at most 8.
+    words: Vec<String>,
+    /// How many lie below those.
+    more_words: u64,
+    /// As arguments are written, and `cell`; the topmost first, at most 8.
+    refs: Vec<String>,
+    more_refs: u64,
+}
+
+/// Most characters of a reference that is shown with a trap.
+const SHOWN_CHARS: usize = 80;
+
+impl StacksReport {
+    fn new(stacks: &StackTops) -> StacksReport {
+        let reference = |shown: &ShownRef| {
+            let ShownRef::Value(value) = shown else { return "cell".to_owned() };
+            let text = match value {
+                // What is not shown of a long one need not be written.
+                Ref::Bytes(bytes) => {
+                    show::reference(&Ref::Bytes(bytes.slice(..bytes.len().min(SHOWN_CHARS))))
+                }
+                value => show::reference(value),
+            };
+            match text.char_indices().nth(SHOWN_CHARS) {
+                Some((end, _)) => format!("{}…", &text[..end]),
+                None => text,
+            }
+        };
+        StacksReport {
+            words: stacks.words.iter().map(ToString::to_string).collect(),
+            more_words: stacks.more_words,
+            refs: stacks.refs.iter().map(reference).collect(),
+            more_refs: stacks.more_refs,
+        }
+    }
+
+    /// A line for each stack that is not empty.
+    fn lines(&self) -> Vec<String> {
+        let line = |name: &str, entries: &[String], more: u64| {
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            (!entries.is_empty()).then(|| format!("{name}, top first: {}{more}", entries.join(" ")))
+        };
+        let words = line("word stack", &self.words, self.more_words);
+        words.into_iter().chain(line("reference stack", &self.refs, self.more_refs)).collect()
+    }
 }
 
 impl ExecutionReport {
@@ -134,6 +187,7 @@ impl ExecutionReport {
                     line: module.source_line(trap.function, trap.offset),
                     detail: trap.detail.clone(),
                     sentence: trap.kind.sentence(),
+                    stacks: trap.stacks.as_deref().map(StacksReport::new),
                 };
                 ("trapped", None, None, Some(report), Some(trap_sentence(module, trap)))
             }
@@ -253,7 +307,11 @@ impl Report<'_> {
             End::Halt { result, .. } => output.print(&format!("{}\n", show::reference(result)))?,
         }
         match end {
-            End::Trap(trap) => output.complain(&explain_trap(module, source, trap)),
+            End::Trap(trap) => {
+                output.complain(&explain_trap(module, source, trap));
+                let stacks = trap.stacks.as_deref().map(StacksReport::new);
+                stacks.iter().flat_map(StacksReport::lines).for_each(|line| output.remark(&line));
+            }
             _ => {
                 if let Some(sentence) = halt_sentence(end) {
                     let style = crate::input::ERROR;

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use dotvm_arch::W512;
+
+use crate::value::Ref;
+
 macro_rules! traps {
     ($($code:literal $variant:ident $catchable:literal $sentence:literal;)*) => {
         /// The kind of a trap.
@@ -93,8 +97,33 @@ impl fmt::Display for TrapKind {
     }
 }
 
-/// A trap and where it happened.
+/// Most entries of a stack that a trap shows.
+pub const SHOWN_ENTRIES: usize = 8;
+
+/// The tops of the two stacks of the function that trapped, as they were before its instruction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StackTops {
+    /// Words, zero-extended, the topmost first: at most [`SHOWN_ENTRIES`].
+    pub words: Vec<W512>,
+    /// Entries of the word stack below those.
+    pub more_words: u64,
+    /// References, the topmost first: at most [`SHOWN_ENTRIES`].
+    pub refs: Vec<ShownRef>,
+    /// Entries of the reference stack below those.
+    pub more_refs: u64,
+}
+
+/// A reference, but for what cells hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShownRef {
+    /// Null, an integer, or a byte string.
+    Value(Ref),
+    /// A cell.
+    Cell,
+}
+
+/// A trap and where it happened. Two are the same if the same happened at the same place, whatever they show.
+#[derive(Clone, Debug, Eq)]
 pub struct Trap {
     /// What happened.
     pub kind: TrapKind,
@@ -104,4 +133,13 @@ pub struct Trap {
     pub function: u32,
     /// Byte offset of the instruction in the function's code.
     pub offset: u32,
+    /// What lay on the stacks, for people, where the machine that ran tells it.
+    pub stacks: Option<Box<StackTops>>,
+}
+
+impl PartialEq for Trap {
+    fn eq(&self, other: &Trap) -> bool {
+        let Trap { kind, detail, function, offset, stacks: _ } = self;
+        (kind, detail, function, offset) == (&other.kind, &other.detail, &other.function, &other.offset)
+    }
 }

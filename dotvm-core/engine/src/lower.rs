@@ -18,6 +18,7 @@ use dotvm_core::host_call::HostCall;
 use dotvm_core::integer::IntegerFn;
 use dotvm_core::module::{Handler, Module, Signature};
 use dotvm_core::opcode::{Flow, Op};
+use dotvm_core::trap::SHOWN_ENTRIES;
 use dotvm_core::verify::{Block, Body, Verified, VerifiedFunction};
 use hashbrown::HashMap;
 
@@ -114,6 +115,10 @@ pub(crate) struct Lowerer<'a, W> {
     taken: usize,
     /// Whether the function has handlers.
     has_handlers: bool,
+    /// The source instruction before which it is to be noted where the entries of the stacks are.
+    asked: u32,
+    /// Where they are.
+    held: Option<Held>,
 }
 
 /// No position of the stack.
@@ -135,6 +140,44 @@ pub(crate) fn trace<W: Word>(verified: &Verified, lowered: &Lowered<W>, index: u
         .function(verified.module(), index, body, function)
         .expect("what was lowered before is lowered again");
     lowerer.trace.take().unwrap_or_default()
+}
+
+/// Where the top entries of the stacks are before a source instruction.
+#[derive(Default)]
+pub(crate) struct Held {
+    /// The topmost first, at most [`SHOWN_ENTRIES`].
+    pub words: Vec<HeldWord>,
+    /// Entries of the word stack; in window functions those from slot 0 on.
+    pub word_height: usize,
+    /// The topmost first, at most [`SHOWN_ENTRIES`]: its place in the frame, and where else it is found if that is null,
+    /// because the instruction takes it from there.
+    pub refs: Vec<(usize, Option<usize>)>,
+    /// Entries of the reference stack.
+    pub ref_height: usize,
+    pub is_window: bool,
+}
+
+/// Where a word is.
+#[derive(Clone, Copy)]
+pub(crate) enum HeldWord {
+    /// In this slot of the frame.
+    Slot(usize),
+    /// It is this number.
+    Imm(i64),
+    /// It is this constant.
+    Const(usize),
+}
+
+/// Where the top entries of the stacks are at a place.
+pub(crate) fn held<W: Word>(verified: &Verified, lowered: &Lowered<W>, place: Place) -> Held {
+    let (function, inst, body) = source_of(verified, lowered, place);
+    let module = verified.module();
+    let mut lowerer = Lowerer::new(module, Lowered::<W>::default(), Cow::Borrowed(&lowered.interned));
+    lowerer.asked = inst;
+    lowerer
+        .function(module, function, &body, &verified.functions()[function as usize])
+        .expect("what was lowered before is lowered again");
+    lowerer.held.unwrap_or_default()
 }
 
 /// The function that a place belongs to, and the index of the source instruction there.
@@ -229,6 +272,8 @@ impl<'a, W: Word> Lowerer<'a, W> {
             copied: NOWHERE,
             taken: NOWHERE,
             has_handlers: false,
+            asked: u32::MAX,
+            held: None,
         }
     }
 
@@ -365,6 +410,9 @@ impl<'a, W: Word> Lowerer<'a, W> {
         self.copied = NOWHERE;
         self.taken = NOWHERE;
         for inst in &source[block.start as usize..end] {
+            if self.origin == self.asked {
+                self.note_held(function);
+            }
             self.inst(function, inst)?;
             self.origin += 1;
         }
@@ -393,6 +441,33 @@ impl<'a, W: Word> Lowerer<'a, W> {
             self.emit(Inst::Gas { cost: 0 });
         }
         Ok(())
+    }
+
+    /// Notes where the top entries of the stacks are.
+    #[cold]
+    #[inline(never)]
+    fn note_held(&mut self, function: &Function) {
+        let locals = function.module.functions[function.index as usize].ref_locals;
+        let first_ref = (function.module.signature_of(function.index).refs_in + locals) as usize;
+        let word = |position: usize| match self.stack.get(position).filter(|_| position >= self.first) {
+            None | Some(Value::Canonical) => HeldWord::Slot(self.canonical(position) as usize),
+            Some(Value::Local(local)) => HeldWord::Slot(*local as usize),
+            Some(Value::Imm(number)) => HeldWord::Imm(*number),
+            Some(Value::Const(constant)) => HeldWord::Const(*constant as usize),
+        };
+        let original = match self.out.code.last() {
+            Some(Inst::RefCopy { d, a } | Inst::RefMove { d, a }) if *d + 1 == self.refs => Some(*a as usize),
+            _ => None,
+        };
+        let top = self.refs as usize;
+        let reference = |place: usize| (place, original.filter(|_| place + 1 == top));
+        self.held = Some(Held {
+            words: (0..self.top).rev().take(SHOWN_ENTRIES).map(word).collect(),
+            word_height: self.top,
+            refs: (first_ref..top).rev().take(SHOWN_ENTRIES).map(reference).collect(),
+            ref_height: top.saturating_sub(first_ref),
+            is_window: self.is_window,
+        });
     }
 
     // Emission

@@ -8,14 +8,14 @@ use dotvm_core::host::{Host, HostError};
 use dotvm_core::limits::Limits;
 use dotvm_core::module::Module;
 use dotvm_core::outcome::{End, FinalState, Ref, exception_detail};
-use dotvm_core::trap::{Trap, TrapKind};
+use dotvm_core::trap::{SHOWN_ENTRIES, ShownRef, StackTops, Trap, TrapKind};
 use dotvm_core::verify::Verified;
 use dotvm_heap::{Heap, Reference};
 
 use crate::ahead::Trial;
 use crate::formulas::Formulas;
 use crate::inst::Inst;
-use crate::lower::{self, word_from};
+use crate::lower::{self, HeldWord, word_from};
 use crate::memory::Memory;
 use crate::program::{Lowered, LoweredFunction};
 use crate::scheduler::{Scheduler, Usage};
@@ -357,7 +357,7 @@ impl<W: Word> Machine<'_, W> {
     pub fn end_of(&self, stopped: (Option<Stop>, Place), function: u32) -> Result<End, String> {
         let trap = |kind, detail, at| {
             let (function, offset) = self.locate(at);
-            End::Trap(Trap { kind, detail, function, offset })
+            End::Trap(Trap { kind, detail, function, offset, stacks: Some(Box::new(self.stack_tops(at))) })
         };
         Ok(match stopped {
             (None, _) => {
@@ -464,6 +464,36 @@ impl<W: Word> Machine<'_, W> {
         let start = self.frames[depth - 1].start as usize;
         self.words[start + handler.code_slot as usize] = code;
         Some(handler.target as usize)
+    }
+
+    /// What lies on the stacks where a run stopped.
+    fn stack_tops(&self, place: Place) -> StackTops {
+        let held = lower::held(self.verified, self.lowered, place);
+        let start = self.frames.last().map_or(0, |frame| frame.start as usize);
+        let below = if held.is_window { self.slots.saturating_sub(start) } else { 0 };
+        let slot = |index: usize| self.words.get(index).copied().unwrap_or(W::ZERO);
+        let words = held.words.iter().map(|word| match *word {
+            HeldWord::Slot(offset) => slot(self.slots + offset),
+            HeldWord::Imm(number) => W::from_i64(number),
+            HeldWord::Const(constant) => self.lowered.constants.get(constant).copied().unwrap_or(W::ZERO),
+        });
+        let below_slots = (1..=below).map(|back| slot(self.slots - back));
+        let words: Vec<W512> =
+            words.chain(below_slots).take(SHOWN_ENTRIES).map(|word| word.resize()).collect();
+        let refs = held.refs.iter().map(|&(place, original)| {
+            let at = |slot: usize| self.refs.get(self.ref_start + slot).filter(|found| !found.is_null());
+            match at(place).or_else(|| at(original?)) {
+                Some(found) if found.is_cell() => ShownRef::Cell,
+                Some(found) => ShownRef::Value(self.heap.export(found)),
+                None => ShownRef::Value(Ref::Null),
+            }
+        });
+        StackTops {
+            more_words: (held.word_height + below - words.len()) as u64,
+            words,
+            refs: refs.collect(),
+            more_refs: (held.ref_height - held.refs.len()) as u64,
+        }
     }
 
     /// The function and the byte offset of the source instruction where a run stopped.

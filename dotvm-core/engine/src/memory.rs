@@ -177,8 +177,9 @@ impl Memory {
         if access == Access::Write && start < self.read_only_end && start < end {
             return Err(PROTECT);
         }
-        if let Some(aside) = &mut self.aside {
-            return aside.reach(start, end, usage, self.size);
+        if self.aside.is_some() {
+            let size = self.size;
+            return self.aside.as_mut().map_or(Err(BOUNDS), |aside| aside.reach(start, end, usage, size));
         }
         let bytes = match &mut self.guarded {
             None => &mut self.open,

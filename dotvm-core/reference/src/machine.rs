@@ -153,7 +153,7 @@ pub fn run(
     };
     // What keeps the entry function from starting is a trap of its first instruction.
     let end = machine.run(invocation, inspect).unwrap_or_else(|Fault { kind, detail, .. }| {
-        End::Trap(Trap { kind, detail, function: invocation.function, offset: 0 })
+        End::Trap(Trap { kind, detail, function: invocation.function, offset: 0, stacks: None })
     });
     let outcome = Outcome {
         end,
@@ -236,7 +236,7 @@ impl Machine<'_> {
                         continue;
                     };
                     if is_first || kind == TrapKind::Gas {
-                        return Ok(End::Trap(Trap { kind, detail, function: index, offset }));
+                        return Ok(End::Trap(Trap { kind, detail, function: index, offset, stacks: None }));
                     }
                     match exception {
                         Some((code, payload)) => (2, code, payload),

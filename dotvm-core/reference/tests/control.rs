@@ -219,7 +219,7 @@ fn indirect_calls() {
         [(1, TrapKind::Null), (2, TrapKind::Sig), (3, TrapKind::Index), (s(-1), TrapKind::Index)]
     {
         let trap = program.trap(&[21, index], Limits::default());
-        assert_eq!(trap, Trap { kind, detail: None, function: 0, offset: 4 });
+        assert_eq!(trap, Trap { kind, detail: None, function: 0, offset: 4, stacks: None });
     }
 }
 
@@ -258,7 +258,7 @@ fn gas_of_a_loop_and_the_block_where_it_ends() {
     assert!(run(15).end.is_success());
     for (gas, offset, used) in [(14, 12, 14), (13, 4, 10), (6, 4, 6), (5, 0, 0), (0, 0, 0)] {
         let outcome = run(gas);
-        let trap = Trap { kind: TrapKind::Gas, detail: None, function: 0, offset };
+        let trap = Trap { kind: TrapKind::Gas, detail: None, function: 0, offset, stacks: None };
         assert_eq!((outcome.end, outcome.gas_used), (End::Trap(trap), used), "{gas}");
     }
 }
@@ -306,11 +306,11 @@ fn call_depth_is_exact() {
     let program = countdown(Op::Call, 0);
     assert!(program.run(0, &[5], limits).end.is_success());
     let trap = program.trap(&[6], limits);
-    assert_eq!(trap, Trap { kind: TrapKind::Depth, detail: None, function: 0, offset: 8 });
+    assert_eq!(trap, Trap { kind: TrapKind::Depth, detail: None, function: 0, offset: 8, stacks: None });
     assert!(countdown(Op::Tcall, 0).run(0, &[10_000], limits).end.is_success());
     let none = Limits { call_depth: 0, ..Limits::default() };
     let outcome = program.run(0, &[0], none);
-    let trap = Trap { kind: TrapKind::Depth, detail: None, function: 0, offset: 0 };
+    let trap = Trap { kind: TrapKind::Depth, detail: None, function: 0, offset: 0, stacks: None };
     assert_eq!((outcome.end, outcome.gas_used), (End::Trap(trap), 0));
 }
 
@@ -348,10 +348,10 @@ fn guest_meter() {
     assert_eq!(outcome.end, End::Return { words, refs: Vec::new() });
     assert_eq!(outcome.guest_gas_used, 9);
     let outcome = run(8);
-    let trap = Trap { kind: TrapKind::Meter, detail: None, function: 0, offset: 5 };
+    let trap = Trap { kind: TrapKind::Meter, detail: None, function: 0, offset: 5, stacks: None };
     assert_eq!((outcome.end, outcome.guest_gas_used), (End::Trap(trap), 7));
     let outcome = run(6);
-    let trap = Trap { kind: TrapKind::Meter, detail: None, function: 0, offset: 0 };
+    let trap = Trap { kind: TrapKind::Meter, detail: None, function: 0, offset: 0, stacks: None };
     assert_eq!((outcome.end, outcome.guest_gas_used), (End::Trap(trap), 0));
     // A 32-bit word cannot say how much is left of 2^40.
     let End::Return { words, .. } = run(1 << 40).end else { panic!() };
@@ -384,7 +384,10 @@ fn ends() {
     let code = W512::from(u64::MAX);
     assert_eq!(build(Op::Halt), End::Halt { code, result: Ref::Bytes("sold out".into()) });
     let detail = Some(format!("exception {}: sold out", u64::MAX));
-    assert_eq!(build(Op::Throw), End::Trap(Trap { kind: TrapKind::User, detail, function: 0, offset: 4 }));
+    assert_eq!(
+        build(Op::Throw),
+        End::Trap(Trap { kind: TrapKind::User, detail, function: 0, offset: 4, stacks: None })
+    );
     assert_eq!(line(Width::W64, (0, 0, 0, 0), &[(Op::Nop, &[])]).results(&[]), [0u64; 0]);
     let mut program = Program::new(Width::W64);
     program.function((0, 0, 0, 0), (0, 0), |code| {
@@ -410,6 +413,6 @@ fn traps_name_the_function_they_are_in() {
         code.op(Op::Ret, &[]);
     });
     let trap = program.trap(&[0], Limits::default());
-    assert_eq!(trap, Trap { kind: TrapKind::DivZero, detail: None, function: 1, offset: 4 });
+    assert_eq!(trap, Trap { kind: TrapKind::DivZero, detail: None, function: 1, offset: 4, stacks: None });
     assert_eq!(program.results(&[1]), [1]);
 }

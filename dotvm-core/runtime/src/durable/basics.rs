@@ -11,7 +11,7 @@ use dotvm_core::env::Env;
 use dotvm_core::gas::Gas;
 use dotvm_core::limits::{Limits, heap};
 use dotvm_core::outcome::{End, Invocation, Outcome, Ref};
-use dotvm_core::trap::{Trap, TrapKind};
+use dotvm_core::trap::{ShownRef, StackTops, Trap, TrapKind};
 use dotvm_heap::Heap;
 
 use crate::execute::{Execution, Options};
@@ -190,6 +190,32 @@ pub(crate) fn restore_event(from: &mut Reader<'_>) -> Result<Event, Damage> {
     Ok(Event { topics: restore_words(from)?, data: restore_bytes(from)? })
 }
 
+fn save_stacks(stacks: &StackTops, to: &mut Writer) {
+    let StackTops { words, more_words, refs, more_refs } = stacks;
+    save_words(words, to);
+    to.number(*more_words);
+    to.count(refs.len());
+    for shown in refs {
+        to.flag(*shown == ShownRef::Cell);
+    }
+    let value = |shown: &ShownRef| match shown {
+        ShownRef::Value(value) => value.clone(),
+        ShownRef::Cell => Ref::Null,
+    };
+    save_refs(&refs.iter().map(value).collect::<Vec<_>>(), to);
+    to.number(*more_refs);
+}
+
+fn restore_stacks(from: &mut Reader<'_>) -> Result<StackTops, Damage> {
+    let (words, more_words) = (restore_words(from)?, from.number()?);
+    let cells = (0..from.count(1)?).map(|_| from.flag()).collect::<Result<Vec<_>, _>>()?;
+    let values = restore_refs(from)?;
+    from.require(values.len() == cells.len(), "a stack has not so many references")?;
+    let shown = |(is_cell, value)| if is_cell { ShownRef::Cell } else { ShownRef::Value(value) };
+    let refs = cells.into_iter().zip(values).map(shown).collect();
+    Ok(StackTops { words, more_words, refs, more_refs: from.number()? })
+}
+
 /// How a run ended, but for its events and the version that it made.
 pub(crate) fn save_result(execution: &Execution) -> Vec<u8> {
     let mut to = Writer::new();
@@ -210,6 +236,10 @@ pub(crate) fn save_result(execution: &Execution) -> Vec<u8> {
             to.optional_bytes(trap.detail.as_ref().map(|detail| detail.as_bytes()));
             to.number(trap.function);
             to.number(trap.offset);
+            to.flag(trap.stacks.is_some());
+            if let Some(stacks) = &trap.stacks {
+                save_stacks(stacks, &mut to);
+            }
         }
     }
     to.number(execution.outcome.gas_used);
@@ -236,7 +266,9 @@ pub(crate) fn restore_result(bytes: &[u8], events: &[u8], version: u64) -> Resul
                 return from.damage("there is no such trap");
             };
             let detail = from.optional_bytes()?.map(|detail| String::from_utf8_lossy(detail).into_owned());
-            End::Trap(Trap { kind, detail, function: from.small()?, offset: from.small()? })
+            let (function, offset) = (from.small()?, from.small()?);
+            let stacks = if from.flag()? { Some(Box::new(restore_stacks(from)?)) } else { None };
+            End::Trap(Trap { kind, detail, function, offset, stacks })
         }
         _ => return from.damage("a run does not end like this"),
     };
