@@ -25,7 +25,7 @@ macro_rules! capabilities {
                 match self { $(Capability::$variant => $meaning),* }
             }
 
-            /// Whether hosts grant it without being told to: it lets a program at its own contract's state, and at what
+            /// Whether hosts grant it without being told to: it lets a program at its own contract's state and contracts of its making, and at what
             /// the caller hands over. What makes two runs differ is asked for by name.
             pub const fn is_default(self) -> bool {
                 match self { $(Capability::$variant => $by_default),* }
@@ -47,6 +47,7 @@ capabilities! {
     9 FileRemove "file.remove" true "remove files of this contract";
     10 Clock "clock" false "read the host's clocks";
     11 Entropy "entropy" false "take random bytes from the host";
+    12 ContractCreate "contract.create" true "create contracts from code";
 }
 
 impl Capability {

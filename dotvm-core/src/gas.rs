@@ -88,7 +88,8 @@ pub enum Class {
     P,
     /// New task: 200, 1 per 8 word locals, and of a process 1 per 64 bytes of its data and 1 per 8 globals.
     Task,
-    /// Contract call: 500, 1 per 32 bytes of name and input, and what the callee uses.
+    /// Contract call: 500, 1 per 32 bytes of name and input, and what the callee uses; creating a contract: 540, 64 for each
+    /// byte of code and 1 per 8.
     Xc,
 }
 
@@ -241,6 +242,11 @@ pub const fn slot(first: bool, key_and_value_bytes: u64) -> u64 {
 /// Cost of a database operation beyond the static part.
 pub const fn database(rows: u64, key_and_document_bytes: u64) -> u64 {
     rows * 20 + key_and_document_bytes / 8
+}
+
+/// Cost of creating a contract beyond the static part: its code is verified and kept.
+pub const fn create(code_bytes: u64) -> u64 {
+    database(2, code_bytes) + code_bytes * 64
 }
 
 /// Cost of a commit beyond the static part.

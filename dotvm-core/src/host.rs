@@ -175,6 +175,15 @@ pub trait Host {
     fn call(&mut self, _request: &CallRequest) -> HostResult<CallAnswer> {
         Ok(CallAnswer::NOT_CALLED)
     }
+    /// Keeps a module and gives it the name that [`crate::create::name`] makes of this contract, the salt (a big-endian
+    /// number) and the code: whether the name is new, and the name; none for code that [`crate::create::accepted`] refuses,
+    /// and where the name has other code. Charges [`crate::gas::create`].
+    fn contract_create(
+        &mut self,
+        salt: &[u8],
+        code: &Bytes,
+        gas: &mut Gas,
+    ) -> HostResult<(bool, Option<Bytes>)>;
     /// Does a host call: with as many words and references as its signature says, all of them bytes. What each does
     /// stands in [`HostCall`], how it traps in `SEMANTICS.md`.
     fn system(&mut self, call: HostCall, words: &[u64], refs: &[Bytes], gas: &mut Gas) -> HostResult<Answer>;

@@ -8,6 +8,7 @@ pub mod builder;
 pub mod call;
 pub mod capability;
 pub mod container;
+pub mod create;
 pub mod decode;
 pub mod env;
 pub mod gas;

@@ -527,6 +527,7 @@ macro_rules! for_each_op {
             0xE6 Recv "RECV" () "[ticks] → [from]{message}" (Deadlock) P Next () "take the oldest message, wait for one if there is none; −1 and null if none has come after so many turns, which are without end if ticks = −1";
             0xE7 Kill "KILL" () "[pid code] → [ended]" (Index) P Next () "end a task that this process has spawned; 0 if it was at its end";
             0xE8 CapTest "CAP_TEST" () "[cap] → [r]" () B Next () "1 if the task holds the capability with this number";
+            0xE9 Xcreate "XCREATE" () "[salt]{code} → [created]{name}" (Kind Cap ReadOnly Tx OutOfMemory) Xc Next (cap ContractCreate) "keep a module and give it the name that follows from this contract, the salt and the code: 1 if that is new, 0 if the name had this code already; null if the code is not accepted or the name has other code";
             0xEA CapDrop "CAP_DROP" () "[cap] → []" () B Next () "give up a capability for good: what needs it traps from now on";
             0xEB Env "ENV" (Env) "[] → [w] or {x}" (Overflow OutOfMemory) B Next (by_imm) "a field of the environment";
             0xEC Emit "EMIT" (Count) "[topics×n]{data} → []" (Kind ReadOnly Tx) H Next (by_imm) "record an event, undone with its transaction";

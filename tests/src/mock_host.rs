@@ -11,6 +11,7 @@ use bytes::Bytes;
 use dotvm_arch::W512;
 use dotvm_core::call::{CallAnswer, CallRequest, CallStatus, entry_invocation};
 use dotvm_core::capability::Capability;
+use dotvm_core::create;
 use dotvm_core::env::{Env, RandomStream};
 use dotvm_core::gas::{self, Gas};
 use dotvm_core::host::{Host, HostError, HostResult, SlotValue};
@@ -52,6 +53,8 @@ pub struct State {
     pub blocks: BTreeSet<(Vec<u8>, u64)>,
     /// Events, in order.
     pub events: Vec<Event>,
+    /// Contracts that this one has created, with their code's hashes by their names.
+    pub created: BTreeMap<String, [u8; 32]>,
     /// Whether the contract and its collections are there: made by the first transaction that writes.
     pub is_linked: bool,
 }
@@ -664,6 +667,21 @@ impl Host for MockHost {
 
     fn system(&mut self, call: HostCall, words: &[u64], refs: &[Bytes], gas: &mut Gas) -> HostResult<Answer> {
         self.host_call(call, words, refs, gas)
+    }
+
+    fn contract_create(
+        &mut self,
+        salt: &[u8],
+        code: &Bytes,
+        gas: &mut Gas,
+    ) -> HostResult<(bool, Option<Bytes>)> {
+        let creator = String::from_utf8_lossy(&self.env.contract).into_owned();
+        let transaction = self.open_for_writing()?;
+        gas.charge(gas::create(code.len() as u64))?;
+        let Some(hash) = create::accepted(code) else { return Ok((false, None)) };
+        let name = create::name(&creator, salt, &hash);
+        let is_new = transaction.now.state.created.insert(name.clone(), hash).is_none();
+        Ok((is_new, Some(name.into())))
     }
 
     fn capability_dropped(&mut self, capability: Capability) {

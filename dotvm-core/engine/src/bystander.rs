@@ -97,6 +97,7 @@ refuse! {
     tx_abort() -> ();
     savepoint() -> u64;
     rollback(u64) -> ();
+    contract_create(&[u8], &Bytes, &mut Gas) -> (bool, Option<Bytes>);
     system(HostCall, &[u64], &[Bytes], &mut Gas) -> Answer;
     emit(&[SlotValue], &Bytes, &mut Gas) -> ();
 }

@@ -362,6 +362,13 @@ impl<W: Word> Machine<'_, W> {
                     EnvValue::Bytes(bytes) => self.set_bytes(r, bytes)?,
                 }
             }
+            Op::Xcreate => {
+                let code = bytes_of(&self.heap, &self.refs[r])?;
+                let salt = self.words[w].to_be_trimmed(&mut key_buffer);
+                let (is_new, name) = self.host.contract_create(salt, code, &mut self.gas)?;
+                self.set_optional_bytes(r, name)?;
+                self.words[w] = W::from_bool(is_new);
+            }
             Op::Emit => {
                 let data = bytes_of(&self.heap, &self.refs[r])?;
                 let topics: Vec<SlotValue> = self.words[w..w + a as usize]

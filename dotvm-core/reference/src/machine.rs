@@ -747,6 +747,7 @@ impl Machine<'_> {
             Op::CapTest => self.cap_test(),
             Op::CapDrop => self.cap_drop(),
             Op::Env => self.env(a)?,
+            Op::Xcreate => self.contract_create()?,
             Op::Emit => self.emit(a as usize)?,
             Op::Gas => self.push_at_most(self.gas.left()),
             Op::Break => {}
@@ -926,6 +927,16 @@ impl Machine<'_> {
         self.guest_gas -= answer.guest_gas_used;
         self.push_new(answer.output.map_or(Value::Null, Value::bytes))?;
         self.push(answer.status as u32);
+        Ok(())
+    }
+
+    /// XCREATE.
+    fn contract_create(&mut self) -> Result<(), Fault> {
+        let (code, salt) = (self.pop_ref(), self.pop());
+        let Value::Bytes(code) = code else { return Err(TrapKind::Kind.into()) };
+        let (is_new, name) = self.host.contract_create(&salt.to_bytes_be(), &code.bytes, &mut self.gas)?;
+        self.push_new(name.map_or(Value::Null, Value::bytes))?;
+        self.push(u32::from(is_new));
         Ok(())
     }
 

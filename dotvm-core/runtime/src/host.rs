@@ -19,6 +19,7 @@ use dotvm_core::trap::TrapKind;
 
 use crate::args::ArgumentError;
 use crate::audit;
+use crate::contracts::Change;
 use crate::door::{Door, OpenFiles};
 use crate::error::RuntimeError;
 use crate::execute::Place;
@@ -541,6 +542,26 @@ impl Host for TxHost<'_> {
 
     fn capability_dropped(&mut self, capability: Capability) {
         audit::capability_dropped(&self.contract_name, capability);
+    }
+
+    fn contract_create(
+        &mut self,
+        salt: &[u8],
+        code: &Bytes,
+        gas: &mut Gas,
+    ) -> HostResult<(bool, Option<Bytes>)> {
+        let creator = self.contract_name.clone();
+        let result = self.open()?.create_contract(&creator, salt, code, gas);
+        let created = self.answer(result)?;
+        if let Some((name, contract, hash)) = &created.1 {
+            audit::contract_deployed(
+                name,
+                *contract,
+                hash,
+                if created.0 { &Change::New } else { &Change::None },
+            );
+        }
+        Ok((created.0, created.1.map(|(name, ..)| name.into())))
     }
 
     fn emit(&mut self, topics: &[SlotValue], data: &Bytes, gas: &mut Gas) -> HostResult<()> {

@@ -9,9 +9,11 @@ use std::ops::Bound;
 use bytes::Bytes;
 use dotdb::query::{Query, Value};
 use dotdb::{
-    CollectionId, ContractId, CursorId, DbError, Direction, MAX_KEY_BYTES, QueryOptions, Touch, Tx, ValueKind,
+    CodeHash, CollectionId, ContractId, CursorId, DbError, Direction, MAX_KEY_BYTES, QueryOptions, Touch, Tx,
+    ValueKind,
 };
 use dotvm_arch::{W512, Word};
+use dotvm_core::create;
 use dotvm_core::gas::{self, Gas};
 use dotvm_core::host::{HostError, SlotValue};
 use dotvm_core::module::{Collection, CollectionKind};
@@ -562,6 +564,33 @@ impl OpenTx {
         let place = self.marks.partition_point(|mark| mark.id < savepoint);
         self.marks.truncate(place);
         Ok(())
+    }
+
+    /// Makes a contract of code: whether it is new, and its name, number and hash; none if that cannot be.
+    pub(crate) fn create_contract(
+        &mut self,
+        creator: &str,
+        salt: &[u8],
+        code: &Bytes,
+        gas: &mut Gas,
+    ) -> Result<(bool, Option<(String, ContractId, CodeHash)>), Refusal> {
+        self.check_writable()?;
+        gas.charge(gas::create(code.len() as u64))?;
+        let Some(hash) = create::accepted(code) else { return Ok((false, None)) };
+        let name = create::name(creator, salt, &hash);
+        match self.tx.find_contract(&name)? {
+            Some((contract, Some(found))) if found == hash => {
+                return Ok((false, Some((name, contract, hash))));
+            }
+            Some((_, Some(_))) => return Ok((false, None)),
+            _ => {}
+        }
+        self.pending.hold(true, true, code.len(), 0)?;
+        if self.tx.code(&hash)?.is_none() {
+            self.tx.put_code(hash, code.clone())?;
+        }
+        let contract = self.tx.bind(&name, hash)?;
+        Ok((true, Some((name, contract, hash))))
     }
 
     pub(crate) fn emit(&mut self, topics: &[SlotValue], data: &Bytes, gas: &mut Gas) -> Result<(), Refusal> {

@@ -123,6 +123,9 @@ impl Host for NoState {
     fn rollback(&mut self, _: u64) -> HostResult<()> {
         refuse()
     }
+    fn contract_create(&mut self, _: &[u8], _: &Bytes, _: &mut Gas) -> HostResult<(bool, Option<Bytes>)> {
+        refuse()
+    }
     fn system(&mut self, _: HostCall, _: &[u64], _: &[Bytes], _: &mut Gas) -> HostResult<Answer> {
         refuse()
     }

@@ -15,6 +15,10 @@ fn refused<T>() -> HostResult<T> {
 }
 
 impl Host for NoHost {
+    fn contract_create(&mut self, _: &[u8], _: &Bytes, _: &mut Gas) -> HostResult<(bool, Option<Bytes>)> {
+        refused()
+    }
+
     fn env(&self) -> &Env {
         static ENV: std::sync::LazyLock<Env> = std::sync::LazyLock::new(Env::default);
         &ENV
