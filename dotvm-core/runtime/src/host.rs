@@ -552,16 +552,10 @@ impl Host for TxHost<'_> {
     ) -> HostResult<(bool, Option<Bytes>)> {
         let creator = self.contract_name.clone();
         let result = self.open()?.create_contract(&creator, salt, code, gas);
-        let created = self.answer(result)?;
-        if let Some((name, contract, hash)) = &created.1 {
-            audit::contract_deployed(
-                name,
-                *contract,
-                hash,
-                if created.0 { &Change::New } else { &Change::None },
-            );
-        }
-        Ok((created.0, created.1.map(|(name, ..)| name.into())))
+        let Some(created) = self.answer(result)? else { return Ok((false, None)) };
+        let change = if created.is_new { Change::New } else { Change::None };
+        audit::contract_deployed(&created.name, created.contract, &created.hash, &change);
+        Ok((created.is_new, Some(created.name.into())))
     }
 
     fn emit(&mut self, topics: &[SlotValue], data: &Bytes, gas: &mut Gas) -> HostResult<()> {

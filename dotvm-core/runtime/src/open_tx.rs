@@ -144,6 +144,15 @@ impl Pending {
     }
 }
 
+/// A contract that a program has made of code.
+pub(crate) struct Created {
+    pub(crate) name: String,
+    pub(crate) contract: ContractId,
+    pub(crate) hash: CodeHash,
+    /// Whether it was not there before.
+    pub(crate) is_new: bool,
+}
+
 impl OpenTx {
     pub(crate) fn link(mut tx: Tx, place: Place<'_>, collections: &[Collection]) -> Result<OpenTx, DbError> {
         let contract = match place.contract {
@@ -566,23 +575,23 @@ impl OpenTx {
         Ok(())
     }
 
-    /// Makes a contract of code: whether it is new, and its name, number and hash; none if that cannot be.
+    /// Makes a contract of code, unless it is there; `None` if that cannot be.
     pub(crate) fn create_contract(
         &mut self,
         creator: &str,
         salt: &[u8],
         code: &Bytes,
         gas: &mut Gas,
-    ) -> Result<(bool, Option<(String, ContractId, CodeHash)>), Refusal> {
+    ) -> Result<Option<Created>, Refusal> {
         self.check_writable()?;
         gas.charge(gas::create(code.len() as u64))?;
-        let Some(hash) = create::accepted(code) else { return Ok((false, None)) };
+        let Some(hash) = create::accepted(code) else { return Ok(None) };
         let name = create::name(creator, salt, &hash);
         match self.tx.find_contract(&name)? {
             Some((contract, Some(found))) if found == hash => {
-                return Ok((false, Some((name, contract, hash))));
+                return Ok(Some(Created { name, contract, hash, is_new: false }));
             }
-            Some((_, Some(_))) => return Ok((false, None)),
+            Some((_, Some(_))) => return Ok(None),
             _ => {}
         }
         self.pending.hold(true, true, code.len(), 0)?;
@@ -590,7 +599,7 @@ impl OpenTx {
             self.tx.put_code(hash, code.clone())?;
         }
         let contract = self.tx.bind(&name, hash)?;
-        Ok((true, Some((name, contract, hash))))
+        Ok(Some(Created { name, contract, hash, is_new: true }))
     }
 
     pub(crate) fn emit(&mut self, topics: &[SlotValue], data: &Bytes, gas: &mut Gas) -> Result<(), Refusal> {

@@ -93,7 +93,8 @@ mod tests {
             let mut flags = vec![false; 400];
             for _ in 0..random.usize(1..60) {
                 let start = random.u64(..300 * PAGE_BYTES);
-                let end = start + random.u64(1..[2, 70_000, 3_000_000][random.usize(..3)]);
+                let most = [2, 70_000, 3_000_000][random.usize(..3)];
+                let end = start + random.u64(1..most);
                 let free = changes.mark(start, end);
                 let pages = (start / PAGE_BYTES) as usize..end.div_ceil(PAGE_BYTES) as usize;
                 flags[pages.clone()].fill(true);
