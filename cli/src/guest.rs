@@ -89,6 +89,11 @@ pub struct Guest {
 }
 
 impl GuestOptions {
+    /// Whether anything is given.
+    pub fn is_on(&self) -> bool {
+        self.from.is_some() || self.abi.is_some() || self.no_services
+    }
+
     /// Reads and translates a file if it is a program of another machine: because an option says so, or its name or its
     /// contents do. What the host does not grant the program is told.
     pub fn read(&self, path: &Path, explain: bool, granted: CapabilitySet) -> Result<Option<Guest>, Failure> {

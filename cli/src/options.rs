@@ -13,6 +13,7 @@ use dotvm_core::env::Env;
 use dotvm_core::gas::Gas;
 use dotvm_core::limits::{Limits, heap};
 use dotvm_core::outcome::Ref;
+use dotvm_nock_machine::Bounds;
 use dotvm_runtime::Options;
 use dotvm_runtime::args::{parse_hex, parse_reference, parse_word};
 use dotvm_transpiler::FRONTENDS;
@@ -111,12 +112,16 @@ impl From<DurabilityOption> for Durability {
 /// Most pages that a program may be given: 4 GiB.
 const MAX_PAGES: u64 = 65_536;
 
+/// Help of an option that is not always as it is by default.
+fn by_default(help: &str, value: impl std::fmt::Display) -> String {
+    format!("{help} [default: {value}]")
+}
+
 /// Limits, environment and rights of an execution.
 #[derive(Args)]
 pub struct ExecutionOptions {
-    /// Gas limit
-    #[arg(long, value_name = "N", default_value_t = Limits::default().gas, value_parser = clap::value_parser!(u64).range(..=Gas::MAX), help_heading = "Limits")]
-    gas: u64,
+    #[arg(long, value_name = "N", help = by_default("Gas limit", Limits::default().gas), value_parser = clap::value_parser!(u64).range(..=Gas::MAX), help_heading = "Limits")]
+    gas: Option<u64>,
 
     /// Guest gas that METER takes from
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Limits")]
@@ -126,13 +131,11 @@ pub struct ExecutionOptions {
     #[arg(long, value_name = "PAGES", value_parser = clap::value_parser!(u64).range(..=MAX_PAGES), default_value_t = Limits::default().memory_pages, help_heading = "Limits")]
     memory: u64,
 
-    /// Managed heap, in bytes
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(..=heap::BYTES), default_value_t = Limits::default().heap_bytes, help_heading = "Limits")]
-    heap: u64,
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(..=heap::BYTES), help = by_default("Managed heap, in bytes", Limits::default().heap_bytes), help_heading = "Limits")]
+    heap: Option<u64>,
 
-    /// Nested calls
-    #[arg(long, value_name = "N", default_value_t = Limits::default().call_depth, help_heading = "Limits")]
-    depth: u32,
+    #[arg(long, value_name = "N", help = by_default("Nested calls", Limits::default().call_depth), help_heading = "Limits")]
+    depth: Option<u32>,
 
     /// Processes and threads at a time, the first task included
     #[arg(long, value_name = "N", default_value_t = Limits::default().tasks, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
@@ -255,6 +258,54 @@ impl ExecutionOptions {
         granted
     }
 
+    /// What a run of Nock may use.
+    ///
+    /// # Errors
+    /// Options that say nothing to such a run, each with why.
+    pub fn bounds(&self) -> Result<Bounds, Failure> {
+        let limits = Limits::default();
+        let is_zero = |word: &W512| *word == W512::ZERO;
+        let has_env = !is_zero(&self.caller)
+            || !is_zero(&self.value)
+            || !self.input.is_empty()
+            || self.height != 0
+            || self.time != 0
+            || self.chain != 0
+            || self.seed.is_some();
+        let refused = [
+            (
+                self.memory != limits.memory_pages,
+                "--memory: it has no linear memory, --heap limits its nouns",
+            ),
+            (self.guest_gas != 0, "--guest-gas: it has no METER"),
+            (
+                self.tasks != limits.tasks || self.mailbox != limits.mailbox,
+                "--tasks, --mailbox: it has one task",
+            ),
+            (self.contract_depth != limits.contract_depth, "--contract-depth: it calls no contract"),
+            (
+                !self.cap.is_empty() || !self.deny.is_empty(),
+                "--cap, --deny: it can do nothing that has to be granted",
+            ),
+            (has_env, "--caller, --value, --input, --height, --time, --chain, --seed: it has no environment"),
+            (
+                self.outside.is_on(),
+                "--stdin, --argv, --file, --file-out: nothing of the outside is within its reach",
+            ),
+            (self.records.is_on(), "--record, --receipt: the jam and its product are the record"),
+        ];
+        if let Some((_, which)) = refused.iter().find(|(is_given, _)| *is_given) {
+            let (options, why) = which.split_once(": ").unwrap_or((which, ""));
+            return Err(Failure::new(Exit::Usage, format!("a run of Nock takes no {options}: {why}")));
+        }
+        let bounds = Bounds::default();
+        Ok(Bounds {
+            max_memory: self.heap.unwrap_or(bounds.max_memory),
+            max_computation: self.gas.unwrap_or(bounds.max_computation),
+            max_stack_depth: self.depth.unwrap_or(bounds.max_stack_depth),
+        })
+    }
+
     /// The options as the runtime takes them.
     pub fn runtime(&self) -> Result<Options, Failure> {
         let Ref::Bytes(input) = parse_reference(&self.input)? else {
@@ -262,11 +313,11 @@ impl ExecutionOptions {
         };
         Ok(Options {
             limits: Limits {
-                gas: self.gas,
+                gas: self.gas.unwrap_or(Limits::default().gas),
                 guest_gas: self.guest_gas,
                 memory_pages: self.memory,
-                heap_bytes: self.heap,
-                call_depth: self.depth,
+                heap_bytes: self.heap.unwrap_or(Limits::default().heap_bytes),
+                call_depth: self.depth.unwrap_or(Limits::default().call_depth),
                 tasks: self.tasks,
                 mailbox: self.mailbox,
                 contract_depth: self.contract_depth,

@@ -70,6 +70,12 @@ fn parse_carried(text: &str) -> Result<Carried, String> {
 }
 
 impl OutsideOptions {
+    /// Whether anything is given.
+    pub fn is_on(&self) -> bool {
+        let is_read = self.input.stdin.is_some() || !self.argv.is_empty();
+        is_read || !self.files.is_empty() || self.files_out.writes_files()
+    }
+
     /// The console of a run: with `more` arguments behind those of `--argv`, and with what is written kept if
     /// `collects`. `taken` says that standard input was the program itself.
     pub fn console(&self, more: &[String], collects: bool, taken: bool) -> Result<Console, Failure> {

@@ -277,3 +277,43 @@ fn events_are_taken_whole_or_not_at_all_when_killed() {
     assert_eq!(taken.len() as u64, events + 1);
     assert!(taken[..events as usize].windows(2).all(|pair| pair[0] > pair[1]), "{state}");
 }
+
+#[test]
+fn limits_and_options_of_run_are_taken_or_refused() {
+    let place = Place::new();
+    let run = |formula: &str, options: &[&str]| {
+        place.ok(&["nock", "jam", &format!("[0 {formula}]"), "--out", "it.jam"]);
+        place.run(&[&["run", "it.jam"][..], options].concat())
+    };
+    let told = |formula: &str, options: &[&str], limit: &str| {
+        let run = run(formula, options);
+        assert_eq!(run.code, 8, "{}", run.stderr);
+        assert!(run.stderr.contains(limit), "{}", run.stderr);
+    };
+    told("[8 [1 9 2 0 1] 9 2 0 1]", &["--gas", "100000"], "max_computation");
+    told("[8 [1 4 9 2 0 1] 9 2 0 1]", &["--depth", "1000"], "max_stack_depth");
+    told("[8 [1 9 2 [0 2] [0 3] 0 3] 9 2 0 1]", &["--heap", "1000000"], "max_memory");
+    for options in [
+        &["--memory", "3"][..],
+        &["--guest-gas", "3"],
+        &["--tasks", "2"],
+        &["--contract-depth", "2"],
+        &["--cap", "clock"],
+        &["--caller", "3"],
+        &["--seed", &"00".repeat(32)],
+        &["--argv", "a"],
+        &["--record", "it.record"],
+        &["--fn", "main"],
+        &["--arg", "1"],
+        &["--arch", "64"],
+        &["--from", "nvm"],
+        &["--db", "state.db"],
+        &["--name", "it"],
+        &["--checkpoint-every", "5", "--db", "mem:"],
+    ] {
+        let run = run("[0 1]", options);
+        assert_eq!((run.code, &run.stdout[..]), (2, ""), "{options:?}: {}", run.stderr);
+        assert_eq!(run.stderr.lines().count(), 1, "{options:?}: {}", run.stderr);
+    }
+    assert_eq!(run("[1 7]", &["--gas", "1000", "--heap", "100000", "--depth", "10"]).stdout, "7\n");
+}

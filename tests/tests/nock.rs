@@ -8,6 +8,7 @@ use dotvm_core::value::Ref;
 use dotvm_nock_machine::conformance::Suite;
 use dotvm_nock_machine::text::parse;
 use dotvm_nock_machine::{Bounds, Failure, Input, cue, jam, mug, run};
+use dotvm_test_modes::pick;
 use dotvm_tests::nock::{self, compare};
 use fastrand::Rng;
 
@@ -103,14 +104,26 @@ fn tail_calls_take_no_room() {
     assert_eq!(ran.result, Ok(atom(300_000)));
 }
 
+/// Makes so many cells of 24 bytes, a list of `kept` numbers at most at one time: 12 counts all, 26 those of the list 27.
+fn lists(cells: u64, kept: u64) -> Ref {
+    let next = "9 2 10 [6 [4 0 12] [4 0 26] [0 12] 0 27] 0 1";
+    let drop = "[9 2 10 [6 [4 0 12] [1 0] 1 0] 0 1]";
+    let formula = format!(
+        "[8 [1 0 0 0] 8 [1 6 [5 [0 12] 1 {cells}] [0 12] 6 [5 [0 26] 1 {kept}] {drop} {next}] 9 2 0 1]"
+    );
+    parse(&formula).unwrap()
+}
+
 #[test]
 fn what_is_dropped_is_given_back() {
-    // A loop that makes three cells each time and keeps none.
-    let formula =
-        "[8 [1 0] 8 [1 6 [5 [0 6] 1 200.000] [0 6] 8 [[0 6] [0 6] 0 6] 9 2 10 [6 4 0 14] 0 3] 9 2 0 1]";
-    let bounds = Bounds { max_memory: 1 << 16, ..Bounds::default() };
-    let ran = run(&Input::Pair(atom(0), parse(formula).unwrap()), &bounds);
-    assert_eq!(ran.result, Ok(atom(200_000)));
+    let bounds = Bounds { max_memory: 1 << 20, ..Bounds::default() };
+    // 1.2 GB in all, or a terabyte.
+    let cells = pick(50_000_000, 41_700_000_000);
+    let ran = run(&Input::Pair(atom(0), lists(cells, 1_000)), &bounds);
+    assert_eq!(ran.result, Ok(atom(cells as i64)));
+    // What is not dropped is not given back.
+    let ran = run(&Input::Pair(atom(0), lists(cells, cells)), &bounds);
+    assert_eq!(ran.result, Err(Failure::Limit("max_memory")));
 }
 
 #[test]

@@ -203,8 +203,8 @@ fn write(out: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Runs the jam of a subject and a formula, as `dotvm run` does with a file of this kind.
-pub(super) fn run_file(file: &Path, json: bool, output: &Output) -> Result<Exit, Failure> {
-    run_jam(file, None, &Bounds::default(), RunOptions::default(), json, output)
+pub(super) fn run_file(file: &Path, bounds: &Bounds, json: bool, output: &Output) -> Result<Exit, Failure> {
+    run_jam(file, None, bounds, RunOptions::default(), json, output)
 }
 
 fn run_jam(

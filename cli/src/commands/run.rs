@@ -84,11 +84,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
     if args.file.extension().is_some_and(|extension| extension == "jam") {
-        if args.function.is_some() || !args.arguments.is_empty() || args.db.is_some() {
-            let sentence = "a jam has no functions to choose from and no state: no --fn, no --arg, no --db";
-            return Err(Failure::new(Exit::Usage, sentence));
-        }
-        return super::nock::run_file(&args.file, args.json, output);
+        return run_nock(args, output);
     }
     let taken = args.file.as_os_str() == "-";
     let mut prepared = Prepared::new(&args.execution, &args.program_arguments, args.json, taken)?;
@@ -148,6 +144,26 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
         output.remark("nothing is kept: the state was in memory (--db PATH keeps it)");
     }
     Ok(exit)
+}
+
+/// Runs the jam of a subject and a formula.
+fn run_nock(args: &Args, output: &Output) -> Result<Exit, Failure> {
+    let usage = |sentence: &str| Err(Failure::new(Exit::Usage, sentence));
+    if args.function.is_some() || !args.arguments.is_empty() || !args.program_arguments.is_empty() {
+        return usage(
+            "a jam has no functions to choose from, and no arguments: no --fn, no --arg, nothing behind --",
+        );
+    }
+    if args.guest.is_on() || args.budget.is_some() || args.arch.arch.is_some() {
+        return usage("a jam is a program of Nock: no --from, --abi, --no-services, --budget, --arch");
+    }
+    if args.db.is_some() || args.name.is_some() || args.checkpoint_every.is_some() {
+        return usage(
+            "a run of Nock has no state and cannot be kept: no --db, --name, --checkpoint-every (`dotvm nock poke` keeps kernels)",
+        );
+    }
+    args.trust.check(&args.file, None)?;
+    super::nock::run_file(&args.file, &args.execution.bounds()?, args.json, output)
 }
 
 /// Runs a program of another machine.
