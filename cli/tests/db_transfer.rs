@@ -198,6 +198,19 @@ fn dumps_go_between_backends() {
     assert!(place.contents("state.db") == before);
 }
 
+/// A loaded database has the sums of its blocks, so that reading it verifies no pair by itself.
+#[test]
+fn a_loaded_database_has_its_sums() {
+    let place = filled();
+    db(&place, "dump state.dump");
+    place.ok(&["db", "load", "state.dump", "--db", "new.db"]);
+    let sums = place.read("new.db.sums");
+    // 16 bytes at the front, then 8 for each block of 4 KiB.
+    assert!(sums.starts_with(b"DotDB sums 1"), "{sums:?}");
+    assert!(sums.len() / 8 - 2 <= place.read("new.db").len() / 4096);
+    assert!(!place.path("new.db").with_extension("redo").exists());
+}
+
 #[test]
 fn a_bad_dump_leaves_no_database() {
     let place = filled();

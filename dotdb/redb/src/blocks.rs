@@ -63,7 +63,8 @@ impl fmt::Debug for Blocks {
     }
 }
 
-fn sums_path(path: &Path) -> PathBuf {
+/// The name of the file of sums beside the store at `path`.
+pub fn sums_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".sums");
     name.into()
@@ -173,9 +174,9 @@ impl Blocks {
         let blocks = usize::try_from(len / BLOCK_BYTES as u64).unwrap_or(usize::MAX);
         if blocks < sums.len() {
             sums.truncate(blocks);
-            // The file may keep those behind: blocks that come to be there are written before they are read.
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             kept.changed.retain(|group| group * GROUP < blocks);
+            kept.changed.insert(blocks.saturating_sub(1) / GROUP);
         }
     }
 
@@ -217,7 +218,7 @@ impl Kept {
             file.seek(SeekFrom::Start((MAGIC.len() + group * GROUP * 8) as u64))?;
             file.write_all(&bytes)?;
         }
-        Ok(())
+        file.set_len((MAGIC.len() + sums.len() * 8) as u64)
     }
 }
 

@@ -38,6 +38,7 @@ use dotdb_store::{
 use redb::{ReadOnlyTable, ReadableTableMetadata, TableDefinition};
 
 use crate::blocks::Blocks;
+pub use crate::blocks::sums_path;
 use crate::engine::{Engine, Trust};
 #[cfg(feature = "testing")]
 pub use crate::log::LogFile;

@@ -7,5 +7,5 @@ mod holder;
 mod open;
 mod url;
 
-pub use open::{Access, open, open_waiting};
+pub use open::{Access, beside, open, open_waiting};
 pub use url::{Backend, StoreUrl, UrlError, detect};

@@ -1,6 +1,6 @@
 //! Opening a store of any backend.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,6 +21,11 @@ pub enum Access {
     Write,
     /// Reading. A redb store that a killed process left behind is repaired first.
     Read,
+}
+
+/// The files that a store at `path` which is closed can have beside itself, and that move or go with it.
+pub fn beside(path: &Path) -> [PathBuf; 1] {
+    [dotdb_redb::sums_path(path)]
 }
 
 /// Opens a store.

@@ -35,20 +35,25 @@ pub(super) fn fill_store<T>(
         _ => StoreUrl::Path(temporary.clone()),
     };
     let failed = |error: io::Error| Failure::unwritable(format!("the store {}", path.display()), &error);
-    remove(&temporary).map_err(failed)?;
+    remove_store(&temporary).map_err(failed)?;
     let filled = crate::store::open_store(&temporary_url, Access::Create, std::time::Duration::ZERO)
         .and_then(fill)
         .and_then(|done| {
             if taken || path.is_dir() {
-                remove(path).map_err(failed)?;
+                remove_store(path).map_err(failed)?;
             }
             fs::rename(&temporary, path).map_err(failed)?;
+            for (from, to) in dotdb_stores::beside(&temporary).iter().zip(dotdb_stores::beside(path)) {
+                if from.exists() {
+                    fs::rename(from, to).map_err(failed)?;
+                }
+            }
             sync_directory(parent(path)).map_err(failed)?;
             Ok(done)
         });
     if filled.is_err() {
         // The failure is worth more than that of tidying up.
-        let _ = remove(&temporary);
+        let _ = remove_store(&temporary);
     }
     filled
 }
@@ -90,6 +95,12 @@ fn beside(path: &Path) -> PathBuf {
 
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Removes a store and what lies beside it, as far as it is there.
+fn remove_store(path: &Path) -> io::Result<()> {
+    remove(path)?;
+    dotdb_stores::beside(path).iter().try_for_each(|file| remove(file))
 }
 
 /// Removes a file or a directory, if it is there.
