@@ -6,7 +6,8 @@
 //! block of 4 KiB and compares it when redb loads the block into its cache, once for all reads that follow.
 //!
 //! The sums are in the file `PATH.sums`. They are a hint: a block without one, or with another one, is no error, but
-//! from then on ([`Blocks::are_known`]) each value is verified by itself, as it is where there are no sums at all. So
+//! from then on ([`Blocks::are_known`]) each value is verified by itself, as it is where there are no sums at all, and
+//! what is written gets no sums: it may be a copy of a damaged page. So
 //! the file of sums is never flushed for its own sake, can be lost, old or damaged, and may be deleted. After a power
 //! cut it may lag behind; [`Store::check`](dotdb_store::Store::check) makes it right again.
 
@@ -105,24 +106,33 @@ impl Blocks {
     }
 
     /// Whether every block that redb has loaded so far is as it was written. Once it is not, it stays so until the
-    /// store is opened again.
+    /// store is opened again or checked.
     #[inline]
     pub(crate) fn are_known(&self) -> bool {
         // The block's way into redb's cache and out of it orders this after the store in `compare`.
         self.known.load(Ordering::Relaxed)
     }
 
-    /// Puts the sums of blocks that were verified in place of those that are here; 0 stands for one that was not.
-    pub(crate) fn adopt(&self, found: &[u64]) {
+    /// The sums as they are now.
+    pub(crate) fn copied(&self) -> Vec<u64> {
+        self.sums.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts the sums of blocks that were verified, and all that lies in them, in place of those that were here `before`; 0
+    /// stands for a block that was not. What was written since then keeps what was said of it.
+    pub(crate) fn adopt(&self, found: &[u64], before: &[u64]) {
         {
             let mut sums = self.sums.write().unwrap_or_else(PoisonError::into_inner);
             if sums.len() < found.len() {
                 sums.resize(found.len(), 0);
             }
-            for (sum, found) in sums.iter_mut().zip(found).filter(|(_, found)| **found != 0) {
-                *sum = *found;
+            for (block, (sum, found)) in sums.iter_mut().zip(found).enumerate() {
+                if *found != 0 && *sum == before.get(block).copied().unwrap_or(0) {
+                    *sum = *found;
+                }
             }
         }
+        self.known.store(true, Ordering::Relaxed);
         self.keep_all();
     }
 
@@ -147,25 +157,27 @@ impl Blocks {
     /// Compares what was read with the sums. The first block is redb's header, which has checksums of its own that redb
     /// verifies, and which is also read in part.
     fn compare(&self, offset: u64, bytes: &[u8]) {
-        let sums = self.sums.read().unwrap_or_else(PoisonError::into_inner);
-        let is_known = blocks(offset, bytes).all(|(block, bytes)| {
-            block == 0 || bytes.len() == BLOCK_BYTES && sums.get(block) == Some(&sum_of(bytes))
+        let is_known = blocks(offset, bytes).filter(|(block, _)| *block != 0).all(|(block, bytes)| {
+            let sum = sum_of(bytes);
+            let sums = self.sums.read().unwrap_or_else(PoisonError::into_inner);
+            bytes.len() == BLOCK_BYTES && sums.get(block) == Some(&sum)
         });
         if !is_known {
             self.known.store(false, Ordering::Relaxed);
         }
     }
 
-    /// Takes note of what was written.
+    /// Takes note of what was written. After a block that was not known, what is written may be a copy of what that holds,
+    /// damage included: it is not known either.
     fn note(&self, offset: u64, bytes: &[u8]) {
-        let mut sums = self.sums.write().unwrap_or_else(PoisonError::into_inner);
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         for (block, bytes) in blocks(offset, bytes).filter(|(block, _)| *block != 0) {
+            let sum = if bytes.len() == BLOCK_BYTES && self.are_known() { sum_of(bytes) } else { 0 };
+            let mut sums = self.sums.write().unwrap_or_else(PoisonError::into_inner);
             if sums.len() <= block {
                 sums.resize(block + 1, 0);
             }
-            sums[block] = if bytes.len() == BLOCK_BYTES { sum_of(bytes) } else { 0 };
-            kept.changed.insert(block / GROUP);
+            sums[block] = sum;
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).changed.insert(block / GROUP);
         }
     }
 

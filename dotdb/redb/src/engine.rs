@@ -221,7 +221,14 @@ impl Engine {
         Trust { sums: self.sums, blocks: None }
     }
 
-    /// Takes back what [`verify_pages`](Engine::verify_pages) found out: there is damage.
+    /// Knows the blocks that [`verify_pages`](Engine::verify_pages) gave, all values in which were verified too.
+    pub(crate) fn know_blocks(&self, (before, seen): &VerifiedBlocks) {
+        if let Some(blocks) = &self.blocks {
+            blocks.adopt(seen, before);
+        }
+    }
+
+    /// Knows no block: there is damage.
     pub(crate) fn forget_blocks(&self) {
         if let Some(blocks) = &self.blocks {
             blocks.forget();
@@ -328,9 +335,13 @@ impl Engine {
         }
     }
 
-    /// Verifies the checksum of every page in use, as they are in the file at `path`, and knows their blocks from the
-    /// next opening on. Batches wait meanwhile.
-    pub(crate) fn verify_pages(&self, path: &Path, found: &mut dyn FnMut(Damage)) -> Result<(), StoreError> {
+    /// Verifies the checksum of every page in use, as they are in the file at `path`, and gives the sums of their blocks
+    /// if they are right and the store keeps sums. Batches wait meanwhile.
+    pub(crate) fn verify_pages(
+        &self,
+        path: &Path,
+        found: &mut dyn FnMut(Damage),
+    ) -> Result<Option<VerifiedBlocks>, StoreError> {
         let mut log = self.log();
         self.end_log(&mut log)?;
         let handle = self.shared();
@@ -342,17 +353,17 @@ impl Engine {
                 database.begin_write().map_err(error::transaction)
             })?);
         }
-        let result = verify::pages(path, found).map(|seen| {
-            if let Some((blocks, seen)) = self.blocks.as_ref().zip(seen) {
-                blocks.adopt(&seen);
-            }
-        });
+        let before = self.blocks.as_ref().map(|blocks| blocks.copied());
+        let result = verify::pages(path, found).map(|seen| before.zip(seen));
         if let Some(transaction) = waiting {
             self.contain(|| transaction.abort().map_err(error::storage))?;
         }
         result
     }
 }
+
+/// The sums that a store had before its blocks were verified, and those that were found.
+pub(crate) type VerifiedBlocks = (Vec<u64>, Vec<u64>);
 
 /// What is known of the blocks that values are read from.
 #[derive(Clone, Copy)]

@@ -39,7 +39,7 @@ use redb::{ReadOnlyTable, ReadableTableMetadata, TableDefinition};
 
 use crate::blocks::Blocks;
 pub use crate::blocks::sums_path;
-use crate::engine::{Engine, Trust};
+use crate::engine::{Engine, Trust, VerifiedBlocks};
 #[cfg(feature = "testing")]
 pub use crate::log::LogFile;
 use crate::walk::{Reader, Walk};
@@ -188,10 +188,18 @@ impl Store for RedbStore {
             is_sound = false;
             found(damage);
         });
-        if !is_sound || result.is_err() {
-            self.engine.forget_blocks();
+        match result {
+            Ok(verified) if is_sound => {
+                if let Some(verified) = verified {
+                    self.engine.know_blocks(&verified);
+                }
+                Ok(())
+            }
+            result => {
+                self.engine.forget_blocks();
+                result.map(drop)
+            }
         }
-        result
     }
 
     fn read_only(&self) -> bool {
@@ -200,10 +208,11 @@ impl Store for RedbStore {
 }
 
 impl RedbStore {
-    fn check_all(&self, found: &mut dyn FnMut(Damage)) -> Result<(), StoreError> {
-        if let Some(path) = &self.path {
-            self.engine.verify_pages(path, found)?;
-        }
+    fn check_all(&self, found: &mut dyn FnMut(Damage)) -> Result<Option<VerifiedBlocks>, StoreError> {
+        let verified = match &self.path {
+            Some(path) => self.engine.verify_pages(path, found)?,
+            None => None,
+        };
         let data = self.engine.data()?;
         let counted = self.engine.contain(|| data.len().map_err(error::storage));
         let snapshot = RedbSnapshot::new(data, &self.engine, false);
@@ -216,7 +225,7 @@ impl RedbStore {
             Err(StoreError::Corrupt { detail }) => found(Damage::anywhere(detail)),
             Err(error) => return Err(error),
         }
-        Ok(())
+        Ok(verified)
     }
 }
 

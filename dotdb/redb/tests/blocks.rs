@@ -168,6 +168,52 @@ fn lost_and_wrong_sums() {
     assert!(place.sums().is_dir());
 }
 
+/// A damaged page that redb copies, because a neighbour is written or the file compacted, does not become a known one.
+#[test]
+fn copies_of_damaged_pages_are_not_known() {
+    type Copying = fn(&RedbStore);
+    let ways: [(&str, Copying); 3] = [
+        ("neighbours", |store| {
+            for i in 0..PAIRS {
+                if i != 7 {
+                    let (key, value) = pair(i, 2);
+                    store.apply(Batch::new().put(key, value), Durability::None).unwrap();
+                }
+            }
+        }),
+        ("compaction", |store| drop(store.compact().unwrap())),
+        ("both", |store| {
+            let (key, value) = pair(8, 2);
+            store.apply(Batch::new().put(key, value), Durability::Sync).unwrap();
+            store.compact().unwrap();
+        }),
+    ];
+    for (name, copy) in ways {
+        let place = Place::new();
+        // Space in front, so that there is something to compact.
+        let store = place.open();
+        for round in 0..3 {
+            put_all(&store, round, Durability::Sync);
+        }
+        drop(store);
+        let mut bytes = fs::read(place.path()).unwrap();
+        let value = pair(7, 2).1;
+        // Of the values that differ in nothing but where they lie, all that are 7's.
+        let places: Vec<usize> =
+            (0..bytes.len() - value.len()).filter(|&at| bytes[at..].starts_with(&value)).collect();
+        assert!(!places.is_empty());
+        for at in places {
+            bytes[at + 20] ^= 1;
+        }
+        fs::write(place.path(), bytes).unwrap();
+        copy(&place.open());
+        for _ in 0..2 {
+            let error = place.open().snapshot().unwrap().get(&7u32.to_be_bytes());
+            assert!(matches!(error, Err(StoreError::Corrupt { .. })), "{name}: {error:?}");
+        }
+    }
+}
+
 /// A value written past the store, with its page's own checksum right, is found by the check, which then leaves no
 /// sums behind, so that no reading trusts it.
 #[test]
